@@ -1,0 +1,270 @@
+"""The public plugin API: what a runtime, a framework, a task or a dataset loader must provide.
+
+A plugin is a module with one frozen dataclass of plain functions in it, named `plugin`. It is found through the
+entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-ins go through the same door. A plugin
+module imports only the standard library and `edgeflow.{types,errors,units,plugin}` at the top: planning loads it in
+an environment that has none of the heavy libraries, so those are imported inside the functions.
+
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are
+float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its arrays transposed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Float32: TypeAlias = NDArray[np.float32]
+    Int64: TypeAlias = NDArray[np.int64]
+
+API_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """Why a variant cannot exist: a sentence for the table, e.g. "TFLite Micro has no float16 kernels"."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key that a plugin accepts in the config, so that unknown keys can be refused before anything runs."""
+
+    help: str
+    required: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a step that should change nothing may move the golden outputs."""
+
+    relative: float  # greatest absolute difference / range of the golden outputs of the step before
+    reason: str  # one line: where that number comes from
+
+
+# --- runtime -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ConvertJob:
+    """Turn a framework's native model into the runtime's file format, with nothing lost."""
+
+    model: Any  # as `Framework.load` returns it; for torch an nn.Module in eval mode
+    example: Float32  # float32[1, …], one golden input in the data layout
+    output: Path
+
+
+@dataclass(frozen=True)
+class OptimizeJob:
+    """Apply a scheme to a converted model."""
+
+    source: Path
+    output: Path
+    scheme: Scheme
+    profile: str
+    calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.mode is "static"
+    work: Path  # an empty folder for intermediate files
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """Turn an optimized model into the program that ships."""
+
+    source: Path
+    output: Path
+    scheme: Scheme
+    target: Target
+    work: Path
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure that a compiler gives: nothing ran."""
+
+    metric: str
+    value: float
+    unit: str
+    method: str  # one line: which tool, under which assumptions
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler says about its output."""
+
+    operators: tuple[Operators, ...] | None = None  # None: ask the runner
+    estimates: tuple[Estimate, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PackageJob:
+    """What a runtime may turn into further files of a package."""
+
+    program: Path
+    info: Program
+    target: Target
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How models of one framework become this runtime's file format."""
+
+    toolchain: str
+    convert: Callable[[ConvertJob], None]
+    tolerance: Tolerance
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The software that executes on the device.
+
+    `build_with` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what LiteRT's
+    tools make), so that both share the files; empty when it has its own.
+    """
+
+    id: str
+    description: str
+    format: str  # file kind and suffix of converted and optimized models: "onnx", "tflite"
+    program_suffix: str  # suffix of compiled programs, without the dot
+    layout: str  # "NCHW" or "NHWC"
+    toolchain: str  # that optimize, compile and measure run in
+    backend: Path  # runner backend: a self-contained Python file with a class `Session` (see runners/harness.py)
+    evidence: Evidence  # what running here proves when this machine is not a device of the target
+    times: bool  # whether latency and process memory taken here mean anything for the target
+    supports: Callable[[Scheme, Target], Unsupported | None]
+    compile: Callable[[CompileJob], Compiled | Unsupported]
+    compile_tolerance: Callable[[Scheme], Tolerance]
+    build_with: str = ""
+    converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
+    profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
+    optimize: Callable[[OptimizeJob], None] | None = None
+    optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
+    runs: str = "program"  # "model": programs cannot be run here, only the optimized model they were compiled from
+    package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
+    target_options: Mapping[str, Option] = field(default_factory=dict)
+    api_version: int = API_VERSION
+
+
+# --- framework -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a framework needs to know to build and train a model."""
+
+    id: str
+    builder: str  # "package.module:function" or "file.py:function", called as function(input_shape, classes, **arguments)
+    arguments: Mapping[str, Any]
+    input_shape: tuple[int, ...]  # without the batch axis
+    classes: int
+    training: Mapping[str, Any]  # validated against `Framework.training_options`
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Train one model from scratch."""
+
+    model: ModelSpec
+    x: Float32
+    y: Int64
+    seed: int
+    checkpoint: Path  # safetensors to write
+
+
+@dataclass(frozen=True)
+class Framework:
+    """Builds and trains a model, and gives it to converters."""
+
+    id: str
+    description: str
+    toolchain: str
+    train: Callable[[TrainJob], Mapping[str, float]]  # returns figures of the training: final loss, …
+    load: Callable[[ModelSpec, Path], Any]  # checkpoint → native model in inference mode
+    predict: Callable[[Any, Float32], Float32]
+    versions: Callable[[], Mapping[str, str]]
+    training_options: Mapping[str, Option] = field(default_factory=dict)
+    api_version: int = API_VERSION
+
+
+# --- task ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Score:
+    """A task metric with its interval."""
+
+    value: float
+    n: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How much worse one model is than another on the same samples; > 0 is worse."""
+
+    value: float
+    n: int
+    interval: Interval
+    conditions: Mapping[str, float | int | str] = field(default_factory=dict)  # counts behind it
+
+
+@dataclass(frozen=True)
+class Task:
+    """The metric of a kind of model."""
+
+    id: str
+    description: str
+    metric: str  # "accuracy"
+    direction: Direction
+    score: Callable[[Float32, Int64], Score]  # outputs, y
+    drop: Callable[[Float32, Float32, Int64], Drop]  # reference outputs, outputs, y: paired on the same samples
+    agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
+    api_version: int = API_VERSION
+
+
+# --- dataset loader ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadJob:
+    """Read a dataset as it is; splitting, scaling and resizing are the prepare stage's work."""
+
+    dataset: str  # id, for messages
+    options: Mapping[str, Any]
+    root: Path  # folder that relative paths in `options` start from
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A whole dataset in memory."""
+
+    x: Float32  # float32[N, C, H, W] in the dataset's own range, or a list of such arrays of different H, W
+    y: Int64
+    labels: tuple[str, ...]  # name of class i
+
+
+@dataclass(frozen=True)
+class DatasetLoader:
+    """Reads a dataset."""
+
+    id: str
+    description: str
+    toolchain: str  # "" for the core environment
+    load: Callable[[LoadJob], Samples]
+    files: Callable[[LoadJob], tuple[Path, ...]]  # the files that `load` reads, so that an edit of one prepares again
+    options: Mapping[str, Option] = field(default_factory=dict)
+    api_version: int = API_VERSION
+
+
+Plugin: TypeAlias = Runtime | Framework | Task | DatasetLoader

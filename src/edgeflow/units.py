@@ -1,0 +1,72 @@
+"""Quantities with units: people write `15 ms`, `256 KiB`, `1 %`; inside, everything is canonical.
+
+Canonical units are second, byte, hertz, joule, ratio and count. A metric's unit follows from its name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+# Factors to the canonical unit. Powers of 1024 only under their IEC names (IEC 80000-13); "KB" would be ambiguous.
+UNITS: Mapping[str, Mapping[str, float]] = {
+    "second": {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0},
+    "byte": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    "hertz": {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
+    "joule": {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "uJ": 1e-6},
+    "ratio": {"": 1.0, "%": 1e-2},
+    "count": {"": 1.0},
+}
+_SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule"}
+_RATIOS = {"accuracy", "accuracy_drop", "latency_ratio_fp32"}
+_QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
+
+
+def unit_of(metric: str) -> str:
+    """The canonical unit of a metric, from its name: "latency_p90_s" is in "second", "accuracy" is a "ratio"."""
+    if metric in _RATIOS:
+        return "ratio"
+    return next((unit for suffix, unit in _SUFFIXES.items() if metric.endswith(suffix)), "count")
+
+
+def parse(text: str | int | float, unit: str) -> float:
+    """A quantity as written by a person, in canonical `unit`.
+
+    Raises ValueError that says which units are known; a bare number is taken only for ratio and count.
+    """
+    known = UNITS[unit]
+    match = _QUANTITY.fullmatch(str(text)) if not isinstance(text, bool) else None
+    if match is None or match[2] not in known:
+        raise ValueError(f"{text!r} is not a quantity in {unit}; write a number and one of {_names(known)}")
+    value = float(match[1]) * known[match[2]]
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite quantity")
+    return value
+
+
+def _names(known: Mapping[str, float]) -> str:
+    return ", ".join(name or "no unit" for name in known)
+
+
+def show(value: float, unit: str) -> str:
+    """A canonical value as people read it: `show(.00013, "second")` is "130 µs"."""
+    if unit == "second":
+        return _scaled(value, (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)))
+    if unit == "byte":
+        return _scaled(value, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1)))
+    if unit == "hertz":
+        return _scaled(value, (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0)))
+    if unit == "joule":
+        return _scaled(value, (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)))
+    return f"{value:.4g}" if unit != "count" else f"{value:.0f}"
+
+
+def _scaled(value: float, steps: tuple[tuple[str, float], ...]) -> str:
+    name, factor = next(((n, f) for n, f in steps if abs(value) >= f), steps[-1])
+    return f"{value / factor:.3g} {name}" if abs(value / factor) < 1000 else f"{value / factor:.0f} {name}"
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A ratio as a percentage: `percent(.0123)` is "1.23 %"."""
+    return f"{100 * value:.{digits}f} %"
