@@ -1,0 +1,57 @@
+# Needs Python 3.11 and make; everything else is installed here, pinned by envs/*.txt.
+PYTHON ?= python3.11
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+# uv does not read pip's setting for extra wheel folders.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+UV := $(BIN)/python -m uv
+
+.PHONY: demo test check lock schema clean
+
+## demo: build the default matrix and show what to ship per target
+demo: $(BIN)/.core
+	@$(BIN)/snakemake --cores $(CORES) --logger edgeflow
+	@$(BIN)/edgeflow summary
+
+## test: run the tests; makes the toolchains that they need
+test: $(BIN)/.dev
+	@$(BIN)/snakemake --cores $(CORES) --logger edgeflow .toolchains/torch.json .toolchains/edge.json
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q
+
+## check: lint, types, layers, formatting
+check: $(BIN)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/python -m tests.tools.snakemake_lint
+
+## schema: rewrite the JSON schemas of the configuration
+schema: $(BIN)/.core
+	$(BIN)/edgeflow schema
+
+## lock: resolve envs/*.in into envs/*.txt
+lock: $(BIN)/.core
+	for name in core torch edge; do $(UV) pip compile -q --python-version 3.11 --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links envs/$$name.in -o envs/$$name.txt || exit 1; done
+	$(UV) pip compile -q --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  -c envs/core.txt envs/dev.in -o envs/dev.txt
+	sed -i 's/+cpu$$//' envs/torch.txt
+
+## clean: remove everything that was built; environments stay
+clean:
+	rm -rf results .snakemake
+
+$(BIN)/python:
+	@$(PYTHON) -m venv .venv
+
+$(BIN)/.core: envs/core.txt pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $$(grep '^uv==' envs/core.txt)
+	@$(UV) pip install -q -r envs/core.txt
+	@$(UV) pip install -q --no-deps -e .
+	@touch $@
+
+$(BIN)/.dev: envs/dev.txt $(BIN)/.core
+	@$(UV) pip install -q -r envs/dev.txt
+	@touch $@

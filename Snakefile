@@ -1,0 +1,44 @@
+# edgeflow: train → convert → optimize → compile → measure → judge → package, over models × targets × schemes.
+# Reads top-down: load and validate the configuration, include one file of rules a stage, name what to build.
+
+import edgeflow.layout as layout
+import edgeflow.workflow
+
+
+configfile: "config/config.yaml"
+
+
+flow = edgeflow.workflow.Flow(config)
+
+
+wildcard_constraints:
+    dataset=flow.ID,
+    model=flow.ID,
+    target=flow.ID,
+    scheme=flow.ID,
+    recipe=flow.ID,
+    format=flow.ID,
+    toolchain=flow.ID,
+
+
+localrules:
+    all,
+    plan,
+
+
+rule all:
+    default_target: True
+    input:
+        flow.packages(),
+        layout.report().values(),
+
+
+include: "rules/toolchain.smk"
+include: "rules/prepare.smk"
+include: "rules/train.smk"
+include: "rules/convert.smk"
+include: "rules/optimize.smk"
+include: "rules/compile.smk"
+include: "rules/validate.smk"
+include: "rules/package.smk"
+include: "rules/report.smk"

@@ -1,0 +1,18 @@
+# Takes a checkpoint, makes the same model in a runtime's file format.
+
+
+rule convert:
+    input:
+        unpack(flow.inputs("convert")),
+    output:
+        **layout.convert("{model}", "{recipe}", "{format}"),
+    log:
+        layout.log("convert", "{model}", "{recipe}", "{format}"),
+    params:
+        spec=flow.spec("convert"),
+        fingerprint=flow.fingerprint("convert"),
+    shell:
+        "edgeflow convert --spec {params.spec:q}"
+        " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
+        " golden={input.golden:q} evaluation={input.evaluation:q}"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"

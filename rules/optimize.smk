@@ -1,0 +1,18 @@
+# Takes a converted model and, where ranges are needed, calibration samples; makes a model with a scheme applied.
+
+
+rule optimize:
+    input:
+        unpack(flow.inputs("optimize")),
+    output:
+        **layout.optimize("{model}", "{profile}", "{scheme}", "{format}"),
+    log:
+        layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
+    params:
+        spec=flow.spec("optimize"),
+        fingerprint=flow.fingerprint("optimize"),
+    shell:
+        "edgeflow optimize --spec {params.spec:q}"
+        " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
+        " golden={input.golden:q} evaluation={input.evaluation:q} calibration={input.calibration:q}"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"

@@ -1,0 +1,29 @@
+# Takes the plan and every verdict, makes the report, summary.csv and the decision per target.
+
+
+rule plan:
+    output:
+        **layout.plan(),
+    log:
+        layout.log("plan"),
+    params:
+        matrix=flow.matrix,
+        cells=flow.cells,
+    shell:
+        "edgeflow plan --config {params.matrix:q} --output {output.plan:q} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        unpack(flow.inputs("report")),
+    output:
+        **layout.report(),
+    log:
+        layout.log("report"),
+    params:
+        spec=flow.spec("report"),
+        fingerprint=flow.fingerprint("report"),
+        results=layout.RESULTS,
+    shell:
+        "edgeflow report --spec {params.spec:q} --input plan={input.plan:q} results={params.results:q}"
+        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log:q} 2>&1"

@@ -1,0 +1,37 @@
+# Takes a program, makes its measurements, then the verdict on them. One measurement at a time on a device: the
+# resource `device`, limited in profiles/default.
+
+
+rule measure:
+    input:
+        unpack(flow.inputs("measure")),
+    output:
+        **layout.measure("{model}", "{target}", "{scheme}"),
+    log:
+        layout.log("measure", "{model}", "{target}", "{scheme}"),
+    params:
+        spec=flow.spec("measure"),
+        fingerprint=flow.fingerprint("measure"),
+    resources:
+        device=flow.device_slots,
+    shell:
+        "edgeflow measure --spec {params.spec:q}"
+        " --input program={input.program:q} info={input.info:q} source={input.source:q}"
+        " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
+        " evaluation={input.evaluation:q} reference={input.reference:q}"
+        " --output measurement={output.measurement:q} outputs={output.outputs:q} > {log:q} 2>&1"
+
+
+rule judge:
+    input:
+        unpack(flow.inputs("judge")),
+    output:
+        **layout.judge("{model}", "{target}", "{scheme}"),
+    log:
+        layout.log("judge", "{model}", "{target}", "{scheme}"),
+    params:
+        spec=flow.spec("judge"),
+        fingerprint=flow.fingerprint("judge"),
+    shell:
+        "edgeflow judge --spec {params.spec:q}"
+        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log:q} 2>&1"

@@ -1,0 +1,155 @@
+"""The command line. Commands import what they need when they run, so that `edgeflow --help` loads nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgeflow import __version__
+from edgeflow.errors import EdgeflowError
+
+COMMANDS = """\
+the project
+  plan        show every cell of the matrix: what will be built, what is shared, what is infeasible and why
+  summary     show what to ship per target, from the last report
+  schema      write the JSON schemas of the configuration for editors
+  toolchain   make the environment of a toolchain
+  verify      refuse a damaged or hostile package
+
+the stages, as the workflow calls them
+  prepare, train, convert, optimize, compile, measure, judge, package, report
+
+'edgeflow COMMAND --help' explains one."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code says how it ended (see errors.py)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"edgeflow {__version__}: models × targets × schemes, built and judged by numbers\n\n{COMMANDS}")
+        return 0
+    if arguments[0] == "--version":
+        print(f"edgeflow {__version__}")
+        return 0
+    try:
+        return _command(arguments[0])(arguments[1:])
+    except EdgeflowError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader of our output went away, as in `edgeflow plan | head`
+        sys.stderr.close()
+        return 0
+
+
+def _command(name: str) -> Callable[[Sequence[str]], int]:
+    from edgeflow.errors import UsageError
+    from edgeflow.stages.command import STAGES
+
+    if name in STAGES:
+        return lambda rest: _stage(name, rest)
+    commands = {"plan": _plan, "summary": _summary, "schema": _schema, "toolchain": _toolchain, "verify": _verify}
+    if name in commands:
+        return commands[name]
+    import difflib
+
+    near = difflib.get_close_matches(name, [*commands, *STAGES], n=1)
+    raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
+
+
+def _stage(stage: str, rest: Sequence[str]) -> int:
+    """Run a stage in its toolchain."""
+    import json
+
+    from edgeflow.registry import MODULE_FILES, foreign_module_files
+    from edgeflow.stages import command
+    from edgeflow.toolchains import environments
+
+    arguments = command.parser(stage).parse_args(rest)
+    spec = command.read_spec(arguments.spec)
+    references = [spec[kind] for kind in ("framework", "runtime", "task", "loader") if spec.get(kind)]
+    variables = {MODULE_FILES: json.dumps(foreign_module_files(references))}
+    environments.execute(str(spec.get("toolchain", "")), [stage, *rest], variables)
+    command.run(stage, arguments)
+    return 0
+
+
+def _plan(rest: Sequence[str]) -> int:
+    import json
+
+    parser = argparse.ArgumentParser(prog="edgeflow plan", description="Show every cell of the matrix.")
+    parser.add_argument("--json", action="store_true", help="a list of cells with model, target, scheme and reason")
+    parser.add_argument("--config", default=None, help="the matrix as JSON, in place of config/config.yaml")
+    parser.add_argument("--output", type=Path, help="write the JSON to this file")
+    arguments = parser.parse_args(rest)
+
+    from edgeflow import files
+    from edgeflow.workflow import open_project
+
+    project, plan = open_project(json.loads(arguments.config) if arguments.config else None)
+    if arguments.output:
+        files.write_json(arguments.output, plan.to_json())
+    elif arguments.json:
+        print(json.dumps(plan.to_json()["cells"], indent=2))
+    else:
+        from edgeflow.plan_table import show
+
+        show(project, plan)
+    return 0
+
+
+def _summary(rest: Sequence[str]) -> int:
+    argparse.ArgumentParser(prog="edgeflow summary", description="Show what to ship per target.").parse_args(rest)
+
+    from rich.console import Console
+
+    from edgeflow import files, layout
+    from edgeflow.report import terminal
+
+    paths = layout.report()
+    console = Console()
+    console.print(terminal.table(files.read_json(Path(paths["decision"]))))
+    console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
+    return 0
+
+
+def _schema(rest: Sequence[str]) -> int:
+    argparse.ArgumentParser(prog="edgeflow schema", description="Write config/schema/*.json.").parse_args(rest)
+
+    from edgeflow import config, files
+
+    for name, schema in config.schemas().items():
+        files.write_json(Path("config/schema") / f"{name}.json", schema)
+    return 0
+
+
+def _toolchain(rest: Sequence[str]) -> int:
+    from edgeflow import layout
+    from edgeflow.errors import UsageError
+    from edgeflow.toolchains import environments
+
+    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt"))
+    parser = argparse.ArgumentParser(prog="edgeflow toolchain", description="Make the environment of a toolchain.")
+    parser.add_argument("id", help=f"one of {', '.join(known) or 'the locks in envs/'}")
+    toolchain = parser.parse_args(rest).id
+    paths = layout.toolchain(toolchain)
+    if toolchain not in known:
+        raise UsageError(f"{paths['lock']}: no such lock; known toolchains: {', '.join(known) or 'none'}")
+    environments.create(toolchain, Path(paths["lock"]), Path(paths["stamp"]))
+    return 0
+
+
+def _verify(rest: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="edgeflow verify", description="Refuse a damaged or hostile package.")
+    parser.add_argument("file", type=Path)
+    arguments = parser.parse_args(rest)
+
+    from edgeflow.efpkg import verify_command
+
+    print(verify_command(arguments.file))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The only owner of paths: where each stage's files are, by the key that decides what is shared.
+
+Every function takes names or Snakemake wildcards ("{model}") and returns file paths by the name under which a stage
+knows them. Folders are relative to the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RESULTS = "results"
+TOOLCHAINS = ".toolchains"
+LOCKS = "envs"
+
+Files = Mapping[str, str]
+
+
+def prepare(dataset: str) -> Files:
+    """Key: dataset."""
+    folder = f"{RESULTS}/prepare/{dataset}"
+    splits = {name: f"{folder}/{name}.npz" for name in ("train", "calibration", "evaluation", "golden")}
+    return {**splits, "info": f"{folder}/dataset.json"}
+
+
+def train(model: str, recipe: str) -> Files:
+    """Key: model, recipe; shared by all schemes with the same training-time steps."""
+    folder = f"{RESULTS}/train/{model}/{recipe}"
+    return {"checkpoint": f"{folder}/checkpoint.safetensors", "info": f"{folder}/train.json", **_checked(folder)}
+
+
+def convert(model: str, recipe: str, file_format: str) -> Files:
+    """Key: model, recipe, format; shared by all targets of that format."""
+    folder = f"{RESULTS}/convert/{model}/{recipe}"
+    return {"model": f"{folder}/{file_format}/model.{file_format}", **_checked(f"{folder}/{file_format}")}
+
+
+def optimize(model: str, profile: str, scheme: str, file_format: str) -> Files:
+    """Key: model, profile, scheme; shared by all targets with the same profile (a profile has one format)."""
+    folder = f"{RESULTS}/optimize/{model}/{file_format}/{profile}/{scheme}"
+    return {"model": f"{folder}/model.{file_format}", **_checked(folder)}
+
+
+def compile(model: str, target: str, scheme: str) -> Files:
+    """Key: model, target, scheme; the program gets its runtime's suffix in the package."""
+    folder = f"{RESULTS}/compile/{model}/{target}/{scheme}"
+    return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", **_checked(folder)}
+
+
+def measure(model: str, target: str, scheme: str) -> Files:
+    """Key: model, target, scheme."""
+    folder = f"{RESULTS}/measure/{model}/{target}/{scheme}"
+    return {"measurement": f"{folder}/measurement.json", "outputs": f"{folder}/outputs.npz"}
+
+
+def judge(model: str, target: str, scheme: str) -> Files:
+    """Key: model, target, scheme."""
+    return {"verdict": f"{RESULTS}/judge/{model}/{target}/{scheme}/verdict.json"}
+
+
+def package(model: str, target: str, scheme: str) -> Files:
+    """Key: model, target, scheme; the package is a folder."""
+    return {"package": f"{RESULTS}/package/{model}/{target}/{scheme}"}
+
+
+def plan() -> Files:
+    """The matrix as JSON."""
+    return {"plan": f"{RESULTS}/plan.json"}
+
+
+def report() -> Files:
+    """The report, its figures as a table, and what to ship per target."""
+    return {
+        "html": f"{RESULTS}/report/index.html",
+        "summary": f"{RESULTS}/summary.csv",
+        "decision": f"{RESULTS}/report/decision.json",
+    }
+
+
+def _checked(folder: str) -> Files:
+    """What every stage up to compile leaves beside its artifact: its outputs and the ladder so far."""
+    return {"outputs": f"{folder}/outputs.npz", "ladder": f"{folder}/ladder.json"}
+
+
+def log(stage: str, *keys: str) -> str:
+    """The log of one job."""
+    return "/".join((RESULTS, "logs", stage, *keys)) + ".log"
+
+
+def toolchain(toolchain_id: str) -> Files:
+    """The lock of a toolchain, its environment, and the stamp that says it is whole."""
+    return {
+        "lock": f"{LOCKS}/{toolchain_id}.txt",
+        "environment": f"{TOOLCHAINS}/{toolchain_id}",
+        "stamp": f"{TOOLCHAINS}/{toolchain_id}.json",
+    }

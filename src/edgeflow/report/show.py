@@ -1,0 +1,80 @@
+"""Figures as people read them: one place for the names, numbers and words of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeflow import units
+from edgeflow.types import Evidence, Measurement, Release
+
+NOT_MEASURED = "not measured"
+
+EVIDENCE: Mapping[str, str] = {
+    Evidence.DEVICE: "the program ran on a physical device of its target",
+    Evidence.SIMULATOR: "the target's real interpreter, or an instruction-level model of it, ran the program",
+    Evidence.HOST: "the same program or its equivalent ran on a machine that is not the target",
+    Evidence.ESTIMATE: "nothing ran: a compiler or a formula says so",
+    NOT_MEASURED: "no figure; a budget on it is never passed",
+}
+
+RELEASE: Mapping[Release, str] = {
+    Release.RELEASED: "every budget is met; a package exists",
+    Release.HELD: "no budget failed, but a figure is missing, too weak, or from too few samples",
+    Release.REJECTED: "a budget failed",
+    Release.INFEASIBLE: "no such program exists",
+}
+
+_NAMES: Mapping[str, str] = {
+    "latency_p50_s": "latency p50",
+    "latency_p90_s": "latency p90",
+    "latency_p99_s": "latency p99",
+    "latency_ratio_fp32": "latency / fp32",
+    "memory_peak_bytes": "peak memory",
+    "size_bytes": "size",
+}
+
+
+def name(metric: str) -> str:
+    """A metric as a label: "latency_p50_s" is "latency p50"."""
+    if metric in _NAMES:
+        return _NAMES[metric]
+    unit = units.unit_of(metric)
+    suffix = {"second": "_s", "byte": "_bytes", "hertz": "_hz", "joule": "_j"}.get(unit, "")
+    return metric.removesuffix(suffix).replace("_", " ")
+
+
+def value(metric: str, number: float, unit: str = "") -> str:
+    """A canonical value with its unit; a drop is in points of the metric that drops."""
+    unit = unit or units.unit_of(metric)
+    if metric.endswith("_drop"):
+        return units.percent(number).replace(" %", " points")
+    if metric.startswith("latency_ratio"):
+        return f"{number:.2f}×"
+    return units.percent(number) if unit == "ratio" else units.show(number, unit)
+
+
+def optional(metric: str, number: float | None, unit: str = "") -> str:
+    """`value`, or a dash when there is none."""
+    return "–" if number is None else value(metric, number, unit)
+
+
+def interval(measurement: Measurement | None) -> str:
+    """"97.30 % – 98.90 %"; empty when there is no interval."""
+    if measurement is None or measurement.interval is None:
+        return ""
+    low, high = (value(measurement.metric, end, measurement.unit) for end in _ends(measurement))
+    return f"{low} – {high}"
+
+
+def _ends(measurement: Measurement) -> tuple[float, ...]:
+    return () if measurement.interval is None else (measurement.interval.low, measurement.interval.high)
+
+
+def upper(measurement: Measurement | None) -> float | None:
+    """The upper end of a measurement's interval."""
+    return measurement.interval.high if measurement and measurement.interval else None
+
+
+def evidence(found: Evidence | None) -> str:
+    """The word on the badge."""
+    return found.value if found else NOT_MEASURED

@@ -1,0 +1,174 @@
+"""What the stages left for every cell of the plan, read into one value per cell.
+
+A planned variant without its files is lost, which is an error: the report never has a hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeflow import files, layout
+from edgeflow.errors import DataError, StageError
+from edgeflow.types import (
+    Cell,
+    Check,
+    Evidence,
+    Ladder,
+    Measurement,
+    Operators,
+    Program,
+    Release,
+    Signature,
+    Verdict,
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """measurement.json: every figure of one variant, or why there are none."""
+
+    model: str
+    target: str
+    scheme: str
+    infeasible: str
+    measurements: tuple[Measurement, ...]
+    operators: tuple[Operators, ...]
+    signature: Signature | None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell of the plan with all that is known about it."""
+
+    cell: Cell
+    verdict: Verdict | None = None  # None exactly when the plan already says that there is no such variant
+    program: Program | None = None
+    ladder: Ladder = Ladder(rungs=())
+    figures: Mapping[str, Measurement] = field(default_factory=dict)  # metric → its best proven measurement
+    operators: tuple[Operators, ...] = ()
+    signature: Signature | None = None
+
+    @property
+    def release(self) -> Release:
+        """What becomes of it."""
+        return self.verdict.release if self.verdict else Release.INFEASIBLE
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not simply released."""
+        return self.verdict.reasons if self.verdict else (self.cell.reason,)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Every budget held against its figure."""
+        return self.verdict.checks if self.verdict else ()
+
+    @property
+    def shipped_without(self) -> tuple[str, ...]:
+        """Metrics that its target accepts to ship without, and that nobody measured."""
+        return self.verdict.shipped_without if self.verdict else ()
+
+    def value(self, metric: str) -> float | None:
+        """A figure in its canonical unit; None when it was not measured."""
+        found = self.figures.get(metric)
+        return found.value if found else None
+
+    def evidence(self, metric: str) -> Evidence | None:
+        """How a figure was obtained; None when it was not measured."""
+        found = self.figures.get(metric)
+        return found.evidence if found else None
+
+    @property
+    def weakest_evidence(self) -> Evidence | None:
+        """The weakest evidence among the figures that were judged; None when none was."""
+        judged = [check.evidence for check in self.checks if check.evidence is not None]
+        return min(judged, key=lambda evidence: evidence.strength, default=None)
+
+
+def read(plan: Path, results: Path) -> tuple[Variant, ...]:
+    """One variant per cell of the plan, in the plan's order.
+
+    Raises StageError that names every planned variant whose files are not there, DataError for a file that does not
+    fit its cell.
+    """
+    cells = _cells(plan)
+    if lost := [problem for cell in cells if not cell.reason and (problem := _missing(cell, results))]:
+        raise StageError(
+            f"report: {len(lost)} of {len(cells)} planned cells are lost: {'; '.join(lost)}. "
+            "Every stage up to judge leaves its files even for what fails: run snakemake again and read results/logs"
+        )
+    return tuple(Variant(cell) if cell.reason else _read_variant(cell, results) for cell in cells)
+
+
+def _cells(plan: Path) -> tuple[Cell, ...]:
+    content = files.read_json(plan)
+    try:
+        cells = tuple(
+            Cell(str(c["model"]), str(c["target"]), str(c["scheme"]), str(c.get("reason") or ""))
+            for c in content["cells"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{plan}: expected {{\"cells\": [{{model, target, scheme}}, …]}} as 'edgeflow plan --output' writes it; "
+            f"found {type(error).__name__}: {error}"
+        ) from None
+    if twice := sorted({cell.id for cell in cells if [c.id for c in cells].count(cell.id) > 1}):
+        raise DataError(f"{plan}: {twice[0]} is there twice")
+    return cells
+
+
+def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
+    """Where the stages leave what the report reads about one cell."""
+    key = (cell.model, cell.target, cell.scheme)
+    compiled = layout.compile(*key, suffix="")
+    paths = {
+        "program": compiled["info"],
+        "ladder": compiled["ladder"],
+        "measurement": layout.measure(*key)["measurement"],
+        "verdict": layout.judge(*key)["verdict"],
+    }
+    return {name: results / Path(path).relative_to(layout.RESULTS) for name, path in paths.items()}
+
+
+def _missing(cell: Cell, results: Path) -> str:
+    """"model/target/scheme (no verdict.json)", or nothing when all files are there."""
+    names = [path.name for path in _paths(cell, results).values() if not path.is_file()]
+    return f"{cell.id} (no {', no '.join(names)})" if names else ""
+
+
+def _read_variant(cell: Cell, results: Path) -> Variant:
+    paths = _paths(cell, results)
+    verdict = _read_own(Verdict, paths["verdict"], cell)
+    measured = _read_own(Measured, paths["measurement"], cell)
+    program = _read_own(Program, paths["program"], cell)
+    return Variant(
+        cell=cell,
+        verdict=verdict,
+        program=program,
+        ladder=files.read_as(Ladder, paths["ladder"]),
+        figures=_strongest(measured.measurements),
+        operators=measured.operators or program.operators,
+        signature=measured.signature or program.signature,
+    )
+
+
+def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:
+    """Read a file that says which variant it is about; DataError when it is about another one."""
+    found = files.read_as(cls, path)
+    name = f"{found.model}/{found.target}/{found.scheme}"
+    if name != cell.id:
+        raise DataError(f"{path}: is about {name}, expected {cell.id}")
+    return found
+
+
+def _strongest(measurements: Sequence[Measurement]) -> Mapping[str, Measurement]:
+    """One measurement per metric: where a device and a compiler both speak, the device."""
+    best: dict[str, Measurement] = {}
+    for measurement in measurements:
+        known = best.get(measurement.metric)
+        if known is None or measurement.evidence.strength > known.evidence.strength:
+            best[measurement.metric] = measurement
+    return best

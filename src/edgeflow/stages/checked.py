@@ -1,0 +1,54 @@
+"""What convert, optimize and compile share: run an artifact on the golden and evaluation inputs and compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeflow import files
+from edgeflow.plugin import Runtime, Task, Tolerance
+from edgeflow.runners import harness
+from edgeflow.stages.ladder import Outputs, rung
+from edgeflow.types import Rung
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The inputs, the labels, and what the stage before answered."""
+
+    golden: Path  # npz: x
+    evaluation: Path  # npz: x, y
+    outputs: Path  # outputs.npz of the stage before
+
+
+def compare(
+    stage: str, artifact: Path, runtime: Runtime, task: Task, reference: Reference, tolerance: Tolerance | None
+) -> tuple[Rung, Outputs]:
+    """Execute `artifact` with the runner of `runtime` and hold it against the stage before.
+
+    Raises MismatchError when a step that should change nothing changed something.
+    """
+    (golden,) = files.read_npz(reference.golden, "x")
+    evaluation, labels = files.read_npz(reference.evaluation, "x", "y")
+    outputs = Outputs(*(_predict(runtime, artifact, x) for x in (golden, evaluation)))
+    step = rung(
+        stage=stage,
+        outputs=outputs,
+        previous=Outputs.read(reference.outputs),
+        labels=labels,
+        task=task,
+        tolerance=tolerance,
+        artifact=artifact,
+        evaluated_on=versions(runtime, artifact),
+    )
+    return step, outputs
+
+
+def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
+    return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
+
+
+def versions(runtime: Runtime, artifact: Path) -> str:
+    """What executed an artifact, e.g. "onnxruntime 1.32.0"."""
+    found = harness.inspect(str(runtime.backend), str(artifact), threads=1)["versions"]
+    return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))

@@ -1,0 +1,104 @@
+"""`edgeflow <stage> --spec … --input name=path … --output name=path …`: a stage as a function of files.
+
+The options come from the stage's dataclasses, so a stage is written once. Standard library only: this runs in every
+toolchain, and in the core environment before it is known which toolchain a stage needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeflow.errors import EdgeflowError, UsageError
+from edgeflow.types import from_json
+
+STAGES = ("prepare", "train", "convert", "optimize", "compile", "measure", "judge", "package", "report")
+
+
+def parser(stage: str) -> argparse.ArgumentParser:
+    """The options that every stage has."""
+    options = argparse.ArgumentParser(prog=f"edgeflow {stage}", description=_description(stage))
+    options.add_argument("--spec", required=True, help="what to do: JSON, or a file that holds it")
+    options.add_argument("--input", nargs="*", default=[], metavar="NAME=PATH", action="extend")
+    options.add_argument("--output", nargs="*", default=[], metavar="NAME=PATH", action="extend")
+    return options
+
+
+def _description(stage: str) -> str:
+    module = importlib.util.find_spec(f"edgeflow.stages.{stage}")
+    assert module is not None and module.origin is not None  # noqa: S101 - STAGES lists files of this package
+    import ast
+
+    return ast.get_docstring(ast.parse(Path(module.origin).read_bytes())) or ""
+
+
+def read_spec(text: str) -> dict[str, Any]:
+    """The spec as plain JSON values; UsageError when it is neither JSON nor a file that holds JSON."""
+    try:
+        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"--spec {text}: no such file, and not JSON") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"--spec: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"--spec: expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def run(stage: str, arguments: argparse.Namespace) -> None:
+    """Run a stage in this process.
+
+    Raises UsageError for a spec or files that do not fit the stage, and whatever the stage raises.
+    """
+    module = importlib.import_module(f"edgeflow.stages.{stage}")
+    try:
+        spec = from_json(module.Spec, read_spec(arguments.spec))
+    except ValueError as error:
+        raise UsageError(f"edgeflow {stage}: --spec: {error}") from None
+    inputs = _paths(module.Inputs, arguments.input, f"edgeflow {stage} --input")
+    module.run(spec, inputs, _paths(module.Outputs, arguments.output, f"edgeflow {stage} --output"))
+
+
+def _paths(cls: type[Any], given: Sequence[str], where: str) -> Any:
+    """Build `Inputs` or `Outputs` from name=path arguments; an empty path means that there is none."""
+    values: dict[str, list[Path]] = {}
+    name = ""
+    for argument in given:
+        head, equals, path = argument.partition("=")
+        # a name may be followed by several paths, as Snakemake writes a list: files=a b c
+        name, path = (head, path) if equals and head.isidentifier() else (name, argument)
+        if not name:
+            raise UsageError(f"{where} {argument}: write NAME=PATH")
+        values.setdefault(name, []).extend([Path(path)] if path else [])
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(values) - set(hints)):
+        raise UsageError(f"{where} {unknown[0]}=…: unknown; known: {', '.join(hints)}")
+    return cls(**{f.name: _value(f, hints[f.name], values.get(f.name, []), where) for f in dataclasses.fields(cls)})
+
+
+def _value(field: dataclasses.Field[Any], kind: Any, paths: list[Path], where: str) -> Any:
+    if typing.get_origin(kind) is tuple:
+        return tuple(paths)
+    if len(paths) > 1:
+        raise UsageError(f"{where} {field.name}=…: takes one path, {len(paths)} were given")
+    if not paths and type(None) not in typing.get_args(kind):
+        raise UsageError(f"{where} {field.name}=PATH is missing")
+    return paths[0] if paths else None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one stage in this interpreter; the exit code says how it ended."""
+    stage, *rest = argv
+    try:
+        run(stage, parser(stage).parse_args(rest))
+    except EdgeflowError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0

@@ -1,0 +1,23 @@
+"""Run `edgeflow` in an environment where it is not installed: from its own source, and nothing else beside it."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+
+def _load_edgeflow() -> None:
+    package = Path(__file__).parent.parent
+    spec = importlib.util.spec_from_file_location(
+        "edgeflow", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    assert spec is not None and spec.loader is not None  # noqa: S101 - a file that lies beside this one
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["edgeflow"] = module
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    _load_edgeflow()
+    from edgeflow.stages.command import main
+
+    sys.exit(main(sys.argv[1:]))

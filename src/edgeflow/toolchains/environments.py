@@ -1,0 +1,83 @@
+"""Toolchains: pinned Python environments, made with uv from `envs/<id>.txt` when a stage needs one.
+
+`EDGEFLOW_ENVS=system` runs every stage in the current interpreter instead, for containers and conda.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgeflow import files, layout
+from edgeflow.errors import ToolchainError
+from edgeflow.fingerprint import lock_digest
+
+BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+
+
+def system() -> bool:
+    """True when the current interpreter stands in for every toolchain."""
+    return os.environ.get("EDGEFLOW_ENVS", "") == "system"
+
+
+def create(toolchain: str, lock: Path, stamp: Path) -> None:
+    """Make the environment of a toolchain from its lock; the stamp is written last and depends on the lock alone.
+
+    Raises ToolchainError with uv's message when a package cannot be installed.
+    """
+    environment = stamp.with_suffix("")
+    _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+    _uv("pip", "sync", "--quiet", "--python", str(_python(environment)), *_torch_backend(lock), str(lock))
+    files.write_json(
+        stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": platform.python_version()}
+    )
+
+
+def _torch_backend(lock: Path) -> Sequence[str]:
+    """PyTorch's index serves a CUDA build of several GB by default; an offline wheel folder takes precedence."""
+    pinned = any(line.startswith("torch==") for line in lock.read_text(encoding="utf-8").splitlines())
+    return ("--torch-backend", "cpu") if pinned and not _find_links() else ()
+
+
+def _find_links() -> str:
+    """uv does not read pip's setting for extra wheel folders, so it is handed on."""
+    return os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")
+
+
+def _uv(*arguments: str) -> None:
+    environment = {**os.environ, "UV_FIND_LINKS": _find_links()}
+    command = [sys.executable, "-m", "uv", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ToolchainError(f"'uv {' '.join(arguments)}' failed:\n{done.stderr.strip()}")
+
+
+def _python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def python_of(toolchain: str) -> Path:
+    """The interpreter of a toolchain; of the core environment for "".
+
+    Raises ToolchainError with the command that makes it when it does not exist.
+    """
+    if not toolchain or system():
+        return Path(sys.executable)
+    paths = layout.toolchain(toolchain)
+    if not Path(paths["stamp"]).is_file():
+        raise ToolchainError(f"toolchain {toolchain!r} is not installed here: run 'edgeflow toolchain {toolchain}'")
+    return _python(Path(paths["environment"]))
+
+
+def execute(toolchain: str, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Replace this process by `edgeflow <arguments>` in a toolchain; returns only when that is this interpreter."""
+    python = python_of(toolchain)
+    if python == Path(sys.executable):
+        os.environ.update(variables)
+        return
+    # -P: the folder of the script must not be importable, it would shadow modules of the same name
+    os.execve(python, [str(python), "-P", str(BOOTSTRAP), *arguments], {**os.environ, **variables})

@@ -1,0 +1,324 @@
+"""Which files and which spec each job gets: the edges of the graph, one method a stage.
+
+A spec has only the fields that its stage reads, so that a change elsewhere in the configuration reruns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow import layout
+from edgeflow.fingerprint import fingerprint
+from edgeflow.plan import Plan, Route, builder_of
+from edgeflow.plugin import LoadJob, Runtime
+from edgeflow.registry import Plugins, file_of
+from edgeflow.toolchains import environments
+from edgeflow.types import Cell, to_json
+
+if TYPE_CHECKING:
+    from edgeflow.config import Project
+
+# Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
+MAX_RUNS = 1000
+MAX_SECONDS = 3.0
+
+Inputs = Mapping[str, str | list[str]]
+NONE: list[str] = []  # an input that this job does not have; Snakemake drops it and the shell line says `name=`
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a stage: what it reads and what it depends on."""
+
+    stage: str
+    spec: Mapping[str, Any]
+    inputs: Inputs
+    references: tuple[str, ...] = ()  # plugins and builders whose source the result depends on
+    files: tuple[Path, ...] = field(default=())  # further sources
+
+    @property
+    def toolchain(self) -> str:
+        """The toolchain that the stage runs in; "" is the core environment."""
+        return str(self.spec.get("toolchain", ""))
+
+    def all_inputs(self) -> Inputs:
+        """The stage's inputs and the stamp of its toolchain."""
+        if not self.toolchain or environments.system():
+            return self.inputs
+        return {**self.inputs, "toolchain": layout.toolchain(self.toolchain)["stamp"]}
+
+    def fingerprint(self) -> str:
+        """Digest of the code behind this job; changes when an edit may change the result."""
+        lock = Path(layout.toolchain(self.toolchain)["lock"]) if self.toolchain else None
+        return _fingerprint(self.stage, self.references, self.files, lock)
+
+
+@cache
+def _fingerprint(stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None) -> str:
+    return fingerprint(stage, [*map(file_of, references), *files], lock)
+
+
+class Wiring:
+    """Jobs by stage and keys."""
+
+    def __init__(self, project: Project, plugins: Plugins, plan: Plan) -> None:
+        self.project = project
+        self.plugins = plugins
+        self.plan = plan
+
+    def job(self, stage: str, keys: Mapping[str, str]) -> Job:
+        """The job of a stage for the values of its wildcards.
+
+        Raises KeyError when the configuration has no such thing.
+        """
+        make = getattr(self, f"_{stage}")
+        job: Job = make(**keys)
+        return job
+
+    def _prepare(self, dataset: str) -> Job:
+        config = self.project.datasets[dataset]
+        loader = self.plugins.loaders[config.loader]
+        reference = self.plugins.reference("loader", loader.id)
+        read = loader.files(LoadJob(dataset, config.options, Path()))
+        spec = {
+            "toolchain": loader.toolchain,
+            "dataset": dataset,
+            "loader": reference,
+            "options": config.options,
+            "shape": config.shape,
+            "mean": config.normalize.mean,
+            "std": config.normalize.std,
+            "classes": config.classes,
+            "seed": config.splits.seed,
+            "calibration": config.splits.calibration,
+            "evaluation": config.splits.evaluation,
+            "golden": config.splits.golden,
+            "source": config.source,
+        }
+        return Job("prepare", spec, {"files": [str(path) for path in read]}, (reference,))
+
+    def _train(self, model: str, recipe: str) -> Job:
+        spec, references = self._model(model)
+        data = layout.prepare(self.project.models[model].dataset)
+        return Job(
+            "train",
+            {**spec, "recipe": recipe, "seed": self.project.seed},
+            {name: data[name] for name in ("train", "evaluation", "golden")},
+            references,
+        )
+
+    def _model(self, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The part of a spec that says how to build and load a model, and the sources behind it."""
+        config = self.project.models[model]
+        framework = self.plugins.frameworks[config.framework]
+        task = self.plugins.reference("task", config.task)
+        reference = self.plugins.reference("framework", framework.id)
+        spec = {
+            "toolchain": framework.toolchain,
+            "model": to_json(self.project.model_spec(model)),
+            "framework": reference,
+            "task": task,
+        }
+        return spec, (reference, task, config.builder)
+
+    def _convert(self, model: str, recipe: str, format: str) -> Job:
+        runtime = self._maker(format)
+        spec, references = self._model(model)
+        reference = self.plugins.reference("runtime", runtime.id)
+        trained = layout.train(model, recipe)
+        return Job(
+            "convert",
+            {
+                **spec,
+                "toolchain": runtime.converters[self.project.models[model].framework].toolchain,
+                "runtime": reference,
+            },
+            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model)},
+            (*references, reference),
+            (runtime.backend,),
+        )
+
+    def _maker(self, file_format: str) -> Runtime:
+        """The runtime whose converters make files of a format."""
+        return next(r for r in self.plugins.runtimes.values() if r.format == file_format and not r.build_with)
+
+    def _asked(self, model: str) -> dict[str, str]:
+        """The inputs that every stage puts to its output."""
+        return _pick(layout.prepare(self.project.models[model].dataset), "golden", "evaluation")
+
+    def _optimize(self, model: str, profile: str, scheme: str, format: str) -> Job:
+        runtime = self._maker(format)
+        asked = self.project.scheme(scheme)
+        reference = self.plugins.reference("runtime", runtime.id)
+        task = self.plugins.reference("task", self.project.models[model].task)
+        dataset = self.project.models[model].dataset
+        static = asked.mode == "static"
+        return Job(
+            "optimize",
+            {
+                "toolchain": runtime.toolchain,
+                "model": model,
+                "scheme": to_json(asked),
+                "profile": profile,
+                "runtime": reference,
+                "task": task,
+            },
+            {
+                **_pick(layout.convert(model, asked.recipe, format), "model", "outputs", "ladder"),
+                **self._asked(model),
+                "calibration": layout.prepare(dataset)["calibration"] if static else NONE,
+            },
+            (reference, task),
+            (runtime.backend,),
+        )
+
+    def _variant(self, model: str, target: str, scheme: str) -> tuple[Cell, Route, Runtime]:
+        cell = self.plan.by_id[model, target, scheme]
+        return cell, self.plan.routes[cell], self.plugins.runtimes[self.project.target(target).runtime]
+
+    def _optimized(self, cell: Cell, route: Route) -> layout.Files:
+        return layout.optimize(cell.model, route.profile, cell.scheme, route.file_format)
+
+    def _compile(self, model: str, target: str, scheme: str) -> Job:
+        cell, route, runtime = self._variant(model, target, scheme)
+        reference = self.plugins.reference("runtime", runtime.id)
+        task = self.plugins.reference("task", self.project.models[model].task)
+        return Job(
+            "compile",
+            {
+                "toolchain": runtime.toolchain,
+                "model": model,
+                "target": to_json(self.project.target(target)),
+                "scheme": to_json(self.project.scheme(scheme)),
+                "runtime": reference,
+                "task": task,
+            },
+            {**_pick(self._optimized(cell, route), "model", "outputs", "ladder"), **self._asked(model)},
+            (reference, task),
+            (runtime.backend,),
+        )
+
+    def _measure(self, model: str, target: str, scheme: str) -> Job:
+        cell, route, runtime = self._variant(model, target, scheme)
+        reference = self.plugins.reference("runtime", runtime.id)
+        task = self.plugins.reference("task", self.project.models[model].task)
+        compiled = layout.compile(model, target, scheme)
+        baseline, without = self._baseline(cell, runtime)
+        return Job(
+            "measure",
+            {
+                "toolchain": runtime.toolchain,
+                "model": model,
+                "target": to_json(self.project.target(target)),
+                "scheme": scheme,
+                "task": task,
+                "runtime": reference,
+                "device": self.project.device_of(target) or "",
+                "without_baseline": without,
+                "max_runs": MAX_RUNS,
+                "max_seconds": MAX_SECONDS,
+            },
+            {
+                **_pick(compiled, "program", "info"),
+                "source": self._optimized(cell, route)["model"],
+                "baseline": baseline["program"] if baseline else NONE,
+                "baseline_info": baseline["info"] if baseline else NONE,
+                "evaluation": self._asked(model)["evaluation"],
+                "reference": layout.train(model, self.project.scheme(self.project.baseline).recipe)["outputs"],
+            },
+            (reference, task),
+            (runtime.backend,),
+        )
+
+    def _baseline(self, cell: Cell, runtime: Runtime) -> tuple[layout.Files | None, str]:
+        """The compiled baseline of the same model and target, or why there is nothing to compare with."""
+        name = self.project.baseline
+        if cell.scheme == name:
+            return None, f"{name} is what the others are compared with"
+        baseline = self.plan.by_id.get((cell.model, cell.target, name))
+        if baseline is None:
+            return None, f"{name} is not in the matrix for this target"
+        if baseline.reason:
+            return None, f"{name} is infeasible on this target: {baseline.reason}"
+        return (layout.compile(cell.model, cell.target, name), "") if runtime.times else (None, "")
+
+    def times(self, target: str) -> bool:
+        """True when measuring this target times something on this machine."""
+        return self.plugins.runtimes[self.project.target(target).runtime].times
+
+    def _judge(self, model: str, target: str, scheme: str) -> Job:
+        return Job(
+            "judge",
+            {
+                "toolchain": "",
+                "model": model,
+                "target": target,
+                "scheme": scheme,
+                "budgets": to_json(self.project.budgets(target)),
+                "release_without": self.project.targets[target].release_without,
+            },
+            _pick(layout.measure(model, target, scheme), "measurement"),
+        )
+
+    def _package(self, model: str, target: str, scheme: str) -> Job:
+        cell = self.plan.by_id[model, target, scheme]
+        runtime = self.plugins.runtimes[self.project.target(target).runtime]
+        reference = self.plugins.reference("runtime", runtime.id)
+        spec = {
+            "toolchain": "",
+            "model": model,
+            "target": to_json(self.project.target(target)),
+            "scheme": scheme,
+            "runtime": reference,
+            "infeasible": cell.reason,
+        }
+        return Job("package", spec, self._packed(cell), (reference,))
+
+    def _packed(self, cell: Cell) -> Inputs:
+        """Everything a package holds or names by digest; nothing for a cell that the plan refused."""
+        names = (cell.model, cell.target, cell.scheme)
+        if cell.reason:
+            absent = ("verdict", "measurement", "program", "info", "ladder", "dataset")
+            return dict.fromkeys((*absent, *ANCESTORS), NONE)
+        route = self.plan.routes[cell]
+        data = layout.prepare(route.dataset)
+        compiled = layout.compile(*names)
+        ancestors = (
+            layout.train(cell.model, route.recipe)["checkpoint"],
+            layout.convert(cell.model, route.recipe, route.file_format)["model"],
+            self._optimized(cell, route)["model"],
+            data["evaluation"],
+            data["calibration"] if self.project.scheme(cell.scheme).mode == "static" else NONE,
+        )
+        return {
+            **layout.judge(*names),
+            **_pick(layout.measure(*names), "measurement"),
+            **_pick(compiled, "program", "info", "ladder"),
+            "dataset": data["info"],
+            **dict(zip(ANCESTORS, ancestors, strict=True)),
+        }
+
+    def _report(self) -> Job:
+        spec = {
+            "toolchain": "",
+            "title": self.project.title,
+            "baseline": self.project.baseline,
+            "targets": [
+                {"id": name, "description": t.description, "prefer": t.prefer, "runtime": t.runtime}
+                for name, t in self.project.targets.items()
+                if any(cell.target == name for cell in self.plan.cells)
+            ],
+        }
+        verdicts = [layout.judge(c.model, c.target, c.scheme)["verdict"] for c in self.plan.feasible]
+        return Job("report", spec, {**layout.plan(), "verdicts": verdicts})
+
+
+ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")
+
+
+def _pick(files: layout.Files, *names: str) -> dict[str, Any]:
+    return {name: files[name] for name in names}

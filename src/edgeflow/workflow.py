@@ -1,0 +1,110 @@
+"""The façade that the Snakefile imports: configuration in, rules' inputs, specs and fingerprints out."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from edgeflow import layout
+from edgeflow.config import Project, load, read_matrix
+from edgeflow.plan import Plan, plan
+from edgeflow.registry import Plugins, discover
+from edgeflow.types import to_json
+from edgeflow.wiring import Inputs, Job, Wiring
+
+Wildcards = Mapping[str, str]
+
+
+def _open(matrix: Mapping[str, Any] | None) -> tuple[Project, Plugins, Plan]:
+    given = matrix if matrix is not None else read_matrix(Path())
+    plugins = discover(given.get("plugins") or ())
+    project = load(Path(), given, plugins)
+    return project, plugins, plan(project, plugins)
+
+
+def open_project(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plan]:
+    """The project in the current folder and its plan; `matrix` stands in for config/config.yaml.
+
+    Raises ConfigError with every problem, PluginError for a plugin that cannot be used.
+    """
+    project, _, planned = _open(matrix)
+    return project, planned
+
+
+class Flow:
+    """What the rules ask for. One instance a workflow, made when the Snakefile is read."""
+
+    ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._alive = _clear_stale_locks(Path(".snakemake"))
+        # the shell lines say `edgeflow`, also where the environment was not activated
+        os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+        project, plugins, self.plan = _open(config)
+        self._wiring = Wiring(project, plugins, self.plan)
+        self._jobs: dict[tuple[str, ...], Job] = {}
+        self.matrix = json.dumps(to_json(config), sort_keys=True)
+        self.cells = hashlib.sha256(json.dumps(self.plan.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def _job(self, stage: str, wildcards: Any) -> Job:
+        keys: dict[str, str] = dict(wildcards.items())
+        index = (stage, *keys.values())
+        if index not in self._jobs:
+            self._jobs[index] = self._wiring.job(stage, keys)
+        return self._jobs[index]
+
+    def inputs(self, stage: str) -> Callable[[Any], Inputs]:
+        """For `unpack`: the input files of a stage's job, by name."""
+
+        def of(wildcards: Any) -> Inputs:
+            return self._job(stage, wildcards).all_inputs()
+
+        return of
+
+    def spec(self, stage: str) -> Callable[[Any], str]:
+        """For `params`: the spec of a stage's job as JSON."""
+
+        def of(wildcards: Any) -> str:
+            return json.dumps(to_json(self._job(stage, wildcards).spec), sort_keys=True)
+
+        return of
+
+    def fingerprint(self, stage: str) -> Callable[[Any], str]:
+        """For `params`: digest of the code behind a stage's job."""
+
+        def of(wildcards: Any) -> str:
+            return self._job(stage, wildcards).fingerprint()
+
+        return of
+
+    def device_slots(self, wildcards: Any) -> int:
+        """For `resources`: 1 where a measurement takes time on the device, 0 where nothing is timed."""
+        return int(self._wiring.times(wildcards["target"]))
+
+    def packages(self) -> list[str]:
+        """The package folder of every cell."""
+        return [layout.package(c.model, c.target, c.scheme)["package"] for c in self.plan.cells]
+
+
+def _clear_stale_locks(snakemake_folder: Path) -> IO[str]:
+    """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.
+
+    Every run holds this file shared until it ends, however it ends; who gets it exclusively is alone.
+    """
+    snakemake_folder.mkdir(exist_ok=True)
+    alive = (snakemake_folder / "edgeflow.alive").open("w")
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass
+    else:
+        for lock in (snakemake_folder / "locks").glob("*.lock"):
+            lock.unlink()
+    fcntl.flock(alive, fcntl.LOCK_SH)
+    return alive

@@ -1,0 +1,103 @@
+"""A run redoes what an edit touches, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.workflow.conftest import SCHEMES, TARGETS, Project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
+
+AFTER_JUDGE = {"judge", "package", "report"}
+VARIANTS = {f"{m}/{t}/{s}" for m in ("tiny_a", "tiny_b") for t in TARGETS for s in SCHEMES}
+
+
+def rules(pending: set[tuple[str, str]]) -> set[str]:
+    return {rule for rule, _ in pending} - {"all"}
+
+
+def variants(pending: set[tuple[str, str]], rule: str) -> set[str]:
+    return {keys for name, keys in pending if name == rule}
+
+
+def test_a_finished_run_has_nothing_to_do(built: Project) -> None:
+    assert built.pending() == set()
+
+
+def test_touching_every_file_runs_nothing(copy: Project) -> None:
+    now = time.time() + 10
+    import os
+
+    for path in sorted(copy.folder.rglob("*")):
+        # the environments are shared with other tests, Snakemake's own records are not inputs
+        if path.is_file() and not {".toolchains", ".snakemake"} & set(path.relative_to(copy.folder).parts[:1]):
+            os.utime(path, (now, now))
+    assert copy.pending() == set()
+
+
+def test_deleting_an_optimized_model_rebuilds_its_descendants_only(copy: Project) -> None:
+    (copy.folder / "results/optimize/tiny_a/onnx/onnxruntime-x86/int8_static/model.onnx").unlink()
+    pending = copy.pending()
+    assert variants(pending, "optimize") == {"tiny_a/onnxruntime-x86/int8_static/onnx"}
+    for rule in ("compile", "measure", "judge", "package"):
+        assert variants(pending, rule) == {"tiny_a/linux_x86_ort/int8_static"}
+    assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}
+    copy.run()
+    assert copy.pending() == set()
+
+
+def test_editing_the_judge_runs_judge_and_later_only(copy: Project) -> None:
+    judge = copy.folder / "src/edgeflow/judge.py"
+    judge.write_text(judge.read_text() + "\n# an edit\n")
+    pending = copy.pending()
+    assert rules(pending) == AFTER_JUDGE
+    assert variants(pending, "judge") == VARIANTS
+
+
+def test_editing_a_runtime_rebuilds_what_it_makes(copy: Project) -> None:
+    plugin = copy.folder / "src/edgeflow/runtimes/onnxruntime.py"
+    plugin.write_text(plugin.read_text() + "\n# an edit\n")
+    pending = copy.pending()
+    assert "train" not in rules(pending)
+    assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"linux_x86_ort"}
+    assert {keys.split("/")[-1] for keys in variants(pending, "convert")} == {"onnx"}
+
+
+def test_a_changed_budget_judges_and_reports_only(copy: Project) -> None:
+    target = copy.folder / "config/targets/linux_x86_ort.yaml"
+    text = target.read_text()
+    assert "max: 1 %" in text
+    target.write_text(text.replace("max: 1 %", "max: 2 %", 1))
+    pending = copy.pending()
+    assert rules(pending) == AFTER_JUDGE
+    assert variants(pending, "judge") == {v for v in VARIANTS if "/linux_x86_ort/" in v}
+
+
+def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy: Project) -> None:
+    path = copy.folder / "results/prepare/digits_1x49x10/calibration.npz"
+    content = bytearray(path.read_bytes())
+    (x,) = (np.load(path)["x"],)
+    at = bytes(content).index(x[5].tobytes()) + 2  # a low mantissa byte of one sample
+    content[at] ^= 1
+    path.write_bytes(bytes(content))
+    pending = copy.pending()
+    static = {v for v in VARIANTS if v.startswith("tiny_a/") and v.endswith("/int8_static")}
+    for rule in ("compile", "measure", "judge", "package"):
+        assert variants(pending, rule) == static
+    assert {keys.split("/")[2] for keys in variants(pending, "optimize")} == {"int8_static"}
+    assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}
+
+
+def test_a_comment_in_a_lock_runs_nothing_and_a_new_version_runs_its_stages(copy: Project) -> None:
+    lock: Path = copy.folder / "envs/edge.txt"
+    lines = lock.read_text()
+    lock.write_text("# pinned\n" + lines)
+    assert rules(copy.pending()) <= {"toolchain"}
+    lock.write_text(lines.replace("tqdm==", "tqdm==0.0."))
+    pending = copy.pending()
+    assert {"toolchain", "optimize", "compile", "measure"} <= rules(pending)
+    assert not {"prepare", "train", "convert"} & rules(pending)
