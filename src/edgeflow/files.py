@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from edgeflow.errors import DataError
 from edgeflow.types import from_json, to_json
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -23,14 +21,16 @@ T = TypeVar("T")
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` with the same suffix; it becomes `path` only when the block succeeds."""
+    """Yield a temporary path beside `path` with the same suffix; it becomes `path` only when the block succeeds.
+
+    The name says which process writes it, so that what a killed process left is removed by the next one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary.touch()
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -38,10 +38,21 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _remove_abandoned(path: Path) -> None:
+    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        process = left.name.removeprefix(f".{path.stem}.").removesuffix(path.suffix)
+        if process.isdecimal() and not _alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is alive and somebody else's
+        return True
+    return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -99,7 +110,7 @@ def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return tuple(archive[name] for name in names)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent
 
 
 def fingerprint(stage: str, sources: Iterable[Path] = (), lock: Path | None = None) -> str:
-    """Hexadecimal digest over the stage's module, `sources` (plugins, builders), their imports inside edgeflow, the lock."""
+    """Hexadecimal digest over the stage's module, `sources` (plugins, builders), what both import, and the lock."""
     files = _closure([PACKAGE / "stages" / f"{stage}.py", *sources])
     digest = hashlib.sha256()
     for path in sorted(files, key=_label):

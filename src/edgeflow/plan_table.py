@@ -18,7 +18,9 @@ def show(project: Project, plan: Plan) -> None:
     for reason, number in numbers.items():
         console.print(f"  [bold]{number}[/] infeasible: {reason}", highlight=False)
     infeasible = len(plan.cells) - len(plan.feasible)
-    console.print(f"\n{len(plan.cells)} cells: {len(plan.feasible)} to build, {infeasible} infeasible.", highlight=False)
+    console.print(
+        f"\n{len(plan.cells)} cells: {len(plan.feasible)} to build, {infeasible} infeasible.", highlight=False
+    )
     console.print(_sharing(plan), highlight=False)
     devices = {target: project.device_of(target) for target in dict.fromkeys(c.target for c in plan.cells)}
     without = [target for target, device in devices.items() if device is None]

@@ -164,7 +164,9 @@ class ModelSpec:
     """What a framework needs to know to build and train a model."""
 
     id: str
-    builder: str  # "package.module:function" or "file.py:function", called as function(input_shape, classes, **arguments)
+    builder: (
+        str  # "package.module:function" or "file.py:function", called as function(input_shape, classes, **arguments)
+    )
     arguments: Mapping[str, Any]
     input_shape: tuple[int, ...]  # without the batch axis
     classes: int

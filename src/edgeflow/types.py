@@ -168,9 +168,13 @@ class Rung:
     metric: str  # "accuracy"
     value: float
     n: int  # evaluation samples
-    golden_max_abs: float | None  # greatest absolute difference of the golden outputs to the rung before; None on the first
+    golden_max_abs: (
+        float | None
+    )  # greatest absolute difference of the golden outputs to the rung before; None on the first
     golden_mean_abs: float | None
-    golden_range: float  # max − min of the golden outputs of the rung before (of this one on the first): the scale of the above
+    golden_range: (
+        float  # max − min of the golden outputs of the rung before (of this one on the first): the scale of the above
+    )
     agreement: float | None  # ratio of evaluation samples with the same decision as the rung before
     tolerance: float | None  # greatest golden_max_abs / golden_range allowed; None where the step is lossy by design
     tolerance_reason: str
@@ -200,6 +204,20 @@ class Program:
     runs: str  # "program": the runner executes the program itself; "model": only what it was compiled from can run here
     estimates: tuple[Measurement, ...] = ()  # figures that the compiler gives
     tools: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Every figure of one variant, or why there are none (`measurement.json`)."""
+
+    model: str
+    target: str
+    scheme: str
+    infeasible: str  # why there is no usable program; empty when there is one
+    measurements: tuple[Measurement, ...]
+    operators: tuple[Operators, ...]
+    signature: Signature | None
+    not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric → why there is nothing to compare with
 
 
 @dataclass(frozen=True)
@@ -319,9 +337,7 @@ def _rebuild_dataclass(kind: Any, data: Any, where: str) -> Any:
     if unknown := sorted(set(data) - set(fields)):
         raise ValueError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(fields)}")
     required = (
-        n
-        for n, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     )
     if missing := [n for n in required if n not in data]:
         raise ValueError(f"{where}: missing key {missing[0]!r}")

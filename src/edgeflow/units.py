@@ -20,6 +20,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 }
 _SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule"}
 _RATIOS = {"accuracy", "accuracy_drop", "latency_ratio_fp32"}
+_GREEK_MU = "\u03bc"  # looks like the micro sign, and is what many keyboards give for it
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
 
 
@@ -36,7 +37,7 @@ def parse(text: str | int | float, unit: str) -> float:
     Raises ValueError that says which units are known; a bare number is taken only for ratio and count.
     """
     known = UNITS[unit]
-    match = _QUANTITY.fullmatch(str(text)) if not isinstance(text, bool) else None
+    match = _QUANTITY.fullmatch(str(text).replace(_GREEK_MU, "µ")) if not isinstance(text, bool) else None
     if match is None or match[2] not in known:
         raise ValueError(f"{text!r} is not a quantity in {unit}; write a number and one of {_names(known)}")
     value = float(match[1]) * known[match[2]]
@@ -47,6 +48,13 @@ def parse(text: str | int | float, unit: str) -> float:
 
 def _names(known: Mapping[str, float]) -> str:
     return ", ".join(name or "no unit" for name in known)
+
+
+def pattern(unit: str) -> str:
+    """A regular expression (ECMA 262, as JSON schemas use) for what `parse` takes as text."""
+    names = sorted((re.escape(name) for name in UNITS[unit] if name), reverse=True)
+    suffix = f" *({'|'.join(names)}){'?' if '' in UNITS[unit] else ''}" if names else ""
+    return rf"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?{suffix}$"
 
 
 def show(value: float, unit: str) -> str:
@@ -64,7 +72,8 @@ def show(value: float, unit: str) -> str:
 
 def _scaled(value: float, steps: tuple[tuple[str, float], ...]) -> str:
     name, factor = next(((n, f) for n, f in steps if abs(value) >= f), steps[-1])
-    return f"{value / factor:.3g} {name}" if abs(value / factor) < 1000 else f"{value / factor:.0f} {name}"
+    digits = ".3g" if abs(value / factor) < 999.5 else ".0f"  # ".3g" writes 999.9 as 1e+03
+    return f"{value / factor:{digits}} {name}"
 
 
 def percent(value: float, digits: int = 2) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout
 from edgeflow.fingerprint import fingerprint
-from edgeflow.plan import Plan, Route, builder_of
+from edgeflow.plan import Plan, Route
 from edgeflow.plugin import LoadJob, Runtime
 from edgeflow.registry import Plugins, file_of
 from edgeflow.toolchains import environments

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from edgeflow import layout
 from edgeflow.config import Project, load, read_matrix
+from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import Plugins, discover
 from edgeflow.types import to_json
@@ -82,6 +83,10 @@ class Flow:
             return self._job(stage, wildcards).fingerprint()
 
         return of
+
+    def lock(self, wildcards: Any) -> str:
+        """For `params`: digest of the pinned requirements of a toolchain."""
+        return lock_digest(Path(layout.toolchain(wildcards["toolchain"])["lock"]))
 
     def device_slots(self, wildcards: Any) -> int:
         """For `resources`: 1 where a measurement takes time on the device, 0 where nothing is timed."""

@@ -55,18 +55,14 @@ _TYPES = {
 
 
 def name_problem(name: str) -> str:
-    """Why a member may not have this name; empty when it may."""
-    if not name:
-        return "is empty"
+    """What is wrong with the name of a member; empty when it may have it."""
     if name.startswith("/"):
-        return "is an absolute path"
+        return "has an absolute path"
     if ".." in name.split("/"):
         return "leads out of the package"
-    if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
-        return f"is longer than {MAX_NAME_BYTES} bytes"
     if not _NAME.fullmatch(name):
-        return "has characters other than A-Z a-z 0-9 . _ + - / or a part that starts with one of . + -"
-    return ""
+        return "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + or -"
+    return "" if len(name) <= MAX_NAME_BYTES else f"has a name of more than {MAX_NAME_BYTES} bytes"
 
 
 def names_problem(names: Iterable[str]) -> str:
@@ -92,7 +88,7 @@ def header(name: str, size_bytes: int) -> bytes:
     Raises ValueError for a name or a size that the format cannot hold.
     """
     if problem := name_problem(name):
-        raise ValueError(f"name {name!r} {problem}")
+        raise ValueError(f"{name!r} {problem}")
     if not 0 <= size_bytes <= MAX_SIZE_BYTES:
         raise ValueError(f"{name!r} has {size_bytes} bytes; a member has at most {MAX_SIZE_BYTES}")
     block = bytearray(BLOCK)
@@ -136,27 +132,34 @@ def explain(block: bytes, expected: tuple[str, int] | None, earlier: Collection[
     `earlier` and `later` are the names of the members before and after this place.
     """
     wanted = f"expected {expected[0]!r}" if expected else "expected the end of the archive"
-    if block == bytes(BLOCK):
-        return f"the archive ends here; {wanted}"
-    if block[_FIELDS["checksum"]] != _checksum(block):
-        return f"not a ustar header or damaged: its checksum is wrong; {wanted}"
-    raw = block[_FIELDS["name"]].rstrip(b"\0")
-    try:
-        name = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return f"member name {raw!r} is not UTF-8"
-    kind = block[_FIELDS["type"]]
-    if kind != _PLAIN_FILE:
-        return f"member {name!r} is {_TYPES.get(kind, f'of unknown type {kind!r}')}; only plain files are allowed"
-    if problem := name_problem(name):
-        return f"member name {name!r} {problem}"
+    if problem := _damage(block):
+        return f"{problem}; {wanted}"
+    name = block[_FIELDS["name"]].rstrip(b"\0").decode("utf-8", "backslashreplace")
+    if problem := _hostility(block):
+        return f"member {name!r} {problem}"
+    if expected is not None and name == expected[0]:
+        return f"member {name!r}: {_field_problem(block, *expected)}"
     if name in earlier:
         return f"duplicate member {name!r}; {wanted}"
-    if name in later:
-        return f"member {name!r} is out of order; {wanted}"
-    if expected is None or name != expected[0]:
-        return f"extra member {name!r}; {wanted}"
-    return f"member {name!r}: {_field_problem(block, *expected)}"
+    return f"member {name!r} {'is out of order' if name in later else 'does not belong here'}; {wanted}"
+
+
+def _damage(block: bytes) -> str:
+    if block == bytes(BLOCK):
+        return "the archive ends here"
+    if block[_FIELDS["checksum"]] != _checksum(block):
+        return "not a ustar header, or damaged: its checksum is wrong"
+    return ""
+
+
+def _hostility(block: bytes) -> str:
+    kind = block[_FIELDS["type"]]
+    if kind != _PLAIN_FILE:
+        return f"is {_TYPES.get(kind, f'of unknown type {kind!r}')}; only plain files are allowed"
+    try:
+        return name_problem(block[_FIELDS["name"]].rstrip(b"\0").decode("utf-8"))
+    except UnicodeDecodeError:
+        return "has a name that is not UTF-8"
 
 
 def _field_problem(block: bytes, name: str, size_bytes: int) -> str:
@@ -164,5 +167,6 @@ def _field_problem(block: bytes, name: str, size_bytes: int) -> str:
     if declared is not None and declared != size_bytes:
         return f"the header says {declared} bytes, the manifest {size_bytes}"
     good = header(name, size_bytes)
-    field = next(field for field, place in _FIELDS.items() if block[place] != good[place])
-    return f"header field {field!r} is {block[_FIELDS[field]]!r}, in this format always {good[_FIELDS[field]]!r}"
+    different = (field for field, place in _FIELDS.items() if block[place] != good[place])
+    field = next(field for field in different if field != "checksum")  # it is right for what the header says
+    return f"header field {field!r} is {block[_FIELDS[field]]!r}; in this format it is {good[_FIELDS[field]]!r}"

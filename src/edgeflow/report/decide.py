@@ -132,9 +132,9 @@ def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     gains = []
     ratio = variant.value("latency_ratio_fp32")
     if ratio:
-        gains.append(f"{1 / ratio:.2f}× as fast as {fp32.cell.scheme}")
+        gains.append(f"{show.times(1 / ratio)} as fast as {fp32.cell.scheme}")
     if (size := size_ratio(variant, fp32)) is not None:
-        gains.append(f"{1 / size:.2f}× smaller than {fp32.cell.scheme}" if size < 1 else f"{size:.2f}× its size")
+        gains.append(f"{show.times(1 / size)} smaller than {fp32.cell.scheme}" if size < 1 else f"{show.times(size)} its size")
     return gains
 
 

@@ -45,12 +45,23 @@ def name(metric: str) -> str:
 
 def value(metric: str, number: float, unit: str = "") -> str:
     """A canonical value with its unit; a drop is in points of the metric that drops."""
-    unit = unit or units.unit_of(metric)
+    text = _value(metric, number, unit or units.unit_of(metric))
+    if text.startswith("-"):  # with a minus sign, and none before a zero
+        return f"−{text[1:]}" if any(digit in text for digit in "123456789") else text[1:]
+    return text
+
+
+def _value(metric: str, number: float, unit: str) -> str:
     if metric.endswith("_drop"):
         return units.percent(number).replace(" %", " points")
     if metric.startswith("latency_ratio"):
-        return f"{number:.2f}×"
+        return times(number)
     return units.percent(number) if unit == "ratio" else units.show(number, unit)
+
+
+def times(ratio: float) -> str:
+    """A ratio of two like figures: "0.57×"."""
+    return f"{ratio:.2f}×"
 
 
 def optional(metric: str, number: float | None, unit: str = "") -> str:
@@ -59,15 +70,17 @@ def optional(metric: str, number: float | None, unit: str = "") -> str:
 
 
 def interval(measurement: Measurement | None) -> str:
-    """"97.30 % – 98.90 %"; empty when there is no interval."""
+    """"97.30 – 98.90 %"; empty when there is no interval."""
     if measurement is None or measurement.interval is None:
         return ""
-    low, high = (value(measurement.metric, end, measurement.unit) for end in _ends(measurement))
-    return f"{low} – {high}"
+    return between(measurement.metric, measurement.interval.low, measurement.interval.high, measurement.unit)
 
 
-def _ends(measurement: Measurement) -> tuple[float, ...]:
-    return () if measurement.interval is None else (measurement.interval.low, measurement.interval.high)
+def between(metric: str, low: float, high: float, unit: str = "") -> str:
+    """Two ends, with their unit once where it is the same."""
+    first, last = value(metric, low, unit), value(metric, high, unit)
+    number, _, own = first.partition(" ")
+    return f"{number if own == last.partition(' ')[2] else first} – {last}"
 
 
 def upper(measurement: Measurement | None) -> float | None:

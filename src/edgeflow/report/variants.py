@@ -123,7 +123,7 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
 def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
     """Where the stages leave what the report reads about one cell."""
     key = (cell.model, cell.target, cell.scheme)
-    compiled = layout.compile(*key, suffix="")
+    compiled = layout.compile(*key)
     paths = {
         "program": compiled["info"],
         "ladder": compiled["ladder"],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import files
-from edgeflow.plugin import CompileJob, Compiled, Runtime, Task, Unsupported
+from edgeflow.plugin import Compiled, CompileJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.checked import Reference, compare
@@ -113,9 +113,7 @@ def _measurement(estimate: Any, sha256: str, compiled: Compiled) -> Measurement:
     )
 
 
-def _record_infeasible(
-    spec: Spec, runtime: Runtime, refusal: Unsupported, inputs: Inputs, outputs: Outputs
-) -> Program:
+def _record_infeasible(spec: Spec, runtime: Runtime, refusal: Unsupported, inputs: Inputs, outputs: Outputs) -> Program:
     """The ladder ends at optimize, and there are no outputs."""
     import numpy as np
 

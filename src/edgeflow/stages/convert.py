@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeflow import files
 from edgeflow.errors import PluginError
-from edgeflow.plugin import ConvertJob, Converter, Framework, ModelSpec, Runtime, Task
+from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.stages.checked import Reference, compare
 from edgeflow.stages.ladder import extend

@@ -89,7 +89,9 @@ def _check_shape_and_finiteness(stage: str, outputs: Outputs, previous: Outputs 
         array = getattr(outputs, name)
         if previous is not None and array.shape != getattr(previous, name).shape:
             expected = getattr(previous, name).shape
-            raise MismatchError(f"{stage}: {artifact.name}: {name} outputs have shape {array.shape}, expected {expected}")
+            raise MismatchError(
+                f"{stage}: {artifact.name}: {name} outputs have shape {array.shape}, expected {expected}"
+            )
         if not np.isfinite(array).all():
             raise MismatchError(f"{stage}: {artifact.name}: {name} outputs contain NaN or infinity")
 

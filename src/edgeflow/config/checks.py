@@ -1,0 +1,101 @@
+"""Rules that hold across files: plugin options, calibration samples, the baseline, one device a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig
+from edgeflow.config.problem import MATRIX, Problem, did_you_mean, file_of, joined, nearest, not_one_of
+from edgeflow.config.project import cells
+from edgeflow.plugin import Option
+
+if TYPE_CHECKING:
+    from edgeflow.registry import Plugins
+
+
+def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
+    """The keys that a plugin declares, held against the raw content of a file, which may be wrong elsewhere."""
+    if kind == "dataset":
+        loaders = {name: plugin.options for name, plugin in plugins.loaders.items()}
+        yield from _options("loader", "options", data, file, loaders)
+    elif kind == "model":
+        frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
+        yield from _options("framework", "training", data, file, frameworks)
+    elif kind == "target":
+        runtimes = {name: plugin.target_options for name, plugin in plugins.runtimes.items()}
+        yield from _options("runtime", "options", data, file, runtimes)
+
+
+def _options(
+    plugin_key: str, key: str, data: Mapping[str, Any], file: str, known: Mapping[str, Mapping[str, Option]]
+) -> Iterator[Problem]:
+    plugin = data.get(plugin_key)
+    given = data.get(key, {})
+    if not isinstance(plugin, str) or plugin not in known or not isinstance(given, Mapping):
+        return  # reported where the file was held against its model
+    options = known[plugin]
+    for name, value in given.items():
+        if name not in options:
+            hint = did_you_mean(name, options) or f"; the {plugin_key} {plugin!r} has none"
+            yield Problem(file, joined(key, name), f"unknown key{hint}")
+        elif value is not None and options[name].choices and value not in options[name].choices:
+            yield Problem(file, joined(key, name), not_one_of(value, options[name].choices))
+    misspelt = {nearest(name, options) for name in given if name not in options}
+    for name, option in options.items():
+        if option.required and name not in given and name not in misspelt:
+            yield Problem(file, joined(key, name), f"missing ({option.help}); the {plugin_key} {plugin!r} needs it")
+
+
+def python_files(matrix: Matrix | None, models: Mapping[str, ModelConfig], root: Path) -> Iterator[Problem]:
+    """Python files that the configuration names, relative to the project."""
+    for i, name in enumerate(matrix.plugins if matrix else ()):
+        if not (root / name).is_file():
+            yield Problem(MATRIX, f"plugins[{i}]", _no_file(name))
+    for model, config in models.items():
+        source = config.builder.rpartition(":")[0]
+        if source.endswith(".py") and not (root / source).is_file():
+            yield Problem(file_of("model", model), "builder", _no_file(source))
+
+
+def _no_file(name: str) -> str:
+    return f"no such file: {name}; paths start at the project folder"
+
+
+def matrix_makes_sense(matrix: Matrix, schemes: Mapping[str, SchemeConfig]) -> Iterator[Problem]:
+    """The baseline is a float32 scheme, and at least one cell is left."""
+    baseline = schemes.get(matrix.baseline)
+    if baseline and baseline.weights != "float32":
+        message = f"{matrix.baseline!r} has {baseline.weights} weights; the baseline is a scheme with float32 weights"
+        yield Problem(MATRIX, "baseline", message)
+    if not cells(matrix):
+        yield Problem(MATRIX, "exclude", "no cell is left to build; exclude less")
+
+
+def calibration_suffices(
+    matrix: Matrix,
+    datasets: Mapping[str, DatasetConfig],
+    models: Mapping[str, ModelConfig],
+    schemes: Mapping[str, SchemeConfig],
+) -> Iterator[Problem]:
+    """No scheme of the matrix takes more calibration samples than the dataset of its model has."""
+    pairs = dict.fromkeys((models[m].dataset, s) for m, _, s in cells(matrix) if m in models and s in schemes)
+    for dataset, scheme in pairs:
+        calibration = schemes[scheme].calibration
+        if dataset in datasets and calibration and calibration.samples > datasets[dataset].splits.calibration:
+            has = datasets[dataset].splits.calibration
+            message = f"{calibration.samples} is more than dataset {dataset!r} has; lower it to {has}"
+            where = f"raise splits.calibration in {file_of('dataset', dataset)}"
+            yield Problem(file_of("scheme", scheme), "calibration.samples", f"{message} or {where}")
+
+
+def one_device_a_target(devices: Mapping[str, DeviceConfig]) -> Iterator[Problem]:
+    """A measurement must know which device to use."""
+    owner: dict[str, str] = {}
+    for device, config in devices.items():
+        for i, target in enumerate(config.targets):
+            first = owner.setdefault(target, device)
+            if first != device:
+                message = f"{target!r} already has the device {first!r}; one device a target"
+                yield Problem(file_of("device", device), f"targets[{i}]", message)

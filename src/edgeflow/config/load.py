@@ -1,0 +1,163 @@
+"""Read every file, find everything that is wrong, then give a Project or one error with all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.config import checks
+from edgeflow.config.fields import NOT_AN_ID, Known, is_id
+from edgeflow.config.models import KINDS, Matrix
+from edgeflow.config.problem import FOLDERS, MATRIX, Problem, file_of
+from edgeflow.config.project import Project
+from edgeflow.config.reader import read
+from edgeflow.config.validate import validate
+from edgeflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeflow.registry import Plugins
+
+COMMAND_LINE = "--config"
+
+
+def load(root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins) -> Project:
+    """The configuration of the project in folder `root`; `matrix` stands in for the content of config/config.yaml.
+
+    Raises ConfigError with every problem of every file.
+    """
+    project, problems = _collect(root, matrix, plugins)
+    if project is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return project
+
+
+def find_problems(root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins) -> tuple[str, ...]:
+    """Everything that is wrong with the configuration, one line each; empty when `load` would succeed."""
+    return tuple(str(problem) for problem in _collect(root, matrix, plugins)[1])
+
+
+def read_matrix(root: Path) -> dict[str, Any]:
+    """The content of config/config.yaml, not yet held against its model.
+
+    Raises ConfigError when it is missing, not YAML, or not keys and values.
+    """
+    data, problems = read(root / MATRIX, MATRIX)
+    if data is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return data
+
+
+def plugin_files(matrix: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+    """The existing files under `plugins` of a matrix: plugins are needed before the rest can be checked.
+
+    What is wrong with the others, `load` reports together with everything else.
+    """
+    given = matrix.get("plugins")
+    names = given if isinstance(given, list | tuple) else (given,)
+    found = (name for name in names if isinstance(name, str) and name and (root / name).is_file())
+    return tuple(dict.fromkeys(found))
+
+
+def _collect(
+    root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins
+) -> tuple[Project | None, tuple[Problem, ...]]:
+    in_file, problems = _matrix_file(root, required=matrix is None)
+    given = in_file if matrix is None else _plain(matrix)
+    names = {kind: _names(root, kind, problems) for kind in KINDS}
+    known = _known(names, plugins)
+    checked_matrix, found = (None, []) if given is None else validate(Matrix, given, MATRIX, known)
+    things = {kind: _things(root, kind, names[kind], known, plugins, problems) for kind in KINDS}
+    found += _across_files(root, checked_matrix, things)
+    in_file = in_file or {}
+    overridden = {key for key, value in (given or {}).items() if key not in in_file or in_file[key] != value}
+    problems += [_relabelled(problem, overridden) for problem in found]
+    if problems or checked_matrix is None:
+        return None, tuple(sorted(problems, key=_order))
+    return Project(checked_matrix, *(things[kind] for kind in KINDS)), ()
+
+
+def _matrix_file(root: Path, *, required: bool) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """The content of config/config.yaml.
+
+    It is read even when its content is given: who read it may not have noticed a key that is there twice.
+    """
+    if not required and not (root / MATRIX).exists():
+        return None, []
+    return read(root / MATRIX, MATRIX)
+
+
+def _names(root: Path, kind: str, problems: list[Problem]) -> tuple[str, ...]:
+    """The ids that a folder defines, sorted; its other YAML files are problems."""
+    found = []
+    for path in sorted((root / FOLDERS[kind]).glob("[!.]*.y*ml")):
+        label = f"{FOLDERS[kind]}/{path.name}"
+        if not is_id(path.stem):
+            problems.append(Problem(label, "", f"the file's name {path.stem!r} {NOT_AN_ID}"))
+        elif path.suffix != ".yaml":
+            problems.append(Problem(label, "", f"rename it to {path.stem}.yaml"))
+        else:
+            found.append(path.stem)
+    return tuple(found)
+
+
+def _known(names: Mapping[str, tuple[str, ...]], plugins: Plugins) -> Known:
+    return {
+        **names,
+        "runtime": tuple(plugins.runtimes),
+        "framework": tuple(plugins.frameworks),
+        "task": tuple(plugins.tasks),
+        "loader": tuple(plugins.loaders),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Dictionaries and lists of whatever class as plain ones, with text as keys."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(below) for key, below in value.items()}
+    return [_plain(below) for below in value] if isinstance(value, list | tuple) else value
+
+
+def _things(
+    root: Path, kind: str, names: tuple[str, ...], known: Known, plugins: Plugins, problems: list[Problem]
+) -> dict[str, Any]:
+    """The files of one folder by id, as far as they can be used; what is wrong with them goes to `problems`."""
+    checked: dict[str, Any] = {}
+    for name in names:
+        label = file_of(kind, name)
+        data, found = read(root / label, label)
+        problems += found
+        if data is None:
+            continue
+        section, found = validate(KINDS[kind], data, label, known)
+        problems += found
+        known_paths = {problem.path for problem in found}
+        options = checks.plugin_options(kind, data, label, plugins)
+        problems += [problem for problem in options if problem.path not in known_paths]
+        if section is not None:
+            checked[name] = section
+    return checked
+
+
+def _across_files(root: Path, matrix: Matrix | None, things: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    datasets, models, schemes = (things[kind] for kind in ("dataset", "model", "scheme"))
+    yield from checks.python_files(matrix, models, root)
+    yield from checks.one_device_a_target(things["device"])
+    if matrix is not None:
+        yield from checks.matrix_makes_sense(matrix, schemes)
+        yield from checks.calibration_suffices(matrix, datasets, models, schemes)
+
+
+def _relabelled(problem: Problem, overridden: set[str]) -> Problem:
+    """A problem of the matrix says where its value came from."""
+    key = re.split(r"[.\[]", problem.path)[0]
+    if problem.file == MATRIX and key in overridden:
+        return Problem(COMMAND_LINE, problem.path, problem.message)
+    return problem
+
+
+def _order(problem: Problem) -> tuple[int, str]:
+    """The matrix first, then the folders in the order in which they build on each other, file by file."""
+    folders = [COMMAND_LINE, MATRIX, *FOLDERS.values()]
+    return next(i for i, folder in enumerate(folders) if problem.file.startswith(folder)), problem.file

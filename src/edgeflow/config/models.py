@@ -1,0 +1,233 @@
+"""What each configuration file may hold: one pydantic model a kind of file.
+
+Unknown keys are refused, values are never converted from one type to another, and quantities are canonical once read
+(second, byte, hertz, ratio). Descriptions end up in messages, in the JSON schemas and in the reference page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from edgeflow.config import fields as f
+from edgeflow.config.budgets import Budgets, Metric
+from edgeflow.config.problem import Findings
+from edgeflow.config.section import Section, hold
+
+ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
+TargetIds = Annotated[tuple[f.TargetId, ...], f.listed(f.Id), f.unique, f.not_empty]
+SchemeIds = Annotated[tuple[f.SchemeId, ...], f.listed(f.Id), f.unique, f.not_empty]
+
+
+# --- config/config.yaml --------------------------------------------------------------------------------------------
+
+
+class Exclusion(Section):
+    """Cells that are not planned: those that match every key given."""
+
+    model: ModelIds | None = Field(None, description="ids of models")
+    target: TargetIds | None = Field(None, description="ids of targets")
+    scheme: SchemeIds | None = Field(None, description="ids of schemes")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Exclusion:
+        if self.model is None and self.target is None and self.scheme is None:
+            raise Findings([("", "would exclude everything; give at least one of model, target, scheme")])
+        return self
+
+    def matches(self, model: str, target: str, scheme: str) -> bool:
+        """True when this excludes the cell."""
+        given = ((self.model, model), (self.target, target), (self.scheme, scheme))
+        return all(names is None or name in names for names, name in given)
+
+
+class Inclusion(Section):
+    """One more cell."""
+
+    model: f.ModelId = Field(description="id of a model")
+    target: f.TargetId = Field(description="id of a target")
+    scheme: f.SchemeId = Field(description="id of a scheme")
+
+
+class Matrix(Section):
+    """What to build: models × targets × schemes."""
+
+    title: f.Text = Field("edgeflow", description="heading of the report")
+    models: ModelIds = Field(description="ids of models in config/models")
+    targets: TargetIds = Field(description="ids of targets in config/targets")
+    schemes: SchemeIds = Field(description="ids of schemes in config/schemes")
+    exclude: Annotated[tuple[Exclusion, ...], f.listed(Exclusion)] = Field((), description="cells that are not planned")
+    include: Annotated[tuple[Inclusion, ...], f.listed(Inclusion)] = Field((), description="cells that are added")
+    baseline: f.SchemeId = Field(description="id of the float32 scheme that the others are compared with")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of every training")
+    plugins: Annotated[tuple[f.Text, ...], f.listed(str), f.unique] = Field(
+        (), description="Python files with plugins, relative to the project"
+    )
+
+
+# --- config/datasets -----------------------------------------------------------------------------------------------
+
+PerChannel: TypeAlias = Annotated[tuple[float, ...], f.listed(float), f.not_empty]
+
+
+class Normalize(Section):
+    """x → (x − mean) / std, after the data were scaled to [0, 1]."""
+
+    mean: PerChannel = Field((0.0,), description="one number, or one per channel")
+    std: PerChannel = Field((1.0,), description="one number more than zero, or one per channel")
+
+
+class Splits(Section):
+    """How many samples go where, drawn with a fixed seed; train gets the rest."""
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the draw")
+    calibration: f.Count = Field(description="samples for quantization ranges, drawn from train")
+    evaluation: f.Count = Field(description="samples that accuracy is measured on")
+    golden: f.Count = Field(description="frozen inputs that each stage is compared on")
+
+
+class DatasetConfig(Section):
+    """Where samples come from and how they are prepared."""
+
+    description: str = Field("", description="one line for tables")
+    loader: f.LoaderId = Field(description="id of a loader plugin")
+    options: Mapping[str, Any] = Field({}, description="keys of the loader")
+    classes: Annotated[int, Field(ge=2)] = Field(description="number of classes; prepare checks it against the data")
+    shape: Annotated[tuple[f.Count, ...], f.listed(int), Field(min_length=3, max_length=3)] = Field(
+        description="[channels, height, width] of a prepared sample"
+    )
+    normalize: Normalize = Field(
+        Normalize(mean=(0.0,), std=(1.0,)), description="mean and standard deviation to normalise with"
+    )
+    splits: Splits = Field(description="how many samples go where")
+    source: f.Text = Field(description="where the data come from")
+    license: f.Text = Field(description="terms of the data, e.g. CC-BY-4.0")
+
+    @model_validator(mode="after")
+    def _fits(self) -> DatasetConfig:
+        found = []
+        channels = self.shape[0]
+        for name, values in (("mean", self.normalize.mean), ("std", self.normalize.std)):
+            if len(values) not in (1, channels):
+                message = f"expected one number, or one per channel: {channels}; found {len(values)}"
+                found.append((f"normalize.{name}", message))
+        if min(self.normalize.std) <= 0:
+            found.append(("normalize.std", f"{min(self.normalize.std)} must be more than zero"))
+        return hold(self, found)
+
+
+# --- config/models -------------------------------------------------------------------------------------------------
+
+
+class ModelConfig(Section):
+    """A network, the data that it learns from and how."""
+
+    description: str = Field("", description="one line for tables")
+    framework: f.FrameworkId = Field(description="id of a framework plugin")
+    builder: f.Builder = Field(description="function that builds the network: 'package.module:function'")
+    arguments: Mapping[str, Any] = Field({}, description="keyword arguments of the builder")
+    dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
+    task: f.TaskId = Field(description="id of a task plugin")
+    training: Mapping[str, Any] = Field({}, description="training settings of the framework")
+
+
+# --- config/targets ------------------------------------------------------------------------------------------------
+
+
+class TargetConfig(Section):
+    """A kind of device: what runs there, its memories, and what a model must keep to."""
+
+    description: str = Field("", description="one line for tables")
+    runtime: f.RuntimeId = Field(description="id of a runtime plugin")
+    arch: f.Architecture = Field(description="instruction set of the CPU")
+    accelerator: f.Text = Field("cpu", description="what executes the model: cpu, or the name of an accelerator")
+    clock_hz: f.Hertz | None = Field(None, description="clock of the core or the accelerator, e.g. 64 MHz")
+    ram_bytes: f.Bytes | None = Field(None, description="working memory, e.g. 256 KiB")
+    flash_bytes: f.Bytes | None = Field(None, description="program memory, e.g. 1 MiB")
+    threads: f.Count = Field(1, description="threads of one inference")
+    options: Mapping[str, str] = Field({}, description="keys of the runtime")
+    budgets: Budgets = Field(description="limits by metric")
+    release_without: Annotated[tuple[Metric, ...], f.listed(Metric), f.unique] = Field(
+        (), description="metrics with a budget that may be unmeasured in a release"
+    )
+    prefer: Metric = Field("latency_p50_s", description="metric that decides among released schemes")
+
+    @model_validator(mode="after")
+    def _waives_budgets(self) -> TargetConfig:
+        limited = self.budgets.model_fields_set
+        message = "has no budget here, so nothing can be released without it; remove it or give it one"
+        missing = [(i, name) for i, name in enumerate(self.release_without) if name not in limited]
+        return hold(self, [(f"release_without[{i}]", f"{name!r} {message}") for i, name in missing])
+
+
+# --- config/schemes ------------------------------------------------------------------------------------------------
+
+
+class Calibration(Section):
+    """How the ranges of a static scheme are found."""
+
+    samples: f.Count = Field(description="samples from the dataset's calibration split")
+
+
+# What each mode may hold: weights, activations.
+_FLOATS = ("float32", "float16")
+MODES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "float": (_FLOATS, _FLOATS),
+    "dynamic": (("int8",), ("int8",)),
+    "static": (("int8",), ("int8", "int16")),
+}
+
+
+class SchemeConfig(Section):
+    """What is done to a model on its way to the device."""
+
+    description: str = Field("", description="one line for tables")
+    weights: Literal["float32", "float16", "int8"] = Field(description="type of the weights")
+    activations: Literal["float32", "float16", "int8", "int16"] = Field(description="type of the activations")
+    mode: Literal["float", "dynamic", "static"] = Field(
+        description="float: no integers; dynamic: ranges at run time; static: ranges from calibration"
+    )
+    per_channel: bool = Field(True, description="one range per output channel of the weights")
+    calibration: Calibration | None = Field(None, description="how ranges are found; required exactly for static")
+    recipe: f.Recipe = Field("base", description="training-time steps; schemes with the same share a checkpoint")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SchemeConfig:
+        found = []
+        for name, allowed in zip(("weights", "activations"), MODES[self.mode], strict=True):
+            value = getattr(self, name)
+            if value not in allowed:
+                found.append((name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"))
+        if self.mode == "static" and self.calibration is None:
+            found.append(("calibration", "missing; mode 'static' needs it, e.g. 'calibration: {samples: 128}'"))
+        if self.mode != "static" and self.calibration is not None:
+            found.append(("calibration", f"mode {self.mode!r} does not calibrate; remove the key"))
+        return hold(self, found)
+
+
+# --- config/devices ------------------------------------------------------------------------------------------------
+
+
+class DeviceConfig(Section):
+    """One physical unit."""
+
+    description: str = Field("", description="one line for tables")
+    targets: TargetIds = Field(description="ids of the targets that it is a unit of")
+    reach: f.Reach = Field("local", description="how to get at it: local is the machine that edgeflow runs on")
+
+
+KINDS: Mapping[str, type[Section]] = {
+    "dataset": DatasetConfig,
+    "model": ModelConfig,
+    "target": TargetConfig,
+    "scheme": SchemeConfig,
+    "device": DeviceConfig,
+}
+# Keys below which a value may be anything, also nothing: they are the user's own.
+FREE = ("arguments",)
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return " or ".join(names)

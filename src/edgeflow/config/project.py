@@ -1,0 +1,112 @@
+"""The whole configuration, checked: typed access, and conversion to the types that stages and plugins know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from edgeflow.config.budgets import Limit
+from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig, TargetConfig
+from edgeflow.plugin import ModelSpec
+from edgeflow.types import Budget, Direction, Scheme, Target
+from edgeflow.units import unit_of
+
+
+@dataclass(frozen=True)
+class Project:
+    """The matrix and everything that the folders define, by id."""
+
+    matrix: Matrix
+    datasets: Mapping[str, DatasetConfig]
+    models: Mapping[str, ModelConfig]
+    targets: Mapping[str, TargetConfig]
+    schemes: Mapping[str, SchemeConfig]
+    devices: Mapping[str, DeviceConfig]
+
+    @property
+    def title(self) -> str:
+        """Heading of the report."""
+        return self.matrix.title
+
+    @property
+    def baseline(self) -> str:
+        """Id of the float32 scheme that the others are compared with."""
+        return self.matrix.baseline
+
+    @property
+    def seed(self) -> int:
+        """Seed of every training."""
+        return self.matrix.seed
+
+    def cells(self) -> tuple[tuple[str, str, str], ...]:
+        """(model, target, scheme) of every planned cell, in the order of the matrix; what is included comes last."""
+        return cells(self.matrix)
+
+    def scheme(self, scheme: str) -> Scheme:
+        """A scheme as stages and plugins see it."""
+        config = self.schemes[scheme]
+        return Scheme(
+            id=scheme,
+            weights=config.weights,
+            activations=config.activations,
+            mode=config.mode,
+            per_channel=config.per_channel,
+            calibration_samples=config.calibration.samples if config.calibration else 0,
+            recipe=config.recipe,
+            description=config.description,
+        )
+
+    def target(self, target: str) -> Target:
+        """A target as stages and plugins see it: without its budgets."""
+        config = self.targets[target]
+        return Target(
+            id=target,
+            runtime=config.runtime,
+            arch=config.arch,
+            accelerator=config.accelerator,
+            clock_hz=config.clock_hz,
+            ram_bytes=config.ram_bytes,
+            flash_bytes=config.flash_bytes,
+            threads=config.threads,
+            options=config.options,
+        )
+
+    def budgets(self, target: str) -> tuple[Budget, ...]:
+        """The limits of a target, in canonical units."""
+        limits: dict[str, Limit | None] = dict(self.targets[target].budgets)
+        return tuple(_budget(metric, limit) for metric, limit in limits.items() if limit is not None)
+
+    def model_spec(self, model: str) -> ModelSpec:
+        """What a framework needs to build and train a model."""
+        config = self.models[model]
+        dataset = self.datasets[config.dataset]
+        return ModelSpec(
+            id=model,
+            builder=config.builder,
+            arguments=config.arguments,
+            input_shape=dataset.shape,
+            classes=dataset.classes,
+            training=config.training,
+        )
+
+    def device_of(self, target: str) -> str | None:
+        """The id of the device that is a unit of this target, where there is one."""
+        return next((name for name, device in self.devices.items() if target in device.targets), None)
+
+
+def cells(matrix: Matrix) -> tuple[tuple[str, str, str], ...]:
+    """models × targets × schemes, less what is excluded, and what is included; each cell once."""
+    planned = [
+        cell
+        for cell in product(matrix.models, matrix.targets, matrix.schemes)
+        if not any(exclusion.matches(*cell) for exclusion in matrix.exclude)
+    ]
+    added = [(cell.model, cell.target, cell.scheme) for cell in matrix.include]
+    return tuple(dict.fromkeys([*planned, *added]))
+
+
+def _budget(metric: str, limit: Limit) -> Budget:
+    direction = Direction.MIN if limit.max is None else Direction.MAX
+    value = float(limit.min if limit.max is None else limit.max)
+    return Budget(metric, value, unit_of(metric), direction, limit.evidence)

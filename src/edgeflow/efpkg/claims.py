@@ -1,0 +1,130 @@
+"""What a manifest claims, held against itself: it may not say more than its own figures do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from edgeflow.efpkg import ustar
+from edgeflow.efpkg.manifest import NAME, Manifest, quote
+from edgeflow.types import Check, Direction, Release, Status
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def problem(manifest: Manifest) -> str:
+    """The first contradiction in a manifest; empty when there is none."""
+    return next(_problems(manifest), "")
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    yield from _names(manifest)
+    yield from _files(manifest)
+    yield from _digests(manifest)
+    yield from _interface(manifest)
+    yield from _verdict(manifest)
+
+
+def _names(manifest: Manifest) -> Iterator[str]:
+    for key in ("model", "target", "scheme"):
+        value = getattr(manifest, key)
+        if not _ID.fullmatch(value):
+            yield f"{key} {quote(value)} is not an id"
+        if getattr(manifest.verdict, key) != value:
+            yield f"verdict.{key} is {quote(getattr(manifest.verdict, key))}, the package's {key} is {value!r}"
+    if manifest.release_counter < 1:
+        yield f"release_counter is {manifest.release_counter}; the first release is 1"
+    if not manifest.runtime.least_versions:
+        yield "runtime.least_versions names no library"
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    paths = [file.path for file in manifest.files]
+    if found := ustar.names_problem([NAME, *paths]):
+        yield f"files: {found}"
+    for before, after in pairwise(paths):
+        if after <= before:
+            yield f"files: {after!r} after {before!r}: not sorted, or twice"
+    for file in manifest.files:
+        if not 0 <= file.size_bytes <= ustar.MAX_SIZE_BYTES:
+            yield f"files: {file.path!r}: size_bytes is {file.size_bytes}; allowed are 0 to {ustar.MAX_SIZE_BYTES}"
+        if not _SHA256.fullmatch(file.sha256):
+            yield f"files: {file.path!r}: {quote(file.sha256)} is not a SHA-256"
+    if manifest.program not in paths:
+        yield f"program {quote(manifest.program)} is not among the files"
+
+
+def _digests(manifest: Manifest) -> Iterator[str]:
+    """Every figure must be about an artifact of this package: its program, or an ancestor of that."""
+    for name, digest in manifest.ancestors.items():
+        if not _SHA256.fullmatch(digest):
+            yield f"ancestors: {quote(name)}: {quote(digest)} is not a SHA-256"
+    program = next((file.sha256 for file in manifest.files if file.path == manifest.program), None)
+    if manifest.ancestors.get("program") != program:
+        yield f"ancestors: 'program' is not the SHA-256 of {quote(manifest.program)}"
+    known = {*manifest.ancestors.values(), *(file.sha256 for file in manifest.files)}
+    for measurement in manifest.measurements:
+        if measurement.artifact_sha256 not in known:
+            yield (
+                f"measurement {quote(measurement.metric)} is of artifact {quote(measurement.artifact_sha256)}, "
+                "which is neither in the package nor an ancestor"
+            )
+    for rung in manifest.ladder.rungs:
+        if rung.artifact_sha256 not in known:
+            yield (
+                f"ladder: rung {quote(rung.stage)} is of artifact {quote(rung.artifact_sha256)}, "
+                "which is neither in the package nor an ancestor"
+            )
+
+
+def _interface(manifest: Manifest) -> Iterator[str]:
+    """Pre-processing, signature, post-processing and labels must fit together."""
+    outputs = [tensor.name for tensor in manifest.signature.outputs]
+    if manifest.postprocessing.output not in outputs:
+        yield f"postprocessing.output {quote(manifest.postprocessing.output)} is not an output of the signature"
+    if not manifest.signature.inputs:
+        yield "signature has no inputs"
+
+
+def _verdict(manifest: Manifest) -> Iterator[str]:
+    """A verdict that releases must follow from its checks, and each check from a measurement."""
+    verdict = manifest.verdict
+    if verdict.release != Release.RELEASED:
+        yield f"the verdict is {verdict.release.value!r}; only what is released has a package"
+    if verdict.status != Status.PASS:
+        yield f"the verdict's status is {verdict.status.value!r}, which releases nothing"
+    if manifest.shipped_without != verdict.shipped_without:
+        yield "shipped_without differs between the package and its verdict"
+    for check in verdict.checks:
+        if found := _check(check, manifest):
+            yield f"check of {quote(check.metric)}: {found}"
+
+
+def _check(check: Check, manifest: Manifest) -> str:
+    """Why a check does not allow a release; empty when it does."""
+    if check.status == Status.NOT_APPLICABLE:
+        return ""
+    if check.status == Status.UNMEASURED:
+        return "" if check.metric in manifest.shipped_without else "is 'unmeasured', and not in shipped_without"
+    if check.status != Status.PASS:
+        return f"is {check.status.value!r}"
+    return _evidence_problem(check, manifest) or _limit_problem(check)
+
+
+def _evidence_problem(check: Check, manifest: Manifest) -> str:
+    figures = {(m.value, m.evidence) for m in manifest.measurements if m.metric == check.metric}
+    if (check.value, check.evidence) not in figures:
+        return "is 'pass' on a figure that is not among the measurements"
+    if check.evidence is None or not check.evidence.satisfies(check.evidence_required):
+        return f"is 'pass' on weaker evidence than {check.evidence_required.value!r}"
+    return ""
+
+
+def _limit_problem(check: Check) -> str:
+    figure = check.value if check.bound is None else check.bound
+    if figure is None:
+        return "is 'pass' without a figure"
+    inside = figure <= check.limit if check.direction == Direction.MAX else figure >= check.limit
+    return "" if inside else f"is 'pass' with {figure:g}, beyond its limit {check.limit:g}"

@@ -1,0 +1,204 @@
+"""The manifest of a package: what it is for, what it needs, what was measured, and what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+
+from edgeflow.types import Ladder, Measurement, Operators, Signature, Verdict, from_json, to_json
+
+SCHEMA = "edgeflow.package/v1"
+NAME = "manifest.json"  # of the archive's first member
+DIGEST_KEY = "manifest_sha256"  # not a field: digest of the manifest without this key
+MAX_BYTES = 2**20  # far above any real manifest (some 10 KiB), so that a reader can hold it
+MAX_DEPTH = 16  # objects and lists inside each other; real manifests have 5
+_MAX_NUMBER = 32  # characters; the longest canonical number has 25
+_MAX_QUOTE = 300  # characters of the manifest that a message repeats
+
+_TOKENS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class File:
+    """One member of the archive beside the manifest."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class RuntimeNeed:
+    """The software that must be on the device."""
+
+    id: str
+    least_versions: Mapping[str, str]  # library → version that the package was measured with; an older one is unproven
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the device must have."""
+
+    arch: str
+    accelerator: str
+    memory_bytes: int | None  # measured peak; None when the package ships without that figure
+    flash_bytes: int  # of the program
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a raw sample becomes the program's input, in this order: resize to `shape`, then (x − mean) / std.
+
+    The signature's scale and zero point come after that, its layout last.
+    """
+
+    shape: tuple[int, ...]  # of one sample: (C, H, W) or (F,)
+    mean: tuple[float, ...]  # per channel, in the dataset's own range; one value stands for all
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """How the program's output becomes an answer."""
+
+    operation: str  # "argmax": index of the greatest value of the last axis, looked up in `labels`
+    output: str  # name of the output tensor in the signature
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that the archive says beside its files. Units stand in the names."""
+
+    schema: str
+    model: str
+    target: str
+    scheme: str
+    release_counter: int  # a device takes no lower one than it has
+    program: str  # path of the file that the runtime loads
+    runtime: RuntimeNeed
+    needs: Needs
+    signature: Signature
+    preprocessing: Preprocessing
+    postprocessing: Postprocessing
+    labels: tuple[str, ...]  # of class i
+    operators: tuple[Operators, ...]
+    measurements: tuple[Measurement, ...]
+    ladder: Ladder
+    verdict: Verdict
+    shipped_without: tuple[str, ...]  # metrics that nobody measured well enough, and that the target accepts to lack
+    ancestors: Mapping[str, str]  # name → sha256 of what the program was made from and judged on
+    files: tuple[File, ...]  # sorted by path
+
+    @property
+    def variant(self) -> str:
+        """`model/target/scheme`, as messages name it."""
+        return f"{self.model}/{self.target}/{self.scheme}"
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest's one encoding: RFC 8785, with a digest of itself.
+
+    Raises ValueError for what JSON cannot hold, such as NaN.
+    """
+    fields: dict[str, Any] = to_json(manifest)
+    return rfc8785.dumps({**fields, DIGEST_KEY: _digest(fields)})
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(rfc8785.dumps(dict(fields))).hexdigest()
+
+
+def decode(content: bytes) -> Manifest:
+    """Read what `encode` wrote, and nothing else.
+
+    Raises ValueError that says what is wrong, also when only the spelling is not canonical.
+    """
+    fields = parse(content)
+    if fields.get("schema") != SCHEMA:
+        raise ValueError(f"schema is {quote(fields.get('schema'))}; this reader knows {SCHEMA!r} only")
+    claimed = fields.pop(DIGEST_KEY, None)
+    found = _digest(fields)
+    if claimed != found:
+        raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {found!r}: damaged or edited")
+    return from_json(Manifest, fields)
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """Canonical JSON as an object.
+
+    Raises ValueError for anything else: other spellings, duplicate keys, NaN, deep nesting, no object at the top.
+    """
+    _check_depth(content)
+    value = json.loads(
+        content.decode("utf-8"),
+        object_pairs_hook=_unique,
+        parse_constant=_refuse_constant,
+        parse_int=_integer,
+        parse_float=_real,
+    )
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, found a {type(value).__name__}")
+    canonical = rfc8785.dumps(value)
+    if canonical != content:
+        at = next((i for i, (a, b) in enumerate(zip(canonical, content, strict=False)) if a != b), len(canonical))
+        raise ValueError(f"not canonical JSON (RFC 8785): differs at byte {at}")
+    return value
+
+
+def _check_depth(content: bytes) -> None:
+    """Count brackets outside strings in one pass, before a recursive parser sees them."""
+    depth, inside_string = 0, False
+    for token in _TOKENS.finditer(content):
+        character = token[0]
+        if character == b'"':
+            inside_string = not inside_string
+        elif not inside_string and character in b"[{":
+            depth += 1
+        elif not inside_string and character in b"]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"duplicate key {quote(key)}")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _integer(text: str) -> int | float:
+    """RFC 8785 knows doubles only: a greater whole number is one, as other languages read it."""
+    value = int(text) if len(text) <= _MAX_NUMBER else _refuse_number(text)
+    return value if abs(value) < 2**53 else float(value)
+
+
+def _real(text: str) -> float:
+    return float(text) if len(text) <= _MAX_NUMBER else _refuse_number(text)
+
+
+def _refuse_number(text: str) -> Any:
+    raise ValueError(f"a number of {len(text)} characters")
+
+
+def quote(value: object) -> str:
+    """A value from an untrusted file as part of a message: escaped and short."""
+    text = ascii(value)
+    return text if len(text) <= _MAX_QUOTE else text[:_MAX_QUOTE] + "…"
+
+
+def printable(text: str) -> str:
+    """Text with parts from an untrusted file, fit for a terminal: control characters escaped."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

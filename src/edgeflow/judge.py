@@ -1,0 +1,185 @@
+"""Budgets held against measurements: what each check says, and what follows for the release. Pure; reads nothing.
+
+A figure decides a budget only when its evidence is strong enough, and, where it has an interval, only by the end of
+the interval on the bad side. Whatever is missing, too weak or from too few samples holds a release, never passes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import NormalDist
+
+from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement, Release, Status, Verdict
+from edgeflow.units import percent, show
+
+_DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
+_RELEASES = {  # worst first
+    Status.FAIL: Release.REJECTED,
+    Status.INSUFFICIENT_EVIDENCE: Release.HELD,
+    Status.UNMEASURED: Release.HELD,
+    Status.PASS: Release.RELEASED,
+}
+
+
+def judge(
+    cell: Cell,
+    budgets: Sequence[Budget],
+    measurements: Sequence[Measurement],
+    infeasible: str,
+    release_without: Collection[str],
+    not_applicable: Mapping[str, str],
+) -> Verdict:
+    """The verdict on one variant.
+
+    `infeasible` says why there is no program ("" when there is one), `release_without` names metrics that may be
+    unmeasured in a release, `not_applicable` says by metric why a budget has nothing to be held against here.
+
+    Whether the model still does its task is never excused: without a decided budget on the task metric or its drop
+    the variant is held.
+    """
+    names = (cell.model, cell.target, cell.scheme)
+    if infeasible:
+        return Verdict(*names, Status.INFEASIBLE, Release.INFEASIBLE, (infeasible,), shipped_without=(), checks=())
+    figures = _strongest(measurements)
+    checks = tuple(_check(b, figures.get(b.metric), not_applicable.get(b.metric)) for b in budgets)
+    task = _task_metrics([*figures, *(b.metric for b in budgets)])
+    decided = any(c.metric in task and c.status not in (Status.UNMEASURED, Status.NOT_APPLICABLE) for c in checks)
+    excused = [
+        c
+        for c in checks
+        if c.status == Status.UNMEASURED and c.metric in release_without and (decided or c.metric not in task)
+    ]
+    blocking = sorted(
+        (c for c in checks if c.status not in (Status.PASS, Status.NOT_APPLICABLE) and c not in excused),
+        key=lambda check: list(_RELEASES).index(check.status),
+    )
+    reasons = tuple(c.reason for c in blocking)
+    if not decided and not any(c.metric in task for c in blocking):
+        reasons += (f"no budget on {' or '.join(sorted(task))} was decided, and nothing is released without one",)
+    status = blocking[0].status if blocking else Status.UNMEASURED if reasons else Status.PASS
+    release = _RELEASES[status]
+    shipped_without = tuple(c.metric for c in excused) if release == Release.RELEASED else ()
+    return Verdict(*names, status, release, reasons, shipped_without, checks)
+
+
+def _strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+    """One measurement by metric: where a device and a compiler both speak, the device; of equals the first."""
+    best: dict[str, Measurement] = {}
+    for measurement in measurements:
+        known = best.get(measurement.metric)
+        if known is None or measurement.evidence.strength > known.evidence.strength:
+            best[measurement.metric] = measurement
+    return best
+
+
+def _task_metrics(names: Iterable[str]) -> set[str]:
+    """The metrics that say whether the model does its task: accuracy, and whatever has a drop."""
+    drops = {name for name in names if name.endswith(_DROP)} | {f"accuracy{_DROP}"}
+    return drops | {name.removesuffix(_DROP) for name in drops}
+
+
+def _check(budget: Budget, measurement: Measurement | None, not_applicable: str | None) -> Check:
+    """One budget held against the figure for its metric."""
+    blank = Check(
+        metric=budget.metric,
+        status=Status.UNMEASURED,
+        limit=budget.limit,
+        unit=budget.unit,
+        direction=budget.direction,
+        evidence_required=budget.evidence,
+        value=measurement.value if measurement else None,
+        bound=None,
+        margin=None,
+        evidence=measurement.evidence if measurement else None,
+        reason="",
+    )
+    if not_applicable is not None:
+        return replace(blank, status=Status.NOT_APPLICABLE, reason=f"{budget.metric} does not apply: {not_applicable}")
+    if measurement is None:
+        limit = _show(budget.limit, budget)
+        return replace(blank, reason=f"{budget.metric} was not measured; its limit {limit} demands {budget.evidence}")
+    if measurement.unit != budget.unit:
+        figure = f"{budget.metric} {measurement.value:g} {measurement.unit}"
+        return replace(blank, reason=f"{figure} cannot be held against a limit in {budget.unit}")
+    if not measurement.evidence.satisfies(budget.evidence):
+        figure = f"{budget.metric} {_show(measurement.value, budget)}"
+        reason = f"{figure} is {measurement.evidence} evidence; its budget demands {budget.evidence}"
+        return replace(blank, reason=reason)
+    return _decide(blank, budget, measurement)
+
+
+def _decide(check: Check, budget: Budget, measurement: Measurement) -> Check:
+    """A figure that may decide, held against its limit: by its bad end where it has an interval."""
+    bound = _bad_end(measurement.interval, budget.direction)
+    judged = measurement.value if bound is None else bound
+    check = replace(check, bound=bound, margin=_margin(judged, budget))
+    beyond, end = ("over", "upper bound") if budget.direction == Direction.MAX else ("under", "lower bound")
+    figure, limit = f"{budget.metric} {_show(measurement.value, budget)}", _show(budget.limit, budget)
+    source = f"n = {measurement.n}, {measurement.evidence}" if measurement.n else str(measurement.evidence)
+    if _inside(measurement.value, budget) and not _inside(judged, budget):
+        samples = _samples_to_decide(budget, measurement)
+        advice = f"n = {samples} at the same figures would decide" if samples else "no n decides a figure on its limit"
+        reason = f"{figure} is within {limit}, but its {end} {_show(judged, budget)} is not, {source}; {advice}"
+        return replace(check, status=Status.INSUFFICIENT_EVIDENCE, samples_to_decide=samples, reason=reason)
+    if bound is not None:
+        figure += f" ({end} {_show(bound, budget)})"
+    if _inside(measurement.value, budget):
+        return replace(check, status=Status.PASS, reason=f"{figure} is within {limit}, {source}")
+    return replace(check, status=Status.FAIL, reason=f"{figure} is {beyond} {limit}, {source}")
+
+
+def _bad_end(interval: Interval | None, direction: Direction) -> float | None:
+    if interval is None:
+        return None
+    return interval.high if direction == Direction.MAX else interval.low
+
+
+def _inside(figure: float, budget: Budget) -> bool:
+    """True within the limit or on it; False for NaN."""
+    return figure <= budget.limit if budget.direction == Direction.MAX else figure >= budget.limit
+
+
+def _margin(figure: float, budget: Budget) -> float:
+    """How far inside the limit a figure is; below 0 it is outside."""
+    return budget.limit - figure if budget.direction == Direction.MAX else figure - budget.limit
+
+
+def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
+    """The n at which the same figures would bring the bound to the limit; None when it never would, or n is unknown.
+
+    A score interval ends where |value − end| · √n = z · √variance(end), and the variance depends on the proportions
+    only, so that its n follows exactly. Other intervals are taken to shrink with 1 / √n.
+    """
+    bound, gap = _bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
+    if measurement.n is None or measurement.interval is None or bound is None or gap == 0:
+        return None
+    variance = _variance_at(budget.limit, measurement, measurement.interval.method)
+    if variance is None:
+        n = measurement.n * ((bound - measurement.value) / gap) ** 2
+    else:
+        n = variance * (NormalDist().inv_cdf((1 + measurement.interval.confidence) / 2) / gap) ** 2
+    return max(measurement.n + 1, math.ceil(n))
+
+
+def _variance_at(limit: float, measurement: Measurement, method: str) -> float | None:
+    """Variance of one sample if the true value were the limit; None when the interval is not a score interval."""
+    if method == "wilson":
+        return limit * (1 - limit)
+    lost, gained = (measurement.conditions.get(name) for name in ("lost", "gained"))
+    if method != "tango" or not measurement.n or not isinstance(lost, int) or not isinstance(gained, int):
+        return None
+    # Tango 1998: the likeliest probability of a gain, when that of a loss is greater by `limit`
+    b = 2 * limit - (lost * (1 + limit) + gained * (1 - limit)) / measurement.n
+    gain = (math.sqrt(max(0.0, b * b + 8 * gained / measurement.n * limit * (1 - limit))) - b) / 4
+    return 2 * gain + limit * (1 - limit)
+
+
+def _show(value: float, budget: Budget) -> str:
+    """A figure as people read it; exactly, where rounding would make it look like the limit."""
+    as_percent = budget.unit == "ratio" and "ratio" not in budget.metric
+    short, limit = (percent(v) if as_percent else show(v, budget.unit) for v in (value, budget.limit))
+    if value == budget.limit or short != limit:
+        return short
+    return percent(value, 6) if as_percent else f"{value:.9g} {budget.unit}"

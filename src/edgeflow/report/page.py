@@ -1,0 +1,212 @@
+"""index.html: one file with everything in it, that opens offline and is the same for the same figures.
+
+The page's own security policy allows the two scripts that are written here, by digest, and no request at all: a
+hostile name in a config cannot run, and opening the report tells nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeflow.report import charts, ladder_charts, show
+from edgeflow.report.decide import Decision, TargetInfo
+from edgeflow.report.variants import Variant
+from edgeflow.types import Evidence, Release, Status
+
+TEMPLATES = Path(__file__).parent / "templates"
+COSTS = ("latency_p50_s", "size_bytes")  # what accuracy is drawn against
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A place for a plotly figure, or the sentence that stands there instead."""
+
+    id: str
+    title: str
+    note: str = ""  # what is not drawn, and why
+
+
+@dataclass(frozen=True)
+class ModelPanel:
+    """The charts of one model on one target."""
+
+    model: str
+    scatters: tuple[Chart, ...]
+    ladders: tuple[Chart, ...]
+    variants: tuple[tuple[str, Variant], ...]  # (id of the variant in the page, variant) with a ladder
+
+
+@dataclass(frozen=True)
+class TargetPanel:
+    """All that the page shows of one target at a time."""
+
+    target: TargetInfo
+    models: tuple[ModelPanel, ...]
+
+
+def render(
+    title: str,
+    baseline: str,
+    targets: Sequence[TargetInfo],
+    variants: Sequence[Variant],
+    decisions: Sequence[Decision],
+) -> str:
+    """The whole page."""
+    from plotly.offline import get_plotlyjs
+
+    figures: dict[str, Any] = {}
+    numbered = {f"v{i}": variant for i, variant in enumerate(variants)}
+    schemes = _unique(v.cell.scheme for v in variants)
+    panels = tuple(_panel(i, target, numbered, schemes, figures) for i, target in enumerate(targets))
+    scripts = [_unix(get_plotlyjs()), _unix((TEMPLATES / "report.js").read_text(encoding="utf-8"))]
+    return _environment().get_template("index.html.j2").render(
+        title=title,
+        baseline=baseline,
+        targets=targets,
+        decisions=decisions,
+        numbered=numbered,
+        models=_unique(v.cell.model for v in variants),
+        schemes=schemes,
+        panels=panels,
+        stages=ladder_charts.stages(v.ladder for v in variants),
+        by_cell={(v.cell.model, v.cell.target, v.cell.scheme): (tip, v) for tip, v in numbered.items()},
+        ships={(d.model, d.target, d.ship) for d in decisions},
+        counts=Counter(v.release for v in variants),
+        releases=tuple(Release),
+        release_help=show.RELEASE,
+        evidence_help=show.EVIDENCE,
+        marks=charts.MARKS,
+        line_style=lambda scheme: ladder_charts.style(schemes, scheme),
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        figures=_safe_json(figures),
+        scripts=scripts,
+        policy=_policy(scripts),
+    )
+
+
+def _unique(names: Any) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _unix(script: str) -> str:
+    """Line ends as an HTML parser makes them, so that the digest in the policy fits."""
+    return script.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _safe_json(value: Any) -> str:
+    """JSON that may stand inside a script element, whatever its strings hold."""
+    from plotly.io.json import to_json_plotly
+
+    text: str = to_json_plotly(value)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "name": show.name,
+        "interval": show.interval,
+        "evidence": show.evidence,
+        "relative": ladder_charts.relative,
+    }
+    environment.globals |= {
+        "value": show.value,
+        "between": show.between,
+        "times": show.times,
+        "optional": show.optional,
+        "short_reason": short_reason,
+        "short_evidence": short_evidence,
+        "steps": ladder_charts.steps,
+    }
+    return environment
+
+
+def short_reason(variant: Variant, prefer: str) -> str:
+    """What a cell of the matrix has room for: the figure that counts, or what stands in the way."""
+    if variant.release is Release.INFEASIBLE:
+        return "; ".join(variant.reasons)
+    if variant.release is Release.RELEASED:
+        metric = _shown_metric(variant, prefer)
+        return f"{show.name(metric)} {show.optional(metric, variant.value(metric))}"
+    blocking = {Status.FAIL} if variant.release is Release.REJECTED else {Status.UNMEASURED, Status.INSUFFICIENT_EVIDENCE}
+    names = [show.name(c.metric) for c in variant.checks if c.status in blocking]
+    return ", ".join(names) or "; ".join(variant.reasons)
+
+
+def short_evidence(variant: Variant, prefer: str) -> Evidence | None:
+    """The evidence of the figure in `short_reason`; None where it names no figure."""
+    return variant.evidence(_shown_metric(variant, prefer)) if variant.release is Release.RELEASED else None
+
+
+def _shown_metric(variant: Variant, prefer: str) -> str:
+    return prefer if prefer in variant.figures else "size_bytes"
+
+
+def _panel(
+    number: int,
+    target: TargetInfo,
+    numbered: Mapping[str, Variant],
+    schemes: Sequence[str],
+    figures: dict[str, Any],
+) -> TargetPanel:
+    """The panel of one target; its figures are added to `figures` by chart id."""
+    here = {tip: v for tip, v in numbered.items() if v.cell.target == target.id}
+    models = []
+    for i, model in enumerate(_unique(v.cell.model for v in here.values())):
+        own = {tip: v for tip, v in here.items() if v.cell.model == model}
+        laddered = {tip: v for tip, v in own.items() if v.ladder.rungs}
+        models.append(
+            ModelPanel(
+                model,
+                tuple(_scatter(f"t{number}-m{i}-{metric}", own, metric, figures) for metric in COSTS),
+                _ladders(f"t{number}-m{i}", laddered, schemes, figures),
+                tuple(laddered.items()),
+            )
+        )
+    return TargetPanel(target, tuple(models))
+
+
+def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: dict[str, Any]) -> Chart:
+    drawn = charts.points(variants, metric)
+    if drawn:
+        figures[chart] = charts.scatter(drawn, metric)
+    tips = {point.tip for point in drawn}
+    absent = [v for tip, v in variants.items() if tip not in tips]
+    infeasible = [v.cell.scheme for v in absent if v.release is Release.INFEASIBLE]
+    unmeasured = [v.cell.scheme for v in absent if v.release is not Release.INFEASIBLE]
+    notes = [f"Infeasible: {', '.join(infeasible)}." if infeasible else ""]
+    notes += [f"{show.name(metric).capitalize()} not measured: {', '.join(unmeasured)}." if unmeasured else ""]
+    return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))
+
+
+def _ladders(
+    prefix: str, variants: Mapping[str, Variant], schemes: Sequence[str], figures: dict[str, Any]
+) -> tuple[Chart, ...]:
+    if not variants:
+        return ()
+    ladders = {v.cell.scheme: v.ladder for v in variants.values()}
+    drawn = {
+        f"{prefix}-ladder": ("Accuracy after each stage", ladder_charts.accuracy(ladders, schemes)),
+        f"{prefix}-distance": ("Greatest golden difference to the stage before, as a part of the range", ladder_charts.distance(ladders, schemes)),
+    }
+    figures.update({chart: figure for chart, (_, figure) in drawn.items()})
+    return tuple(Chart(chart, title) for chart, (title, _) in drawn.items())

@@ -1,0 +1,81 @@
+"""What to ship per target, as a table for the terminal that fits into 100 columns."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.errors import DataError
+from edgeflow.report import show
+from edgeflow.report.decide import Decision
+from edgeflow.types import Evidence, Release, from_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLES = {Release.RELEASED: "green", Release.HELD: "yellow", Release.REJECTED: "red", Release.INFEASIBLE: "dim"}
+_MARKS = {Evidence.DEVICE: "", Evidence.SIMULATOR: " ˢ", Evidence.HOST: " ʰ", Evidence.ESTIMATE: " ᵉ"}
+_CAPTION = "evidence: ˢ simulator  ʰ host  ᵉ estimate  (no mark: device)   – not measured\nin parentheses: what comes closest where nothing ships"
+
+
+def table(decision: Sequence[Any]) -> Table:
+    """A rich table of decision.json's content: a row per target and model.
+
+    Raises DataError when it is not what the report stage writes.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    try:
+        decisions = from_json(tuple[Decision, ...], decision)
+    except ValueError as error:
+        raise DataError(f"decision.json: {error}; run snakemake to write it again") from None
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    for heading, right in _HEADINGS:
+        result.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for target, group in itertools.groupby(decisions, key=lambda entry: entry.target):
+        result.add_row(Text(target, "bold"))
+        for entry in group:
+            result.add_row(*_row(entry))
+        result.add_section()
+    return result
+
+
+_HEADINGS = (
+    ("target, model", False),
+    ("ship", False),
+    ("accuracy", True),
+    ("latency p50", True),
+    ("size", True),
+    ("memory", True),
+    ("verdict", False),
+)
+
+
+def _row(entry: Decision) -> tuple[Text, ...]:
+    """One decision; Text, not str, so that a name with brackets is not taken for markup.
+
+    Where nothing ships, what comes closest stands in parentheses, with its figures dimmed.
+    """
+    from rich.text import Text
+
+    figures = (
+        _figure("accuracy", entry.accuracy, entry.evidence_accuracy),
+        _figure("latency_p50_s", entry.latency_p50_s, entry.evidence_latency),
+        _figure("size_bytes", entry.size_bytes, entry.evidence_size),
+        _figure("memory_peak_bytes", entry.memory_peak_bytes, entry.evidence_memory),
+    )
+    ship = Text(entry.ship, "bold") if entry.ship else Text(f"nothing ({entry.scheme})" if entry.scheme else "nothing")
+    return (
+        Text(f"  {entry.model}"),
+        ship,
+        *(Text(figure, "" if entry.ship else "dim") for figure in figures),
+        Text(entry.release.value, _STYLES[entry.release]),
+    )
+
+
+def _figure(metric: str, value: float | None, evidence: Evidence | None) -> str:
+    return show.optional(metric, value) + (_MARKS[evidence] if evidence and value is not None else "")

@@ -1,0 +1,280 @@
+"""measure: run the program of one variant and say what it does, how fast, and how that is known.
+
+Takes a program and, for the comparison, the baseline's program for the same target; makes measurement.json and what the
+program answered. The runner works in a fresh process, so that its memory is the program's and not this stage's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow import files, stats
+from edgeflow.errors import MismatchError, StageError
+from edgeflow.plugin import Runtime, Task
+from edgeflow.registry import load_reference
+from edgeflow.runners import harness
+from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
+from edgeflow.units import unit_of
+
+if TYPE_CHECKING:
+    from edgeflow.plugin import Float32
+
+RATIO = "latency_ratio_fp32"
+PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
+WARMUP_RUNS = 20
+# 1,000 runs give 20 pairs of blocks: long enough for a median each, enough of them for an interval of their ratios.
+BLOCK_RUNS = 50
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that measure depends on beside its files."""
+
+    toolchain: str
+    model: str
+    target: Target
+    scheme: str
+    task: str  # plugin references
+    runtime: str
+    device: str  # id of the attached device of this target; "" when there is none
+    without_baseline: str  # why there is no baseline to compare with; "" when there is one, or nothing is timed
+    max_runs: int
+    max_seconds: float
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A program, what it is compared with, and the samples."""
+
+    program: Path
+    info: Path
+    source: Path  # the optimized model, for runtimes whose programs cannot run here
+    evaluation: Path
+    reference: Path  # what the trained model answered
+    baseline: Path | None = None
+    baseline_info: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Every figure of one variant."""
+
+    measurement: Path
+    outputs: Path  # npz: evaluation
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+    """Measure one variant; a variant without a program has no figures and says why.
+
+    Raises StageError when the runner fails, MismatchError when files do not belong together.
+    """
+    info = files.read_as(Program, inputs.info)
+    measured = Measured(spec.model, spec.target.id, spec.scheme, info.infeasible, (), (), info.signature)
+    if info.infeasible:
+        import numpy as np
+
+        files.write_npz(outputs.outputs, evaluation=np.zeros((0, 0), np.float32))
+        files.write_json(outputs.measurement, measured)
+        return
+    _check_digest(inputs.program, info)
+    runtime: Runtime = load_reference(spec.runtime)
+    baseline, not_applicable = _baseline(spec, inputs)
+    job = _job(spec, inputs, info, runtime, baseline)
+    result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}")
+    figures = Figures(spec, info, runtime, job, result)
+    measured = replace(
+        measured,
+        measurements=(
+            *_task_figures(figures, load_reference(spec.task), inputs, answers),
+            *_time_figures(figures, result),
+            *_memory_figures(figures, result),
+            figures.size(),
+            *info.estimates,
+        ),
+        # the runner saw which kernels ran; where the program itself cannot run here, the compiler knows
+        operators=_operators(result) if info.runs == "program" else info.operators,
+        not_applicable=not_applicable,
+    )
+    files.write_npz(outputs.outputs, evaluation=answers)
+    files.write_json(outputs.measurement, measured)
+
+
+def _check_digest(program: Path, info: Program) -> None:
+    found = files.sha256_file(program)
+    if found != info.sha256:
+        raise MismatchError(
+            f"measure: {program} has SHA-256 {found}, its program.json says {info.sha256}; compile the variant again"
+        )
+
+
+def _baseline(spec: Spec, inputs: Inputs) -> tuple[Path | None, Mapping[str, str]]:
+    """The program to time in turn with this one, or why the ratio to it means nothing here."""
+    if spec.without_baseline:
+        return None, {RATIO: spec.without_baseline}
+    if inputs.baseline is None or inputs.baseline_info is None:
+        return None, {}
+    info = files.read_as(Program, inputs.baseline_info)
+    if info.infeasible:
+        return None, {RATIO: f"{info.scheme} is infeasible on this target: {info.infeasible}"}
+    _check_digest(inputs.baseline, info)
+    return inputs.baseline, {}
+
+
+def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: Path | None) -> dict[str, Any]:
+    """What the runner is asked to do, but for the paths it writes to: see runners/harness.py."""
+    itself = info.runs == "program"
+    times = runtime.times and itself
+    return {
+        "backend": str(runtime.backend.resolve()),
+        "program": str((inputs.program if itself else inputs.source).resolve()),
+        "baseline_program": str(baseline.resolve()) if baseline and times else None,
+        "layout": runtime.layout,
+        "threads": spec.target.threads,
+        "inputs": str(inputs.evaluation.resolve()),
+        "times": times,
+        "max_runs": spec.max_runs,
+        "max_seconds": spec.max_seconds,
+        "warmup_runs": WARMUP_RUNS,
+        "block_runs": BLOCK_RUNS,
+    }
+
+
+def _execute(job: Mapping[str, Any], variant: str) -> tuple[dict[str, Any], Float32]:
+    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter."""
+    with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
+        answers, question, result = (Path(folder, name) for name in ("outputs.npz", "job.json", "result.json"))
+        files.write_json(question, {**job, "outputs": str(answers)})
+        done = subprocess.run(
+            [sys.executable, harness.__file__, str(question), str(result)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(
+                f"measure: {variant}: the runner ended with exit code {done.returncode} on {job['program']}: "
+                f"{done.stderr.strip()[-2000:] or 'it said nothing'}"
+            )
+        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        (evaluation,) = files.read_npz(answers, "evaluation")
+    return found, evaluation
+
+
+class Figures:
+    """Makes measurements that share what is known of one run: the artifact, the machine, the tools, the time."""
+
+    def __init__(
+        self, spec: Spec, info: Program, runtime: Runtime, job: Mapping[str, Any], result: Mapping[str, Any]
+    ) -> None:
+        conditions = dict(result["conditions"])
+        evidence = _evidence(spec, info, runtime, conditions["machine"])
+        versions = {str(name): str(version) for name, version in result["versions"].items()}
+        stand_in = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        self._info = info
+        self._ran = Measurement(
+            metric="",
+            value=0.0,
+            unit="",
+            evidence=evidence,
+            device=spec.device if evidence == Evidence.DEVICE else f"{stand_in} on {conditions['machine']}",
+            artifact_sha256=files.sha256_file(Path(job["program"])),
+            method="",
+            time=conditions.pop("measured_at"),
+            tools={**info.tools, **versions},
+            conditions=conditions,
+        )
+        self.substitute = "" if info.runs == "program" else "; ran the model that the program was compiled from"
+
+    def figure(self, metric: str, value: float, method: str, **more: Any) -> Measurement:
+        """One figure of the run; `conditions` are added to those of the run."""
+        conditions = {**self._ran.conditions, **more.pop("conditions", {})}
+        method += self.substitute
+        unit = unit_of(metric)
+        return replace(self._ran, metric=metric, value=value, unit=unit, method=method, conditions=conditions, **more)
+
+    def size(self) -> Measurement:
+        """Size of the file that ships.
+
+        Its evidence is that of a device: the figure is about the very file that a device gets, nothing stood in for
+        anything, and no device could find another number.
+        """
+        return Measurement(
+            metric="size_bytes",
+            value=float(self._info.size_bytes),
+            unit="byte",
+            evidence=Evidence.DEVICE,
+            device="the file itself",
+            artifact_sha256=self._info.sha256,
+            method="length of the program file",
+        )
+
+
+def _evidence(spec: Spec, info: Program, runtime: Runtime, machine: str) -> Evidence:
+    """What running on `machine` proves for the target."""
+    if info.runs != "program":
+        return min(runtime.evidence, Evidence.HOST, key=lambda evidence: evidence.strength)
+    if spec.device and runtime.times and machine == spec.target.arch:
+        return Evidence.DEVICE
+    return runtime.evidence
+
+
+def _task_figures(figures: Figures, task: Task, inputs: Inputs, answers: Float32) -> Iterator[Measurement]:
+    """The task metric, and its drop against the trained model on the same samples."""
+    (labels,) = files.read_npz(inputs.evaluation, "y")
+    (reference,) = files.read_npz(inputs.reference, "evaluation")
+    if answers.shape != reference.shape:
+        raise MismatchError(
+            f"measure: the program answered {answers.shape}, the trained model {reference.shape} ({inputs.reference})"
+        )
+    score = task.score(answers, labels)
+    method = f"{task.metric} on the evaluation split"
+    yield figures.figure(task.metric, score.value, method, n=score.n, interval=score.interval)
+    drop = task.drop(reference, answers, labels)
+    method = f"{task.metric} lost against the trained model on the same samples"
+    yield figures.figure(
+        f"{task.metric}_drop", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
+    )
+
+
+def _time_figures(figures: Figures, result: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Latencies in seconds; a percentile or a ratio only where there are enough runs for its interval."""
+    blocks: list[list[float]] = result["latency_blocks_s"]
+    runs = [run for block in blocks for run in block]
+    if not runs:
+        return
+    baseline: list[list[float]] | None = result["baseline_blocks_s"]
+    if min(min(block) for block in [*blocks, *(baseline or [])]) <= 0:
+        raise StageError("measure: the runner reports an inference that took no time; its clock is too coarse")
+    counts = {"runs": len(runs), "blocks": len(blocks), "warmup_runs": WARMUP_RUNS}
+    for metric, q in PERCENTILES.items():
+        interval = stats.quantile_interval(runs, q)
+        if interval is not None:
+            method = f"{100 * q:.0f}th percentile of single inferences after warm-up, input set and output fetched"
+            value = stats.quantile(runs, q)
+            yield figures.figure(metric, value, method, n=len(runs), interval=interval, conditions=counts)
+    ratio = stats.median_ratio(blocks, baseline) if baseline else None
+    if ratio is not None:
+        method = "median ratio of neighbouring blocks' medians, this program and the baseline in turn in one process"
+        yield figures.figure(RATIO, ratio[0], method, n=len(blocks), interval=ratio[1], conditions=counts)
+    method = "loading the program and one inference, in a fresh process with the runtime imported"
+    loading = {"load_s": result["load_s"]}
+    yield figures.figure("first_inference_s", result["first_inference_s"], method, n=1, conditions=loading)
+
+
+def _memory_figures(figures: Figures, result: Mapping[str, Any]) -> Iterator[Measurement]:
+    """Working memory of the program; that of a substitute says nothing about it."""
+    if result["memory_peak_bytes"] is not None and not figures.substitute:
+        yield figures.figure("memory_peak_bytes", float(result["memory_peak_bytes"]), result["memory_method"])
+
+
+def _operators(result: Mapping[str, Any]) -> tuple[Operators, ...]:
+    return tuple(from_json(Operators, operator) for operator in result["operators"])

@@ -1,0 +1,285 @@
+"""package: a verdict and all that it stands on become the folder of one variant.
+
+Takes a verdict and the artifacts behind it; makes package.json, which says what became of the variant and why, and for
+what is released the .efpkg, with the files that the runtime adds also beside it. The folder appears as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeflow import efpkg, files
+from edgeflow.errors import DataError, PackageError
+from edgeflow.plugin import PackageJob, Runtime
+from edgeflow.registry import load_reference
+from edgeflow.types import (
+    Evidence,
+    Ladder,
+    Measurement,
+    Operators,
+    Program,
+    Release,
+    Signature,
+    Target,
+    Verdict,
+    from_json,
+)
+
+RECORD = "package.json"
+ANCESTORS = ("program", "optimized", "converted", "checkpoint", "evaluation", "calibration", "dataset")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that package depends on beside its files."""
+
+    toolchain: str
+    model: str
+    target: Target
+    scheme: str
+    runtime: str  # plugin reference
+    infeasible: str = ""  # why the plan already refuses the variant; there are no inputs then
+    release_counter: int = 1
+
+    @property
+    def variant(self) -> str:
+        """`model/target/scheme`, as messages name it."""
+        return f"{self.model}/{self.target.id}/{self.scheme}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a package holds or names by digest; nothing for what the plan refuses."""
+
+    verdict: Path | None = None
+    measurement: Path | None = None
+    program: Path | None = None
+    info: Path | None = None
+    ladder: Path | None = None
+    dataset: Path | None = None
+    checkpoint: Path | None = None
+    converted: Path | None = None
+    optimized: Path | None = None
+    evaluation: Path | None = None
+    calibration: Path | None = None  # of statically quantized variants
+
+    def need(self, name: str, variant: str) -> Path:
+        """An input without which nothing can be said; PackageError when it was not given."""
+        path: Path | None = getattr(self, name)
+        if path is None:
+            raise PackageError(f"{variant}: --input {name}=PATH is missing; only a variant that the plan refuses has none")
+        return path
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A folder that holds package.json, and what is released."""
+
+    package: Path
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The .efpkg beside package.json."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """package.json: what became of one variant."""
+
+    model: str
+    target: str
+    scheme: str
+    status: Release
+    reasons: tuple[str, ...]  # why it is not released; empty when it is
+    shipped_without: tuple[str, ...]
+    release_counter: int
+    package: Archive | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)  # ancestor → sha256, of what is released
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """measurement.json."""
+
+    model: str
+    target: str
+    scheme: str
+    infeasible: str
+    measurements: tuple[Measurement, ...]
+    operators: tuple[Operators, ...]
+    signature: Signature | None
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+    """Make the folder.
+
+    Raises PackageError when the inputs are not of one build, DataError for one that is malformed.
+    """
+    with _replaced(outputs.package) as folder:
+        files.write_json(folder / RECORD, _refused(spec) if spec.infeasible else _judged(spec, inputs, folder))
+
+
+def _refused(spec: Spec) -> Record:
+    reasons = (spec.infeasible,)
+    return Record(spec.model, spec.target.id, spec.scheme, Release.INFEASIBLE, reasons, (), spec.release_counter)
+
+
+def _judged(spec: Spec, inputs: Inputs, folder: Path) -> Record:
+    path = inputs.need("verdict", spec.variant)
+    verdict = files.read_as(Verdict, path)
+    _check_variant(spec, verdict, path)
+    archive, digests = None, dict[str, str]()
+    if verdict.release == Release.RELEASED:
+        archive, digests = _release(spec, inputs, verdict, folder)
+    return Record(
+        model=spec.model,
+        target=spec.target.id,
+        scheme=spec.scheme,
+        status=verdict.release,
+        reasons=verdict.reasons,
+        shipped_without=verdict.shipped_without,
+        release_counter=spec.release_counter,
+        package=archive,
+        digests=digests,
+    )
+
+
+def _check_variant(spec: Spec, found: Verdict | Program | _Measured, path: Path) -> None:
+    variant = f"{found.model}/{found.target}/{found.scheme}"
+    if variant != spec.variant:
+        raise PackageError(f"{path}: is of {variant}, this package of {spec.variant}")
+
+
+# --- what is released ------------------------------------------------------------------------------------------------
+
+
+def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tuple[Archive, dict[str, str]]:
+    """Write the .efpkg and the runtime's files into the folder."""
+    program, info = _program(spec, inputs)
+    measured_path = inputs.need("measurement", spec.variant)
+    measured = files.read_as(_Measured, measured_path)
+    _check_variant(spec, measured, measured_path)
+    runtime: Runtime = load_reference(spec.runtime)
+    job = PackageJob(program, info, spec.target, measured.measurements)
+    name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
+    added = runtime.package_files(job) if runtime.package_files else {}
+    if taken := sorted({name, RECORD, program.name} & set(added)):
+        raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
+
+    contents = {program.name: program, **added}
+    manifest = _manifest(spec, inputs, verdict, info, measured, contents)
+    efpkg.build(folder / name, manifest, contents)
+    for path, content in added.items():
+        files.write_bytes(folder / path, content)
+    archive = Archive(name, (folder / name).stat().st_size, files.sha256_file(folder / name))
+    return archive, dict(manifest.ancestors)
+
+
+def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
+    """The program and what compile said about it; they must be of one build."""
+    program, path = inputs.need("program", spec.variant), inputs.need("info", spec.variant)
+    info = files.read_as(Program, path)
+    _check_variant(spec, info, path)
+    if files.sha256_file(program) != info.sha256:
+        raise PackageError(f"{path}: is about a program with sha256 {info.sha256}; {program} is another: compile again")
+    return program, info
+
+
+def _manifest(
+    spec: Spec,
+    inputs: Inputs,
+    verdict: Verdict,
+    info: Program,
+    measured: _Measured,
+    contents: Mapping[str, bytes | Path],
+) -> efpkg.Manifest:
+    if info.signature is None or not info.signature.outputs:
+        raise PackageError(f"{inputs.info}: {spec.variant} has no signature; compile again")
+    preprocessing, labels = _data(inputs.need("dataset", spec.variant))
+    return efpkg.Manifest(
+        schema=efpkg.SCHEMA,
+        model=spec.model,
+        target=spec.target.id,
+        scheme=spec.scheme,
+        release_counter=spec.release_counter,
+        program=inputs.need("program", spec.variant).name,
+        runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(measured.measurements)),
+        needs=_needs(spec.target, info, measured.measurements),
+        signature=info.signature,
+        preprocessing=preprocessing,
+        postprocessing=efpkg.Postprocessing("argmax", info.signature.outputs[0].name),
+        labels=labels,
+        operators=measured.operators or info.operators,
+        measurements=measured.measurements,
+        ladder=files.read_as(Ladder, inputs.need("ladder", spec.variant)),
+        verdict=verdict,
+        shipped_without=verdict.shipped_without,
+        ancestors=_digests(spec, inputs),
+        files=efpkg.describe(contents),
+    )
+
+
+def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...]]:
+    """What dataset.json says about pre-processing, and the labels; DataError names a key that does not fit."""
+    found = files.read_json(path)
+    keys = ("shape", "mean", "std", "labels")
+    if not isinstance(found, dict) or (missing := [key for key in keys if key not in found]):
+        raise DataError(f"{path}: expected an object with {', '.join(keys)}")
+    try:
+        preprocessing = from_json(efpkg.Preprocessing, {key: found[key] for key in ("shape", "mean", "std")})
+        return preprocessing, from_json(_Labels, {"labels": found["labels"]}).labels
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:
+    """What executed the program when it was measured; compilers, which estimate, are not needed on the device."""
+    ran = (m.tools for m in measurements if m.evidence != Evidence.ESTIMATE)
+    return {name: version for tools in ran for name, version in tools.items()}
+
+
+def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...]) -> efpkg.Needs:
+    peaks = [m for m in measurements if m.metric == "memory_peak_bytes"]
+    best = max(peaks, key=lambda m: m.evidence.strength, default=None)
+    memory = math.ceil(best.value) if best else None
+    return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
+
+
+def _digests(spec: Spec, inputs: Inputs) -> dict[str, str]:
+    """SHA-256 of all that the program was made from and judged on."""
+    optional = {"calibration"} if inputs.calibration is None else set()
+    return {name: files.sha256_file(inputs.need(name, spec.variant)) for name in ANCESTORS if name not in optional}
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `folder` when the block succeeds; until then nothing changes there.
+
+    What killed runs left is moved in and removed with it, so that a run that still writes there fails and publishes
+    nothing.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    prefix, suffix = f".{folder.name}.", ".building"
+    leftovers = [p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix)]
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, suffix=suffix) as name:
+        work = Path(name)
+        for i, leftover in enumerate(leftovers):
+            leftover.rename(work / str(i))
+        (work / "new").mkdir()
+        yield work / "new"
+        if folder.exists():
+            folder.rename(work / "old")
+        (work / "new").rename(folder)

@@ -1,0 +1,66 @@
+"""report: the decision per target, the whole matrix and every figure behind it.
+
+Takes plan.json and the results folder; makes index.html (one file that opens offline), summary.csv and decision.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeflow import files
+from edgeflow.errors import DataError
+from edgeflow.report import page
+from edgeflow.report.decide import TargetInfo, decide
+from edgeflow.report.summary import csv_text
+from edgeflow.report.variants import Variant, read
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the report says beside the figures."""
+
+    toolchain: str
+    title: str
+    baseline: str  # id of the scheme that the others are compared with
+    targets: tuple[TargetInfo, ...]  # in the order of the report
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The matrix and the folder in which the stages left their files."""
+
+    plan: Path
+    results: Path
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The report for people and for machines."""
+
+    html: Path
+    summary: Path
+    decision: Path
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+    """Write the three files; the same inputs give the same bytes.
+
+    Raises StageError when a planned variant has no files, DataError when a file does not fit.
+    """
+    variants = read(inputs.plan, inputs.results)
+    _check_targets(spec, variants)
+    decisions = decide(variants, spec.targets, spec.baseline)
+    files.write_text(outputs.html, page.render(spec.title, spec.baseline, spec.targets, variants, decisions))
+    files.write_text(outputs.summary, csv_text(variants))
+    files.write_json(outputs.decision, decisions)
+
+
+def _check_targets(spec: Spec, variants: tuple[Variant, ...]) -> None:
+    """A target that the spec forgot would vanish from the decisions."""
+    known = {target.id for target in spec.targets}
+    if unknown := sorted({v.cell.target for v in variants} - known):
+        raise DataError(
+            f"report: the plan has target {unknown[0]}, the spec has only {', '.join(sorted(known)) or 'none'}; "
+            "add it to the spec's targets"
+        )

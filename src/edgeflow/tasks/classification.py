@@ -1,0 +1,84 @@
+"""Classification: the class with the greatest output is the answer; the metric is the ratio of right answers.
+
+A sample whose outputs are not all finite has no answer: it counts as wrong, and it agrees with nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.errors import DataError
+from edgeflow.plugin import Drop, Score, Task
+from edgeflow.stats import paired_difference, wilson
+from edgeflow.types import Direction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Float32, Int64
+
+_NO_ANSWER = -1
+
+
+def score(outputs: Float32, y: Int64) -> Score:
+    """Accuracy of outputs float32[N, K] against classes int64[N], with a 95 % Wilson interval.
+
+    Raises DataError when the shapes do not fit or a class is none of the K.
+    """
+    right = int(_right(outputs, y).sum())
+    return Score(right / len(y), len(y), wilson(right, len(y)))
+
+
+def drop(reference: Float32, outputs: Float32, y: Int64) -> Drop:
+    """Accuracy lost against a reference on the same samples, with Tango's 90 % interval and the counts behind it.
+
+    Raises DataError as `score` does.
+    """
+    before, after = _right(reference, y), _right(outputs, y)
+    lost, gained, n = int((before & ~after).sum()), int((after & ~before).sum()), len(y)
+    counts = {"lost": lost, "gained": gained, "n": n}
+    return Drop((lost - gained) / n, n, paired_difference(lost, gained, n), counts)
+
+
+def agreement(first: Float32, second: Float32) -> float:
+    """Ratio of samples, of two float32[N, K], that get the same answer; right or wrong does not matter.
+
+    Raises DataError when the shapes differ or there are no samples.
+    """
+    if first.shape != second.shape:
+        raise DataError(f"outputs of shape {first.shape} and {second.shape} cannot be compared; expected equal shapes")
+    one, other = _answers(first), _answers(second)
+    return float(((one == other) & (one != _NO_ANSWER)).mean())
+
+
+def _answers(outputs: Float32) -> NDArray[Any]:
+    """The class per sample, int64[N]; of equal outputs the first class, as argmax on the device would."""
+    import numpy as np
+
+    if outputs.ndim != 2 or 0 in outputs.shape:
+        raise DataError(f"outputs have shape {outputs.shape}; a classifier gives (samples, classes)")
+    return np.where(np.isfinite(outputs).all(axis=1), outputs.argmax(axis=1), _NO_ANSWER)
+
+
+def _right(outputs: Float32, y: Int64) -> NDArray[np.bool_]:
+    """Which samples, bool[N], got the right answer."""
+    answers = _answers(outputs)
+    if y.shape != answers.shape:
+        raise DataError(f"{len(outputs)} outputs and labels of shape {y.shape}; expected one label per sample")
+    classes = outputs.shape[1]
+    if y.min() < 0 or y.max() >= classes:
+        raise DataError(f"labels from {y.min()} to {y.max()}; the model has {classes} classes, 0 to {classes - 1}")
+    right: NDArray[np.bool_] = answers == y
+    return right
+
+
+plugin = Task(
+    id="classification",
+    description="one class per sample; accuracy",
+    metric="accuracy",
+    direction=Direction.MAX,
+    score=score,
+    drop=drop,
+    agreement=agreement,
+)

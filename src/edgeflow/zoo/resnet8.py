@@ -1,0 +1,50 @@
+"""ResNet-8, the image-classification network of MLPerf Tiny (Banbury et al. 2021; He et al. 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class _Residual(nn.Module):
+    """Two 3×3 convolutions around a shortcut, which is a 1×1 convolution where the shape changes."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
+        same = stride == 1 and channels_in == channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels, 1, stride=stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[N, channels_in, H, W] → float32[N, channels, H / stride, W / stride]."""
+        y = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+        return self.relu(y + self.shortcut(x))
+
+
+class ResNet8(nn.Module):
+    """A convolution, three residual blocks of 16, 32 and 64 channels, global average, one linear layer."""
+
+    def __init__(self, channels_in: int, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels_in, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU()
+        self.blocks = nn.Sequential(_Residual(16, 16, 1), _Residual(16, 32, 2), _Residual(32, 64, 2))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(64, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """float32[N, C, H, W] → logits float32[N, classes]."""
+        x = self.blocks(self.relu(self.norm(self.stem(x))))
+        return self.classifier(torch.flatten(self.pool(x), 1))
+
+
+def build(input_shape: Sequence[int], classes: int) -> nn.Module:
+    """The network for inputs [C, H, W]; 77,946 parameters for [3, 32, 32] and 10 classes."""
+    return ResNet8(input_shape[0], classes)

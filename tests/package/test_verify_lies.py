@@ -1,0 +1,158 @@
+"""Manifests that are whole, canonical and correctly hashed, and say what cannot be true."""
+
+from __future__ import annotations
+
+import pytest
+
+OTHER = "0" * 64
+
+
+def _set(*path_and_value):
+    """An edit that sets the value at a path of keys and indices."""
+    *path, last, value = path_and_value
+
+    def edit(fields):
+        for key in path:
+            fields = fields[key]
+        fields[last] = value
+
+    return edit
+
+
+def _delete(*path):
+    *parents, last = path
+
+    def edit(fields):
+        for key in parents:
+            fields = fields[key]
+        del fields[last]
+
+    return edit
+
+
+def _swap_files(fields):
+    fields["files"][0], fields["files"][1] = fields["files"][1], fields["files"][0]
+
+
+def _no_more_waiver(fields):
+    fields["shipped_without"] = fields["verdict"]["shipped_without"] = []
+
+
+CHECK = ("verdict", "checks", 0)
+
+LIES = [
+    # the verdict
+    (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
+    (_set("verdict", "release", "rejected"), "the verdict is 'rejected'; only what is released has a package"),
+    (_set("verdict", "release", "infeasible"), "the verdict is 'infeasible'; only what is released has a package"),
+    (_set("verdict", "release", "approved"), "'approved' is not a valid Release"),
+    (_set("verdict", "status", "fail"), "the verdict's status is 'fail', which releases nothing"),
+    (_set("verdict", "status", "unmeasured"), "the verdict's status is 'unmeasured', which releases nothing"),
+    (
+        _set("verdict", "status", "insufficient_evidence"),
+        "the verdict's status is 'insufficient_evidence', which releases nothing",
+    ),
+    (_set(*CHECK, "status", "fail"), "check of 'accuracy_drop': is 'fail'"),
+    (_set(*CHECK, "status", "insufficient_evidence"), "check of 'accuracy_drop': is 'insufficient_evidence'"),
+    (_set(*CHECK, "status", "unmeasured"), "check of 'accuracy_drop': is 'unmeasured', and not in shipped_without"),
+    (_no_more_waiver, "check of 'latency_p90_s': is 'unmeasured', and not in shipped_without"),
+    (_set("shipped_without", []), "shipped_without differs between the package and its verdict"),
+    (_set(*CHECK, "value", 0.001), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
+    (_set(*CHECK, "value", None), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
+    (_set("measurements", []), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
+    (
+        _set("measurements", 0, "evidence", "estimate"),
+        "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements",
+    ),
+    (
+        _set(*CHECK, "evidence_required", "device"),
+        "check of 'accuracy_drop': is 'pass' on weaker evidence than 'device'",
+    ),
+    (_set(*CHECK, "bound", 0.02), "check of 'accuracy_drop': is 'pass' with 0.02, beyond its limit 0.01"),
+    (_set(*CHECK, "limit", 0.008), "check of 'accuracy_drop': is 'pass' with 0.009, beyond its limit 0.008"),
+    (_set(*CHECK, "direction", "min"), "check of 'accuracy_drop': is 'pass' with 0.009, beyond its limit 0.01"),
+    # names
+    (_set("verdict", "model", "other"), "verdict.model is 'other', the package's model is 'net'"),
+    (_set("target", "moon"), "verdict.target is 'board', the package's target is 'moon'"),
+    (_set("scheme", "int8\nstatic"), "scheme 'int8\\nstatic' is not an id"),
+    (_set("model", "\x1b[2Jnet"), "model '\\x1b[2Jnet' is not an id"),
+    (_set("model", ""), "model '' is not an id"),
+    (_set("release_counter", 0), "release_counter is 0; the first release is 1"),
+    (_set("runtime", "least_versions", {}), "runtime.least_versions names no library"),
+    # files
+    (_set("program", "net.tflite"), "program 'net.tflite' is not among the files"),
+    (_swap_files, "files: 'include/net.h' after 'net.cc': not sorted, or twice"),
+    (_set("files", 0, "path", "../x"), "files: '../x' leads out of the package"),
+    (_set("files", 0, "path", "/x"), "files: '/x' has an absolute path"),
+    (
+        _set("files", 0, "path", "net.cc"),
+        "files: 'net.cc' and 'net.cc' are the same file where case does not count",
+    ),
+    (
+        _set("files", 0, "path", "manifest.json"),
+        "files: 'manifest.json' and 'manifest.json' are the same file where case does not count",
+    ),
+    (
+        _set("files", 0, "size_bytes", -1),
+        "files: 'include/net.h': size_bytes is -1; allowed are 0 to 8589934591",
+    ),
+    (
+        _set("files", 0, "size_bytes", 8**11),
+        "files: 'include/net.h': size_bytes is 8589934592; allowed are 0 to 8589934591",
+    ),
+    (_set("files", 0, "size_bytes", 13.5), "Manifest.files[0].size_bytes: expected int, found 13.5"),
+    (_set("files", 0, "sha256", "A" * 64), f"files: 'include/net.h': '{'A' * 64}' is not a SHA-256"),
+    # digests
+    (_set("ancestors", "checkpoint", "x"), "ancestors: 'checkpoint': 'x' is not a SHA-256"),
+    (_set("ancestors", "program", OTHER), "ancestors: 'program' is not the SHA-256 of 'program.tflite'"),
+    (
+        _set("measurements", 0, "artifact_sha256", OTHER),
+        f"measurement 'accuracy_drop' is of artifact '{OTHER}', which is neither in the package nor an ancestor",
+    ),
+    (
+        _set("ladder", "rungs", 0, "artifact_sha256", OTHER),
+        f"ladder: rung 'train' is of artifact '{OTHER}', which is neither in the package nor an ancestor",
+    ),
+    # interface
+    (_set("postprocessing", "output", "z"), "postprocessing.output 'z' is not an output of the signature"),
+    (_set("signature", "inputs", []), "signature has no inputs"),
+    # structure
+    (_set("labels", "cat"), "Manifest.labels: expected a list, found str"),
+    (_set("labels", [1, 2]), "Manifest.labels[0]: expected str, found 1"),
+    (_set("release_counter", True), "Manifest.release_counter: expected int, found True"),
+    (_set("release_counter", 2.0**60), "Manifest.release_counter: expected int, found 1.152921504606847e+18"),
+    (_set("verdict", None), "Manifest.verdict: expected an object, found NoneType"),
+    (_set("verdict", "release", []), "[] is not a valid Release"),
+    (_set("signature", "inputs", 0, "dtype", {}), "Manifest.signature.inputs[0].dtype: expected str, found {}"),
+    (_delete("labels"), "Manifest: missing key 'labels'"),
+    (_delete("verdict", "checks"), "Manifest.verdict: missing key 'checks'"),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), LIES)
+def test_refused(lie, refusal, edit, message):
+    assert refusal(lie(edit)) == f"byte 512: manifest.json: {message}"
+
+
+def test_unknown_key_is_refused(lie, refusal):
+    message = refusal(lie(_set("install", "rm -rf /")))
+    assert message.startswith("byte 512: manifest.json: Manifest: unknown key 'install'; known: schema, model, ")
+
+
+def test_an_honest_edit_is_accepted(lie):
+    """The tool that makes the lies makes a good package when nothing is wrong."""
+    import io
+
+    from edgeflow import efpkg
+
+    content = lie(_set("release_counter", 7))
+    assert efpkg.verify_stream(io.BytesIO(content), len(content), "it").release_counter == 7
+
+
+def test_a_not_applicable_check_needs_no_figure(lie):
+    import io
+
+    from edgeflow import efpkg
+
+    content = lie(lambda fields: fields["verdict"]["checks"][0].update(status="not_applicable", value=None))
+    assert efpkg.verify_stream(io.BytesIO(content), len(content), "it").release_counter == 3

@@ -1,0 +1,385 @@
+"""A results tree as the stages leave it, of the default matrix, with every status, evidence and edge that exists.
+
+The figures are made up but of the right size; verdicts are written, not judged, so that these tests are about the
+report alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgeflow import files, layout
+from edgeflow.report.decide import TargetInfo
+from edgeflow.report.variants import Measured
+from edgeflow.stages.report import Inputs, Outputs, Spec
+from edgeflow.types import (
+    Budget,
+    Cell,
+    Check,
+    Direction,
+    Evidence,
+    Interval,
+    Ladder,
+    Measurement,
+    Operators,
+    Program,
+    Release,
+    Rung,
+    Signature,
+    Status,
+    Tensor,
+    Verdict,
+)
+from edgeflow.units import percent, show, unit_of
+
+N = 899  # evaluation samples
+SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static", "int16x8")
+MODELS = ("digits_dscnn", "digits_resnet8")
+TARGETS = (
+    TargetInfo("linux_x86_ort", "ONNX Runtime on this x86-64 Linux host", "onnxruntime"),
+    TargetInfo("linux_x86_litert", "LiteRT with XNNPACK on this x86-64 Linux host", "litert"),
+    TargetInfo("android_arm64_litert", "LiteRT with XNNPACK on 64-bit Arm phones", "litert"),
+    TargetInfo("cortex_m4_tflm", "TFLite Micro on a Cortex-M4: 256 KiB RAM, 1 MiB flash", "tflm", "memory_peak_bytes"),
+    TargetInfo("ethos_u55_128", "TFLite Micro with an Arm Ethos-U55, 128 MACs", "ethos_u"),
+)
+_TRAINED = {"digits_dscnn": 889, "digits_resnet8": 893}  # correct evaluation samples of the trained model
+_OPERATORS = {"digits_dscnn": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"), "digits_resnet8": ("CONV_2D", "ADD")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of one feasible variant."""
+
+    correct: int
+    size_bytes: int
+    memory_bytes: int | None
+    p50_s: float | None
+    release: Release = Release.RELEASED
+    reasons: tuple[str, ...] = ()
+    statuses: Mapping[str, Status] = field(default_factory=dict)  # metric → status other than pass
+    shipped_without: tuple[str, ...] = ()
+
+
+def _held(correct: int, size: int, memory: int | None, p50: float | None, reason: str, **statuses: Status) -> Case:
+    return Case(correct, size, memory, p50, Release.HELD, (reason,), statuses)
+
+
+def _rejected(correct: int, size: int, memory: int | None, p50: float | None, reason: str, metric: str) -> Case:
+    return Case(correct, size, memory, p50, Release.REJECTED, (reason,), {metric: Status.FAIL})
+
+
+_NO_PHONE = "latency_p50_s: evidence host is weaker than device, which the budget demands; add a device of this target"
+_TFLM_NO = "TFLite Micro has no {} kernels; see its list of operators"
+_SLOW = "latency_ratio_fp32 is {:.2f} (at least {:.2f}), over the limit of 1: slower than fp32 on the same target"
+_U = Status.UNMEASURED
+
+
+def _phone(correct: int, size: int, p50: float) -> Case:
+    return _held(correct, size, None, p50, _NO_PHONE, latency_p50_s=_U, memory_peak_bytes=_U)
+
+
+def _arena(correct: int, size: int, memory: int) -> Case:
+    return Case(correct, size, memory, None, statuses={"latency_p50_s": _U}, shipped_without=("latency_p50_s",))
+
+
+KiB = 1024
+# A string: infeasible by plan. A tuple: found out by compile. Absent figures: None.
+MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
+    ("digits_dscnn", "linux_x86_ort", "fp32"): Case(889, 103 * KiB, 1_420_000, 65.2e-6),
+    ("digits_dscnn", "linux_x86_ort", "fp16"): Case(889, 56 * KiB, 1_510_000, 64.1e-6),
+    ("digits_dscnn", "linux_x86_ort", "int8_dynamic"): _rejected(
+        888, 61 * KiB, 1_390_000, 429e-6, _SLOW.format(6.58, 6.49), "latency_ratio_fp32"
+    ),
+    ("digits_dscnn", "linux_x86_ort", "int8_static"): Case(888, 52 * KiB, 1_230_000, 54.8e-6),
+    ("digits_dscnn", "linux_x86_ort", "int16x8"): "ONNX Runtime has no kernels for int16 activations",
+    ("digits_resnet8", "linux_x86_ort", "fp32"): Case(893, 318 * KiB, 2_620_000, 232e-6),
+    ("digits_resnet8", "linux_x86_ort", "fp16"): _held(
+        893, 164 * KiB, 2_810_000, 231.6e-6,
+        "latency_ratio_fp32 is 1.00 (0.98 to 1.02): the interval straddles the limit of 1; 4,600 runs would decide",
+        latency_ratio_fp32=Status.INSUFFICIENT_EVIDENCE,
+    ),
+    ("digits_resnet8", "linux_x86_ort", "int8_dynamic"): _rejected(
+        892, 104 * KiB, 2_480_000, 388e-6, _SLOW.format(1.67, 1.64), "latency_ratio_fp32"
+    ),
+    ("digits_resnet8", "linux_x86_ort", "int8_static"): Case(891, 98 * KiB, 1_870_000, 132e-6),
+    ("digits_resnet8", "linux_x86_ort", "int16x8"): "ONNX Runtime has no kernels for int16 activations",
+    ("digits_dscnn", "linux_x86_litert", "fp32"): Case(889, 99 * KiB, 1_120_000, 58.3e-6),
+    ("digits_dscnn", "linux_x86_litert", "fp16"): _held(
+        889, 53 * KiB, 1_190_000, 58.4e-6,
+        "latency_ratio_fp32 is 1.00 (0.99 to 1.02): the interval straddles the limit of 1; 9,200 runs would decide",
+        latency_ratio_fp32=Status.INSUFFICIENT_EVIDENCE,
+    ),
+    ("digits_dscnn", "linux_x86_litert", "int8_dynamic"): _rejected(
+        889, 44 * KiB, 1_040_000, 199e-6, _SLOW.format(3.41, 3.37), "latency_ratio_fp32"
+    ),
+    ("digits_dscnn", "linux_x86_litert", "int8_static"): Case(888, 42 * KiB, 918_000, 42.1e-6),
+    ("digits_dscnn", "linux_x86_litert", "int16x8"): _rejected(
+        887, 45 * KiB, 952_000, 2135e-6, _SLOW.format(36.6, 36.2), "latency_ratio_fp32"
+    ),
+    ("digits_resnet8", "linux_x86_litert", "fp32"): Case(893, 311 * KiB, 2_210_000, 255e-6),
+    ("digits_resnet8", "linux_x86_litert", "fp16"): Case(893, 158 * KiB, 2_330_000, 251e-6),
+    ("digits_resnet8", "linux_x86_litert", "int8_dynamic"): Case(892, 95 * KiB, 1_730_000, 100e-6),
+    ("digits_resnet8", "linux_x86_litert", "int8_static"): Case(891, 93 * KiB, 1_540_000, 78.4e-6),
+    ("digits_resnet8", "linux_x86_litert", "int16x8"): Case(
+        731, 96 * KiB, 1_610_000, 7826e-6, Release.REJECTED,
+        (
+            "accuracy_drop is 18.02 % (upper bound 20.19 %), over the limit of 1.00 %",
+            _SLOW.format(30.7, 30.1),
+        ),
+        {"accuracy_drop": Status.FAIL, "latency_ratio_fp32": Status.FAIL},
+    ),
+    ("digits_dscnn", "android_arm64_litert", "fp32"): _phone(889, 99 * KiB, 58.3e-6),
+    ("digits_dscnn", "android_arm64_litert", "fp16"): _phone(889, 53 * KiB, 58.6e-6),
+    ("digits_dscnn", "android_arm64_litert", "int8_dynamic"): _phone(889, 44 * KiB, 199e-6),
+    ("digits_dscnn", "android_arm64_litert", "int8_static"): _phone(888, 42 * KiB, 42.1e-6),
+    ("digits_dscnn", "android_arm64_litert", "int16x8"): _rejected(
+        868, 45 * KiB, None, 2135e-6, "accuracy_drop is 2.34 % (upper bound 3.28 %), over the limit of 1.00 %",
+        "accuracy_drop",
+    ),
+    ("digits_resnet8", "android_arm64_litert", "fp32"): _phone(893, 311 * KiB, 255e-6),
+    ("digits_resnet8", "android_arm64_litert", "fp16"): _phone(893, 158 * KiB, 251e-6),
+    ("digits_resnet8", "android_arm64_litert", "int8_dynamic"): _phone(892, 95 * KiB, 100e-6),
+    ("digits_resnet8", "android_arm64_litert", "int8_static"): replace(
+        _phone(887, 93 * KiB, 78.4e-6),
+        reasons=(
+            "accuracy_drop is 0.67 % (upper bound 1.21 %): the interval straddles the limit of 1.00 %; "
+            "3,120 samples would decide",
+            _NO_PHONE,
+        ),
+        statuses={"accuracy_drop": Status.INSUFFICIENT_EVIDENCE, "latency_p50_s": _U, "memory_peak_bytes": _U},
+    ),
+    ("digits_resnet8", "android_arm64_litert", "int16x8"): _phone(891, 96 * KiB, 7826e-6),
+    ("digits_dscnn", "cortex_m4_tflm", "fp32"): _arena(889, 99 * KiB, 69_520),
+    ("digits_dscnn", "cortex_m4_tflm", "fp16"): _TFLM_NO.format("float16"),
+    ("digits_dscnn", "cortex_m4_tflm", "int8_dynamic"): _TFLM_NO.format("hybrid"),
+    ("digits_dscnn", "cortex_m4_tflm", "int8_static"): _arena(888, 42 * KiB, 23_600),
+    ("digits_dscnn", "cortex_m4_tflm", "int16x8"): _arena(887, 45 * KiB, 38_960),
+    ("digits_resnet8", "cortex_m4_tflm", "fp32"): (
+        "needs an arena of 311 KiB, the target has 256 KiB RAM of which 16 KiB are reserved",
+    ),
+    ("digits_resnet8", "cortex_m4_tflm", "fp16"): _TFLM_NO.format("float16"),
+    ("digits_resnet8", "cortex_m4_tflm", "int8_dynamic"): _TFLM_NO.format("hybrid"),
+    ("digits_resnet8", "cortex_m4_tflm", "int8_static"): _arena(891, 93 * KiB, 58_224),
+    ("digits_resnet8", "cortex_m4_tflm", "int16x8"): _arena(891, 96 * KiB, 104_300),
+    ("digits_dscnn", "ethos_u55_128", "fp32"): "the Ethos-U55 computes in int8 and int16 only",
+    ("digits_dscnn", "ethos_u55_128", "fp16"): "the Ethos-U55 computes in int8 and int16 only",
+    ("digits_dscnn", "ethos_u55_128", "int8_dynamic"): "the Ethos-U55 needs static ranges",
+    ("digits_dscnn", "ethos_u55_128", "int8_static"): Case(888, 38 * KiB, 21_700, 182e-6),
+    ("digits_dscnn", "ethos_u55_128", "int16x8"): (
+        "3 operators would run on the CPU (MEAN, FULLY_CONNECTED, SOFTMAX); this target accepts 0",
+    ),
+    ("digits_resnet8", "ethos_u55_128", "fp32"): "the Ethos-U55 computes in int8 and int16 only",
+    ("digits_resnet8", "ethos_u55_128", "fp16"): "the Ethos-U55 computes in int8 and int16 only",
+    ("digits_resnet8", "ethos_u55_128", "int8_dynamic"): "the Ethos-U55 needs static ranges",
+    ("digits_resnet8", "ethos_u55_128", "int8_static"): _rejected(
+        891, 84 * KiB, 52_000, 423e-6, "memory_peak_bytes is 50.8 KiB, over the limit of 48 KiB", "memory_peak_bytes"
+    ),
+    ("digits_resnet8", "ethos_u55_128", "int16x8"): ("2 operators would run on the CPU (ADD); this target accepts 0",),
+}
+
+_EVIDENCE: Mapping[str, tuple[Evidence, Evidence, Evidence]] = {  # of accuracy, latency, memory
+    "linux_x86_ort": (Evidence.DEVICE, Evidence.DEVICE, Evidence.DEVICE),
+    "linux_x86_litert": (Evidence.DEVICE, Evidence.DEVICE, Evidence.DEVICE),
+    "android_arm64_litert": (Evidence.HOST, Evidence.HOST, Evidence.HOST),
+    "cortex_m4_tflm": (Evidence.SIMULATOR, Evidence.SIMULATOR, Evidence.SIMULATOR),
+    "ethos_u55_128": (Evidence.HOST, Evidence.ESTIMATE, Evidence.ESTIMATE),
+}
+_BUDGETS = (
+    Budget("accuracy_drop", 0.01, "ratio", Direction.MAX, Evidence.HOST),
+    Budget("latency_p50_s", 10e-3, "second", Direction.MAX, Evidence.DEVICE),
+    Budget("latency_ratio_fp32", 1.0, "ratio", Direction.MAX, Evidence.HOST),
+    Budget("memory_peak_bytes", 48 * KiB, "byte", Direction.MAX, Evidence.ESTIMATE),
+)
+
+
+def cells(matrix: Mapping[tuple[str, str, str], Case | str | tuple[str]] = MATRIX) -> tuple[Cell, ...]:
+    """The plan: model by model, target by target."""
+    return tuple(
+        Cell(model, target, scheme, outcome if isinstance(outcome, str) else "")
+        for (model, target, scheme), outcome in matrix.items()
+    )
+
+
+def build(
+    root: Path,
+    matrix: Mapping[tuple[str, str, str], Case | str | tuple[str]] = MATRIX,
+    targets: tuple[TargetInfo, ...] = TARGETS,
+    title: str = "edgeflow: digits on five targets",
+) -> tuple[Spec, Inputs, Outputs]:
+    """Write plan.json and all per-cell files under `root`; return what the report stage is called with."""
+    results = root / "results"
+    files.write_json(results / "plan.json", {"cells": cells(matrix)})
+    for (model, target, scheme), outcome in matrix.items():
+        if not isinstance(outcome, str):
+            _write_cell(results, Cell(model, target, scheme), outcome)
+    outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
+    return Spec("", title, "fp32", targets), Inputs(results / "plan.json", results), outputs
+
+
+def path(results: Path, name: str) -> Path:
+    """A path of layout.py inside another results folder."""
+    return results / Path(name).relative_to(layout.RESULTS)
+
+
+def _write_cell(results: Path, cell: Cell, outcome: Case | tuple[str]) -> None:
+    key = (cell.model, cell.target, cell.scheme)
+    program, ladder, measured, verdict = (
+        _feasible(cell, outcome) if isinstance(outcome, Case) else _infeasible(cell, outcome[0])
+    )
+    compiled = layout.compile(*key)
+    files.write_json(path(results, compiled["info"]), program)
+    files.write_json(path(results, compiled["ladder"]), ladder)
+    files.write_json(path(results, layout.measure(*key)["measurement"]), measured)
+    files.write_json(path(results, layout.judge(*key)["verdict"]), verdict)
+
+
+def _infeasible(cell: Cell, why: str) -> tuple[Program, Ladder, Measured, Verdict]:
+    """Compile found out that there is no usable program; the ladder ends at optimize."""
+    key = (cell.model, cell.target, cell.scheme)
+    ladder = Ladder(tuple(_rungs(cell, _TRAINED[cell.model] if cell.model in _TRAINED else 889))[:3])
+    return (
+        Program(*key, why, "", 0, None, (), "program"),
+        ladder,
+        Measured(*key, why, (), (), None),
+        Verdict(*key, Status.INFEASIBLE, Release.INFEASIBLE, (why,), (), ()),
+    )
+
+
+def _feasible(cell: Cell, case: Case) -> tuple[Program, Ladder, Measured, Verdict]:
+    key = (cell.model, cell.target, cell.scheme)
+    sha256 = hashlib.sha256(cell.id.encode()).hexdigest()
+    signature = Signature(
+        (Tensor("input", "float32", (1, 49, 10, 1)),),
+        (Tensor("output", "int8", (1, 10), 0.0039, -128),) if "int8_static" in cell.scheme else
+        (Tensor("output", "float32", (1, 10)),),
+        "NHWC",
+    )
+    operators = tuple(_operators(cell))
+    measurements = tuple(_measurements(cell, case, sha256))
+    checks = tuple(_checks(cell, case, {m.metric: m for m in measurements}))
+    status = Status.PASS
+    if case.release is Release.REJECTED:
+        status = Status.FAIL
+    elif case.release is Release.HELD:
+        insufficient = Status.INSUFFICIENT_EVIDENCE in case.statuses.values()
+        status = Status.INSUFFICIENT_EVIDENCE if insufficient else Status.UNMEASURED
+    return (
+        Program(*key, "", sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
+        Ladder(tuple(_rungs(cell, case.correct))),
+        Measured(*key, "", measurements, operators, signature),
+        Verdict(*key, status, case.release, case.reasons, case.shipped_without, checks),
+    )
+
+
+def _operators(cell: Cell) -> Iterator[Operators]:
+    placement = {"ethos_u55_128": "Ethos-U55", "cortex_m4_tflm": "CPU", "linux_x86_ort": "CPUExecutionProvider"}
+    where = placement.get(cell.target, "XNNPACK")
+    for count, name in enumerate(_OPERATORS.get(cell.model, ("CONV_2D",)), start=4):
+        yield Operators(name, count, where)
+    if where == "XNNPACK":
+        yield Operators("SOFTMAX", 1, "CPU")
+
+
+def _measurements(cell: Cell, case: Case, sha256: str) -> Iterator[Measurement]:
+    accuracy, latency, memory = _EVIDENCE.get(cell.target, (Evidence.DEVICE,) * 3)
+    tools = {"ai-edge-litert": "2.3.0", "numpy": "2.4.6"}
+    value = case.correct / N
+    drop = (_TRAINED.get(cell.model, 889) - case.correct) / N
+
+    def figure(metric: str, value: float, evidence: Evidence, method: str, n: int, half: float = 0.0) -> Measurement:
+        interval = Interval(value - half, value + half, 0.9, "order statistics") if half else None
+        return Measurement(
+            metric, value, unit_of(metric), evidence, "build-host", sha256, method, n, interval,
+            "2026-01-05T10:00:00Z", tools, {"threads": 1, "load_average": 0.4},
+        )  # fmt: skip
+
+    yield replace(
+        figure("accuracy", value, accuracy, "all evaluation samples, batch 1", N),
+        interval=Interval(*_wilson(case.correct, N), 0.95, "wilson"),
+    )
+    yield replace(
+        figure("accuracy_drop", drop, accuracy, "paired with the trained fp32 model on the same samples", N),
+        interval=Interval(drop - 0.0045, drop + 0.0054, 0.9, "tango"),
+    )
+    yield figure("size_bytes", case.size_bytes, Evidence.DEVICE, "size of the program file", 1)
+    if case.memory_bytes is not None:
+        method = "arena, from the recording allocator" if latency is not Evidence.DEVICE else "high-water mark of the process above the runtime's baseline"
+        yield figure("memory_peak_bytes", case.memory_bytes, memory, method, 1)
+    if case.p50_s is None:
+        return
+    for metric, factor in (("latency_p50_s", 1.0), ("latency_p90_s", 1.06), ("latency_p99_s", 1.31)):
+        p = case.p50_s * factor
+        half = 0.015 * p if latency is not Evidence.ESTIMATE else 0.0
+        yield figure(metric, p, latency, "12,000 runs after 200 of warm-up, batch 1", 12_000, half)
+    if latency is not Evidence.ESTIMATE:
+        yield figure("first_inference_s", 40 * case.p50_s, latency, "from loading the program to the first output", 1)
+    else:
+        yield figure("accelerator_cycles", case.p50_s * 500e6, latency, "vela 5.2, 500 MHz", 1)
+        yield figure("cpu_operators", 0, latency, "vela 5.2", 1)
+    fp32 = MATRIX.get((cell.model, cell.target, "fp32"))
+    if cell.scheme != "fp32" and isinstance(fp32, Case) and fp32.p50_s:
+        ratio = case.p50_s / fp32.p50_s
+        yield figure("latency_ratio_fp32", ratio, latency, "interleaved with fp32 in one run", 12_000, 0.02 * ratio)
+
+
+def _wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    p = correct / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    return centre - half, centre + half
+
+
+def _checks(cell: Cell, case: Case, measured: Mapping[str, Measurement]) -> Iterator[Check]:
+    for budget in _BUDGETS:
+        if budget.metric == "memory_peak_bytes" and cell.target != "ethos_u55_128":
+            continue
+        found = measured.get(budget.metric)
+        status = case.statuses.get(budget.metric, Status.PASS if found else _U)
+        if budget.metric == "latency_ratio_fp32" and found is None:
+            status = Status.NOT_APPLICABLE
+        bound = found.interval.high if found and found.interval else None
+        judged = bound if bound is not None else found.value if found else None
+        limit = percent(budget.limit) if budget.unit == "ratio" else show(budget.limit, budget.unit)
+        yield Check(
+            metric=budget.metric,
+            status=status,
+            limit=budget.limit,
+            unit=budget.unit,
+            direction=budget.direction,
+            evidence_required=budget.evidence,
+            value=found.value if found else None,
+            bound=bound,
+            margin=budget.limit - judged if judged is not None else None,
+            evidence=found.evidence if found else None,
+            reason=f"{budget.metric} is {status.value} against {limit}",
+            samples_to_decide=3120 if status is Status.INSUFFICIENT_EVIDENCE else None,
+        )
+
+
+def _rungs(cell: Cell, correct: int) -> Iterator[Rung]:
+    """Accuracy is lost at optimize; compile moves it by at most a sample."""
+    trained = _TRAINED.get(cell.model, 889)
+    lossy = cell.scheme not in ("fp32",)
+    distances = {"convert": 2.4e-6, "optimize": {"fp16": 4e-3}.get(cell.scheme, 0.31) if lossy else 0.0, "compile": 0.0}
+    if cell.target == "cortex_m4_tflm":
+        distances["compile"] = 0.11
+    scores = {"train": trained, "convert": trained, "optimize": min(correct + (correct < 880), N), "compile": correct}
+    for stage, score in scores.items():
+        distance = distances.get(stage)
+        yield Rung(
+            stage=stage,
+            metric="accuracy",
+            value=score / N,
+            n=N,
+            golden_max_abs=distance,
+            golden_mean_abs=distance / 7 if distance is not None else None,
+            golden_range=26.4,
+            agreement=None if stage == "train" else 1 - abs(score - trained) / N,
+            tolerance={"convert": 1e-4, "compile": 0.02}.get(stage),
+            tolerance_reason={"convert": "float32 rounding over nine layers"}.get(stage, "lossy by design"),
+            artifact_sha256=hashlib.sha256(f"{cell.id} {stage}".encode()).hexdigest(),
+            evaluated_on={"train": "torch 2.13.0"}.get(stage, "ai-edge-litert 2.3.0"),
+        )

@@ -1,0 +1,59 @@
+"""Plugins that do nothing, with the ids and options that configurations in the tests name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeflow.plugin import DatasetLoader, Framework, Option, Runtime, Task, Tolerance
+from edgeflow.registry import Plugins
+from edgeflow.types import Direction, Evidence
+
+
+def _nothing(*_: Any) -> Any:
+    return None
+
+
+def _runtime(name: str, options: dict[str, Option] | None = None) -> Runtime:
+    return Runtime(
+        id=name,
+        description="a stand-in",
+        format="bin",
+        program_suffix="bin",
+        layout="NCHW",
+        toolchain="",
+        backend=Path("backend.py"),
+        evidence=Evidence.HOST,
+        times=False,
+        supports=_nothing,
+        compile=_nothing,
+        compile_tolerance=lambda scheme: Tolerance(0, "nothing changes"),
+        target_options=options or {},
+    )
+
+
+TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "noise")
+VELA = {
+    "system_config": Option("the section of vela.ini that describes the memories", required=True),
+    "memory_mode": Option("where data are placed", required=True, choices=("Sram_Only", "Shared_Sram")),
+}
+
+
+@pytest.fixture(scope="session")
+def config_plugins() -> Plugins:
+    """One stand-in for each id that the default configuration names."""
+    runtimes = [*map(_runtime, ("onnxruntime", "litert", "tflite_micro")), _runtime("ethos_u", VELA)]
+    training = {name: Option(f"the {name}", required=name == "epochs") for name in TRAINING}
+    torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, training)
+    task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, _nothing)
+    digits = DatasetLoader("sklearn_digits", "a stand-in", "", _nothing, _nothing)
+    npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, {"file": Option("the path of the file", True)})
+    return Plugins(
+        runtimes={plugin.id: plugin for plugin in runtimes},
+        frameworks={"torch": torch},
+        tasks={"classification": task},
+        loaders={"sklearn_digits": digits, "npz": npz},
+        references={},
+    )

@@ -1,0 +1,114 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import DataError
+from edgeflow.types import Cell
+
+
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with files.atomic(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    pytest.raises(KeyboardInterrupt, interrupted)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    code = f"""
+import os, signal
+from pathlib import Path
+from edgeflow.files import atomic
+with atomic(Path({str(path)!r})) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    files.write_text(path, "whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_files_of_a_living_process_stay(tmp_path: Path) -> None:
+    other = tmp_path / f".model.{os.getppid()}.onnx"
+    other.write_text("in progress")
+    files.write_text(tmp_path / "model.onnx", "mine")
+    assert other.read_text() == "in progress"
+
+
+def test_files_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "a.json", "{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_equal_arrays_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        files.write_npz(tmp_path / f"{name}.npz", x=np.arange(6, dtype=np.float32), y=np.zeros(2, np.int64))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DataError, match="not a readable .npz archive"):
+        files.read_npz(path, "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"not an archive", "not a readable .npz archive"),
+        (b"PK\x03\x04 truncated", "not a readable .npz archive"),
+    ],
+)
+def test_unreadable_arrays_name_the_file(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "data.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        files.read_npz(path, "x")
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_array_is_named(tmp_path: Path) -> None:
+    files.write_npz(tmp_path / "data.npz", x=np.zeros(1))
+    with pytest.raises(DataError, match=r"data\.npz: .*y.*expected arrays x, y"):
+        files.read_npz(tmp_path / "data.npz", "x", "y")
+
+
+def test_read_as_names_file_and_field(tmp_path: Path) -> None:
+    path = tmp_path / "cell.json"
+    files.write_json(path, {"model": "a", "target": "b", "schem": "c"})
+    with pytest.raises(DataError, match=r"cell\.json: Cell: unknown key 'schem'; known: model, target, scheme, reason"):
+        files.read_as(Cell, path)
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"cell\.json: not valid JSON"):
+        files.read_as(Cell, path)
+
+
+def test_nan_never_reaches_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,61 @@
+"""A fingerprint covers what a stage imports, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeflow.fingerprint import lock_digest
+from edgeflow.stages.command import STAGES
+
+CODE = "import sys; from edgeflow.fingerprint import fingerprint; print(*[fingerprint(s) for s in sys.argv[1:]])"
+
+
+def fingerprints(source: Path) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *STAGES], env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True
+    )
+    return dict(zip(STAGES, done.stdout.split(), strict=True))
+
+
+@pytest.fixture
+def source(project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(project / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.mark.parametrize(
+    ("edited", "stages"),
+    [
+        ("judge.py", {"judge"}),
+        ("stages/judge.py", {"judge"}),
+        ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
+        ("runners/harness.py", {"convert", "optimize", "compile", "measure"}),
+        ("types.py", set(STAGES)),
+        ("cli.py", set()),
+        ("workflow.py", set()),
+        ("wiring.py", set()),
+    ],
+)
+def test_an_edit_changes_the_stages_that_import_it(source: Path, edited: str, stages: set[str]) -> None:
+    before = fingerprints(source)
+    path = source / "edgeflow" / edited
+    path.write_text(path.read_text() + "\n# edit\n")
+    after = fingerprints(source)
+    assert {stage for stage in STAGES if before[stage] != after[stage]} == stages
+
+
+def test_a_fingerprint_is_the_same_in_every_checkout(project: Path, source: Path) -> None:
+    assert fingerprints(source) == fingerprints(project / "src")
+
+
+def test_a_lock_is_its_requirements(tmp_path: Path) -> None:
+    lock = tmp_path / "a.txt"
+    digests = []
+    for text in ("a==1\nb==2\n", "# pinned\nb==2\n\na==1  # why\n", "a==1\nb==3\n"):
+        lock.write_text(text)
+        digests.append(lock_digest(lock))
+    assert digests[0] == digests[1] != digests[2]

@@ -1,0 +1,132 @@
+"""Whole runs as a user has them: one package, overrides, a lying converter, Ctrl-C, kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.workflow.conftest import SCHEMES, TARGETS, Project
+
+from edgeflow.types import Ladder, Release, from_json
+
+pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
+
+
+def test_every_cell_ends_with_a_package_record(built: Project) -> None:
+    for model in ("tiny_a", "tiny_b"):
+        for target in TARGETS:
+            for scheme in SCHEMES:
+                folder = built.folder / "results/package" / model / target / scheme
+                record = json.loads((folder / "package.json").read_text())
+                archives = list(folder.glob("*.efpkg"))
+                assert record["status"] in set(Release)
+                assert (len(archives) == 1) == (record["status"] == "released")
+                assert record["reasons"] or record["status"] == "released"
+
+
+def test_the_ladder_has_every_stage_on_the_whole_evaluation_split(built: Project) -> None:
+    path = built.folder / "results/compile/tiny_a/linux_x86_litert/int8_static/ladder.json"
+    rungs = from_json(Ladder, json.loads(path.read_text())).rungs
+    assert [r.stage for r in rungs] == ["train", "convert", "optimize", "compile"]
+    assert {r.n for r in rungs} == {900}
+    assert rungs[1].tolerance is not None
+    assert rungs[2].tolerance is None
+    assert rungs[2].golden_max_abs is not None
+    assert rungs[2].golden_max_abs > 0
+
+
+def test_one_package_builds_only_what_it_needs(fresh: Callable[..., Project]) -> None:
+    project = fresh()
+    pending = project.pending("results/package/tiny_a/linux_x86_ort/int8_static")
+    keys = {(rule, keys) for rule, keys in pending if rule in ("compile", "measure", "judge")}
+    assert ("judge", "tiny_a/linux_x86_ort/int8_static") in keys
+    assert not [k for k in keys if "litert" in k[1]]
+    # the fp32 program is timed beside it, but not measured on its own account
+    assert ("compile", "tiny_a/linux_x86_ort/fp32") in keys
+    assert ("measure", "tiny_a/linux_x86_ort/fp32") not in keys
+
+
+def test_config_overrides_choose_the_matrix(fresh: Callable[..., Project], tmp_path: Path) -> None:
+    project = fresh()
+    pending = project.pending("--config", "schemes=[fp32]", "targets=[linux_x86_ort]")
+    assert {keys for rule, keys in pending if rule == "judge"} == {"tiny_a/linux_x86_ort/fp32"}
+    override = tmp_path / "more.yaml"
+    override.write_text(yaml.safe_dump({"schemes": ["int8_dynamic"], "targets": ["linux_x86_litert"]}))
+    pending = project.pending("--configfile", str(override))
+    assert {keys for rule, keys in pending if rule == "judge"} == {"tiny_a/linux_x86_litert/int8_dynamic"}
+
+
+def test_a_converter_that_lies_is_caught(fresh: Callable[..., Project]) -> None:
+    project = fresh(targets=["liar"], schemes=["fp32"], plugins=["liar.py"])
+    shutil.copy(Path(__file__).with_name("liar.py"), project.folder / "liar.py")
+    target = yaml.safe_load((project.folder / "config/targets/linux_x86_ort.yaml").read_text())
+    (project.folder / "config/targets/liar.yaml").write_text(yaml.safe_dump({**target, "runtime": "liar"}))
+    done = project.run(check=False)
+    assert done.returncode != 0
+    log = (project.folder / "results/logs/convert/tiny_a/base/lie.log").read_text()
+    assert "MismatchError: convert:" in log
+    assert "does not match the stage before it" in log
+    assert not list((project.folder / "results/convert/tiny_a/base").rglob("*.lie"))
+
+
+def _start(project: Project) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _until_training(process: subprocess.Popen[str]) -> None:
+    """Read Snakemake's own account until a training has started, so that the kill falls into a running stage."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("rule train:"):
+            return
+    pytest.fail("no training started")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_is_completed_by_the_next(fresh: Callable[..., Project], signal_number: int) -> None:
+    project = fresh(targets=["linux_x86_ort"], schemes=["fp32"])
+    process = _start(project)
+    _until_training(process)
+    os.killpg(process.pid, signal_number)  # the group this test started: Snakemake and its jobs, as Ctrl-C does
+    process.communicate()
+    assert process.returncode != 0
+    assert not (project.folder / "results/train/tiny_a/base/checkpoint.safetensors").exists()
+    project.run()
+    assert (project.folder / "results/package/tiny_a/linux_x86_ort/fp32/package.json").is_file()
+    assert project.pending() == set()
+    leftovers = [p for p in (project.folder / "results").rglob(".*") if p.name != ".snakemake_timestamp"]
+    assert leftovers == []
+
+
+def test_kill_of_snakemake_alone_leaves_no_half_written_file(fresh: Callable[..., Project]) -> None:
+    project = fresh(targets=["linux_x86_ort"], schemes=["fp32"])
+    process = _start(project)
+    _until_training(process)
+    process.kill()
+    process.communicate()
+    project.run()
+    assert project.pending() == set()
+
+
+def test_a_configuration_error_is_one_clear_message(fresh: Callable[..., Project]) -> None:
+    project = fresh(schemes=["int8_statik"])
+    done = project.run("-n", check=False)
+    assert done.returncode != 0
+    assert "int8_statik" in done.stdout + done.stderr
+    assert "int8_static" in done.stdout + done.stderr
