@@ -15,6 +15,7 @@ from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement
 from edgeflow.units import percent, show
 
 _DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
+_ON_THE_LIMIT = 1e-6  # share of the interval; a figure this close to its limit needs 10¹² times the samples
 _RELEASES = {  # worst first
     Status.FAIL: Release.REJECTED,
     Status.INSUFFICIENT_EVIDENCE: Release.HELD,
@@ -147,13 +148,15 @@ def _margin(figure: float, budget: Budget) -> float:
 
 
 def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
-    """The n at which the same figures would bring the bound to the limit; None when it never would, or n is unknown.
+    """The n at which the same figures would bring the bound to the limit; None when nobody could take so many.
 
     A score interval ends where |value − end| · √n = z · √variance(end), and the variance depends on the proportions
     only, so that its n follows exactly. Other intervals are taken to shrink with 1 / √n.
     """
     bound, gap = _bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
-    if measurement.n is None or measurement.interval is None or bound is None or gap == 0:
+    if measurement.n is None or measurement.interval is None or bound is None:
+        return None
+    if abs(gap) <= _ON_THE_LIMIT * abs(bound - measurement.value):
         return None
     variance = _variance_at(budget.limit, measurement, measurement.interval.method)
     if variance is None:

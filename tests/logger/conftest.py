@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pty
 import re
-import runpy
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +15,8 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "src"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["snakemake.cli"])
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a run of Snakemake ended and what it said."""
-
-    returncode: int
-    stdout: str
-    stderr: str
+# What would change the display, Snakemake's options, or how fast Python starts.
+IGNORED = ("SNAKEMAKE_PROFILE", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -50,44 +37,38 @@ class Workflow:
     """A Snakefile in a folder of its own."""
 
     folder: Path
+    bytecode: Path  # shared by all runs of a session: compiling Snakemake takes longer than running these workflows
 
     def write(self, snakefile: str) -> Workflow:
         """Replace the Snakefile."""
         (self.folder / "Snakefile").write_text(snakefile, encoding="utf-8")
         return self
 
-    def run(self, *arguments: str) -> Run:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Snakemake with two cores and the progress display, its output not a terminal."""
-        stdout, stderr = self.folder / ".stdout", self.folder / ".stderr"
-        stdout.unlink(missing_ok=True)
-        stderr.unlink(missing_ok=True)
-        returncode = self._fork(arguments, [os.devnull, str(stdout), str(stderr)])
-        return Run(returncode, stdout.read_text(encoding="utf-8"), stderr.read_text(encoding="utf-8"))
+        return self.run_plain(*self._with_display(arguments))
 
-    def run_cold(self, *arguments: str) -> Run:
-        """Snakemake in a new interpreter, with nothing but these arguments."""
+    def run_plain(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Snakemake with these arguments only."""
         command = [sys.executable, "-m", "snakemake", *arguments]
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, check=False
         )
-        return Run(done.returncode, done.stdout, done.stderr)
 
     def run_in_terminal(self, *arguments: str, **environment: str) -> Terminal:
         """Like `run`, in a terminal of 80 columns."""
         ours, theirs = pty.openpty()
+        command = [sys.executable, "-m", "snakemake", *self._with_display(arguments)]
+        variables = self._environment(TERM="xterm-256color", COLUMNS="80", **environment)
         chunks = []
-
-        def read() -> None:
-            with contextlib.suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # EIO when the run has ended
+        with (
+            open(ours, "rb", buffering=0) as terminal,
+            subprocess.Popen(command, cwd=self.folder, env=variables, stdin=theirs, stdout=theirs, stderr=theirs),
+        ):
+            os.close(theirs)
+            with contextlib.suppress(OSError):  # EIO: the run has ended
                 while chunk := terminal.read(65536):
                     chunks.append(chunk)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        variables = {"TERM": "xterm-256color", "COLUMNS": "80", **environment}
-        self._fork(arguments, [os.ttyname(theirs)] * 3, **variables)
-        os.close(theirs)
-        reader.join()
         return Terminal(b"".join(chunks).decode())
 
     def log(self) -> str:
@@ -95,30 +76,28 @@ class Workflow:
         logs = sorted((self.folder / ".snakemake" / "log").glob("*.snakemake.log"))
         return logs[-1].read_text(encoding="utf-8")
 
-    def _fork(self, arguments: tuple[str, ...], streams: list[str], **environment: str) -> int:
-        request = {
-            # `--logger` takes any number of values, so it stands last
-            "arguments": [*arguments, "--cores", "2", "--logger", "edgeflow"],
-            "folder": str(self.folder),
-            "environment": self._environment(**environment),
-            "sources": str(SOURCES),
-            "streams": streams,
-        }
-        script = str(Path(__file__).with_name("become_snakemake.py"))
-        process = SERVER.Process(target=runpy.run_path, args=(script, {"request": request}))
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
+    @staticmethod
+    def _with_display(arguments: tuple[str, ...]) -> list[str]:
+        # `--logger` takes any number of values, so it stands last; the default scheduler starts a solver for each job.
+        return [*arguments, "--cores", "2", "--scheduler", "greedy", "--logger", "edgeflow"]
 
     def _environment(self, **environment: str) -> dict[str, str]:
-        """Ours, without what would change the display or Snakemake's options."""
-        ignored = ("SNAKEMAKE_PROFILE", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-        kept = {name: value for name, value in os.environ.items() if name not in ignored}
-        return {**kept, "PYTHONPATH": str(SOURCES), "XDG_CACHE_HOME": str(self.folder / ".cache"), **environment}
+        kept = {name: value for name, value in os.environ.items() if name not in IGNORED}
+        own = {
+            "PYTHONPATH": str(SOURCES),
+            "PYTHONPYCACHEPREFIX": str(self.bytecode),
+            "XDG_CACHE_HOME": str(self.folder / ".cache"),
+        }
+        return {**kept, **own, **environment}
+
+
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Python keeps what it has compiled."""
+    return tmp_path_factory.mktemp("bytecode")
 
 
 @pytest.fixture
-def workflow(tmp_path: Path) -> Workflow:
+def workflow(tmp_path: Path, bytecode: Path) -> Workflow:
     """An empty workflow."""
-    return Workflow(tmp_path)
+    return Workflow(tmp_path, bytecode)

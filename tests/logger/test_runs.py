@@ -97,7 +97,7 @@ def test_a_failure_names_the_job_its_log_and_how_to_run_it_again(workflow) -> No
     (workflow.folder / "mended").touch()
     program, *arguments = shlex.split(again)
     assert program == "snakemake"
-    assert workflow.run_cold(*arguments).returncode == 0
+    assert workflow.run_plain(*arguments).returncode == 0
     assert (workflow.folder / "out/b/x.txt").read_text() == "kept\n", "the options that decide what is built were kept"
 
 
@@ -135,7 +135,7 @@ def test_snakemakes_own_errors_are_shown_in_full(workflow, snakefile, arguments,
 
 
 def test_a_snakefile_that_cannot_be_parsed_is_shown_in_full(workflow) -> None:
-    done = workflow.write('rule a:\n    output "x"\n').run_cold("--cores", "1", "--logger", "edgeflow")
+    done = workflow.write('rule a:\n    output "x"\n').run_plain("--cores", "1", "--logger", "edgeflow")
 
     assert done.returncode == 1
     assert "SyntaxError: Colon expected after keyword output." in done.stderr

@@ -117,7 +117,7 @@ def manifest() -> Manifest:
         signature=Signature(
             (Tensor("x", "int8", (1, 49, 10, 1), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.00390625, -128),), "NHWC"
         ),
-        preprocessing=efpkg.Preprocessing((1, 49, 10), (7.5,), (6.1,)),
+        preprocessing=efpkg.Preprocessing("[0, 1]", "bilinear", (1, 49, 10), (0.3,), (0.4,)),
         postprocessing=efpkg.Postprocessing("argmax", "y"),
         labels=("null", "größer"),
         operators=(Operators("CONV_2D", 3, "CPU"),),

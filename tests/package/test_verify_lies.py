@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeflow import efpkg
+from edgeflow.errors import PackageError
 
 OTHER = "0" * 64
 
@@ -57,7 +64,10 @@ LIES = [
     (_set(*CHECK, "status", "unmeasured"), "check of 'accuracy_drop': is 'unmeasured', and not in shipped_without"),
     (_no_more_waiver, "check of 'latency_p90_s': is 'unmeasured', and not in shipped_without"),
     (_set("shipped_without", []), "shipped_without differs between the package and its verdict"),
-    (_set(*CHECK, "value", 0.001), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
+    (
+        _set(*CHECK, "value", 0.001),
+        "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements",
+    ),
     (_set(*CHECK, "value", None), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
     (_set("measurements", []), "check of 'accuracy_drop': is 'pass' on a figure that is not among the measurements"),
     (
@@ -141,18 +151,45 @@ def test_unknown_key_is_refused(lie, refusal):
 
 def test_an_honest_edit_is_accepted(lie):
     """The tool that makes the lies makes a good package when nothing is wrong."""
-    import io
-
-    from edgeflow import efpkg
-
     content = lie(_set("release_counter", 7))
     assert efpkg.verify_stream(io.BytesIO(content), len(content), "it").release_counter == 7
 
 
 def test_a_not_applicable_check_needs_no_figure(lie):
-    import io
-
-    from edgeflow import efpkg
-
     content = lie(lambda fields: fields["verdict"]["checks"][0].update(status="not_applicable", value=None))
     assert efpkg.verify_stream(io.BytesIO(content), len(content), "it").release_counter == 3
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_any_value_in_any_place_is_accepted_or_refused_cleanly(lie, data):
+    """Nothing that a manifest can say makes the reader fail in another way."""
+
+    def edit(fields):
+        while True:
+            keys = sorted(fields) if isinstance(fields, dict) else range(len(fields))
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(fields[key], dict | list) or not fields[key] or data.draw(st.booleans()):
+                break
+            fields = fields[key]
+        value = data.draw(JSON)
+        # a whole number beyond 2^53 exists in this format as a double only
+        fields[key] = float(value) if type(value) is int and abs(value) >= 2**53 else value
+
+    try:
+        content = lie(edit)
+    except ValueError:  # nested: a lone surrogate or a great integer, which the test's own encoder refuses
+        return
+    try:
+        manifest = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
+    except PackageError as error:
+        assert str(error).isprintable()
+    else:
+        assert manifest.schema == efpkg.SCHEMA

@@ -115,7 +115,8 @@ def write_project(root: Path, edits: tuple[Edit, ...] = ()) -> None:
     for file, text in texts.items():
         path = root / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode("latin-1" if "\xe9" in text else "utf-8"))
+        encoding = "latin-1" if "\xe9" in text else "utf-8"  # one case is about a file in another encoding
+        path.write_bytes(text.encode(encoding))
 
 
 CASES = [
@@ -668,6 +669,14 @@ CASES = [
         "baseline: fp32",
         "baseline: fp32\nexclude: [{schema: int8}]",
         f"{MATRIX}: exclude[0].schema: unknown key; did you mean 'scheme'?",
+    ),
+    case(
+        "a misspelt key of an exclusion without brackets",
+        MATRIX,
+        "baseline: fp32",
+        "baseline: fp32\nexclude: {modell: kws, target: sensr}",
+        f"{MATRIX}: exclude.modell: unknown key; did you mean 'model'?",
+        f"{MATRIX}: exclude.target: there is no target 'sensr' in config/targets; did you mean 'sensor'?",
     ),
     case(
         "a scheme is listed twice",

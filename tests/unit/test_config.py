@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import typing
@@ -187,13 +188,19 @@ def test_the_matrix_may_come_in_any_kind_of_mapping(project: Path, config_plugin
 
 def test_what_was_read_cannot_be_changed(default: Project) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        default.targets["linux_x86_ort"].threads = 2  # type: ignore[misc]
+        default.targets["linux_x86_ort"].threads = 2
 
 
-def test_a_repeated_calibration_check_covers_planned_cells_only(project: Path, config_plugins: Plugins) -> None:
-    """A scheme that needs more samples than a dataset has is fine as long as no cell brings them together."""
-    matrix = read_matrix(project)
-    assert find_problems(project, {**matrix, "schemes": ["fp32"]}, config_plugins) == ()
+def test_calibration_samples_are_checked_for_planned_cells_only(
+    project: Path, tmp_path: Path, config_plugins: Plugins
+) -> None:
+    """A scheme that takes more samples than a dataset has is fine as long as no cell brings them together."""
+    shutil.copytree(project / "config", tmp_path / "config")
+    scheme = tmp_path / "config/schemes/int16x8.yaml"
+    scheme.write_text(scheme.read_text().replace("samples: 128", "samples: 129"))
+    matrix = read_matrix(tmp_path)
+    assert find_problems(tmp_path, {**matrix, "schemes": ["fp32", "int8_static"]}, config_plugins) == ()
+    assert len(find_problems(tmp_path, {**matrix, "schemes": ["fp32", "int16x8"]}, config_plugins)) == 2
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -356,3 +363,19 @@ def test_the_reference_page_says_what_a_budget_holds(project: Path) -> None:
     page = (project / "docs/reference/configuration.md").read_text(encoding="utf-8")
     assert [key for key, _, _ in rows_in(page, "A budget")] == list(Limit.model_fields)
     assert set(METRICS) == {key.removeprefix("budgets.") for key, _, _ in rows_of(KINDS["target"]) if "budgets." in key}
+
+
+def test_the_messages_on_the_reference_page_are_real(project: Path, tmp_path: Path, config_plugins: Plugins) -> None:
+    page = (project / "docs/reference/configuration.md").read_text(encoding="utf-8")
+    shutil.copytree(project / "config", tmp_path / "config")
+    for file, old, new in (
+        ("models/digits_dscnn.yaml", "dataset: digits_1x49x10", "dataset: digits_1x49"),
+        ("targets/cortex_m4_tflm.yaml", "  latency_p90_s:", "  latency_p90:"),
+        ("targets/cortex_m4_tflm.yaml", "ram_bytes: 256 KiB", "ram_bytes: 256 KB"),
+    ):
+        path = tmp_path / "config" / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    shown = page.partition("```\n")[2].partition("```")[0].splitlines()
+    assert find_problems(tmp_path, None, config_plugins) == tuple(shown)

@@ -122,7 +122,7 @@ def test_tango_covers_at_the_size_of_an_evaluation_split() -> None:
 # --- quantiles -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "q"), [(5, 0.5), (20, 0.5), (29, 0.9), (299, 0.99), (1000, 0.5), (1000, 0.9), (1000, 0.99)])
+@pytest.mark.parametrize(("n", "q"), [(5, 0.5), (20, 0.5), (29, 0.9), (299, 0.99), (1000, 0.9), (1000, 0.99)])
 @pytest.mark.parametrize("confidence", [0.90, 0.95])
 def test_quantile_interval_is_that_of_scipy(n: int, q: float, confidence: float) -> None:
     sample = np.random.default_rng(n).gamma(2.0, size=n).tolist()

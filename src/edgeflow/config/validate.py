@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -59,13 +60,15 @@ class _UnknownKey:
     """A key that no model has, and the one that was probably meant."""
 
     def __init__(self, cls: type[Section], location: Location, data: dict[str, Any]) -> None:
-        known = _section_at(cls, location[:-1]).model_fields
-        self.location = location
-        self.path = _path(location, data)
-        close = nearest(location[-1], known)
-        self.meant = joined(_path(location[:-1], data), close) if close else self.path
-        is_id = location == ("id",)
-        self.message = "unknown key" + ("; the file's name is the id" if is_id else did_you_mean(location[-1], known))
+        self.location = _as_written(location, data)
+        *above, key = self.location
+        known = _section_at(cls, tuple(above)).model_fields
+        close = nearest(key, known)
+        self.path = _path(self.location)
+        self.meant = _path((*above, close)) if close else self.path
+        self.message = "unknown key" + (
+            "; the file's name is the id" if location == ("id",) else did_you_mean(key, known)
+        )
 
 
 def _above(path: str) -> str:
@@ -95,22 +98,25 @@ def _without(data: dict[str, Any], locations: list[Location]) -> dict[str, Any]:
     return found
 
 
-def _path(location: Location, data: Any) -> str:
-    """A key path; indices count only where a list was written, for one item may stand for a list of one."""
-    path = ""
+def _as_written(location: Location, data: Any) -> Location:
+    """A place in the file itself: no index where one item stands for a list of one."""
+    steps: list[int | str] = []
     for step in location:
-        if isinstance(step, int):
-            if isinstance(data, list):
-                path = joined(path, step)
-                data = data[step] if step < len(data) else None
-        else:
-            path = joined(path, step)
+        if isinstance(step, str):
+            steps.append(step)
             data = data.get(step) if isinstance(data, dict) else None
-    return path
+        elif isinstance(data, list):
+            steps.append(step)
+            data = data[step]
+    return tuple(steps)
+
+
+def _path(location: Location) -> str:
+    return functools.reduce(joined, location, "")
 
 
 def _problems(cls: type[Section], data: dict[str, Any], file: str, error: ErrorDetails) -> Iterator[Problem]:
-    path = _path(error["loc"], data)
+    path = _path(_as_written(error["loc"], data))
     raised = error.get("ctx", {}).get("error")
     if isinstance(raised, Findings):
         for below, message in raised.found:

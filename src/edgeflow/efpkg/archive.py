@@ -90,7 +90,7 @@ def verify_stream(stream: BinaryIO, size_bytes: int, where: str) -> Manifest:
     described = _read_manifest(reader)
     names = [manifest.NAME, *(file.path for file in described.files)]
     for i, file in enumerate(described.files, start=1):
-        reader.expect(reader.header(), (file.path, file.size_bytes), names[:i], names[i + 1 :])
+        reader.expect(reader.header(), (file.path, file.size_bytes), names, i)
         _check_content(reader, file)
     _check_end(reader, names)
     return described
@@ -99,7 +99,7 @@ def verify_stream(stream: BinaryIO, size_bytes: int, where: str) -> Manifest:
 def _read_manifest(reader: _Reader) -> Manifest:
     block = reader.header()
     size = ustar.declared_size(block) or 0
-    reader.expect(block, (manifest.NAME, size), (), ())
+    reader.expect(block, (manifest.NAME, size), [manifest.NAME], 0)
     if size > manifest.MAX_BYTES:
         raise reader.error(f"{manifest.NAME} has {size} bytes; at most {manifest.MAX_BYTES} are allowed")
     start = reader.position
@@ -128,7 +128,7 @@ def _check_content(reader: _Reader, file: File) -> None:
 def _check_end(reader: _Reader, names: list[str]) -> None:
     block = reader.header()
     if block != bytes(ustar.BLOCK):
-        reader.expect(block, None, names, ())
+        reader.expect(block, None, names, len(names))
     if any(reader.take(len(ustar.END) - ustar.BLOCK, "the end of the archive")):
         raise reader.error("the end of the archive is not zero", at=reader.position - ustar.BLOCK)
     if reader.left:
@@ -166,12 +166,10 @@ class _Reader:
         """The next header block, unread."""
         return self.take(ustar.BLOCK, "a header")
 
-    def expect(
-        self, block: bytes, expected: tuple[str, int] | None, earlier: Sequence[str], later: Sequence[str]
-    ) -> None:
-        """Compare the header just taken with the only encoding of `expected` name and size; None: the end."""
+    def expect(self, block: bytes, expected: tuple[str, int] | None, names: Sequence[str], index: int) -> None:
+        """Compare the header just taken, of member `index`, with the only encoding of its name and size."""
         if expected is None or block != ustar.header(*expected):
-            raise self.error(ustar.explain(block, expected, earlier, later), at=self.position - ustar.BLOCK)
+            raise self.error(ustar.explain(block, expected, names, index), at=self.position - ustar.BLOCK)
 
     def content(self, name: str, size_bytes: int) -> Iterator[bytes]:
         """The content of a member in chunks; what pads it to a whole block must be zero."""

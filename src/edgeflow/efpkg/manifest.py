@@ -53,13 +53,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a raw sample becomes the program's input, in this order: resize to `shape`, then (x − mean) / std.
-
-    The signature's scale and zero point come after that, its layout last.
+    """How a raw sample becomes the program's input: scale, resize to `shape`, (x − mean) / std; then the signature's
+    layout, and its scale and zero point where it has them.
     """
 
-    shape: tuple[int, ...]  # of one sample: (C, H, W) or (F,)
-    mean: tuple[float, ...]  # per channel, in the dataset's own range; one value stands for all
+    scale: str  # range that raw values are brought into: "[0, 1]"
+    resize: str  # "bilinear"
+    shape: tuple[int, ...]  # of one sample: (channels, height, width)
+    mean: tuple[float, ...]  # one, or one per channel, in the scaled range
     std: tuple[float, ...]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.efpkg.archive import verify
-from edgeflow.efpkg.manifest import Manifest
+from edgeflow.efpkg.manifest import Manifest, printable
 from edgeflow.units import show
 
 
@@ -18,7 +18,7 @@ def verify_command(path: Path) -> str:
     described = verify(path)
     size, digest = path.stat().st_size, files.sha256_file(path)
     lines = [f"{path.name}: whole, {show(size, 'byte')}, sha256 {digest}", *map(_row, _rows(described))]
-    return "\n".join(map(_printable, lines))
+    return "\n".join(map(printable, lines))
 
 
 def _row(row: tuple[str, str]) -> str:

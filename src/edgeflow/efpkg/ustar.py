@@ -7,7 +7,7 @@ compares with that encoding; the code that takes a header apart only explains to
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -61,7 +61,7 @@ def name_problem(name: str) -> str:
     if ".." in name.split("/"):
         return "leads out of the package"
     if not _NAME.fullmatch(name):
-        return "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + or -"
+        return "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + -"
     return "" if len(name) <= MAX_NAME_BYTES else f"has a name of more than {MAX_NAME_BYTES} bytes"
 
 
@@ -126,11 +126,8 @@ def declared_size(block: bytes) -> int | None:
     return int(field[:11], 8) if _SIZE.fullmatch(field) else None
 
 
-def explain(block: bytes, expected: tuple[str, int] | None, earlier: Collection[str], later: Collection[str]) -> str:
-    """Say why a block is not the header that must stand here: `expected` name and size, None for the end.
-
-    `earlier` and `later` are the names of the members before and after this place.
-    """
+def explain(block: bytes, expected: tuple[str, int] | None, names: Sequence[str], index: int) -> str:
+    """Say why a block is not the header of member `index` of `names`: `expected` name and size, None for the end."""
     wanted = f"expected {expected[0]!r}" if expected else "expected the end of the archive"
     if problem := _damage(block):
         return f"{problem}; {wanted}"
@@ -139,9 +136,9 @@ def explain(block: bytes, expected: tuple[str, int] | None, earlier: Collection[
         return f"member {name!r} {problem}"
     if expected is not None and name == expected[0]:
         return f"member {name!r}: {_field_problem(block, *expected)}"
-    if name in earlier:
+    if name in names[:index]:
         return f"duplicate member {name!r}; {wanted}"
-    return f"member {name!r} {'is out of order' if name in later else 'does not belong here'}; {wanted}"
+    return f"member {name!r} {'is out of order' if name in names[index:] else 'does not belong here'}; {wanted}"
 
 
 def _damage(block: bytes) -> str:

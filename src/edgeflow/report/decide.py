@@ -103,17 +103,19 @@ def _rank(variant: Variant, metric: str) -> tuple[float, float]:
 def _why_it_ships(best: Variant, released: Sequence[Variant], fp32: Variant | None, metric: str, prefer: str) -> str:
     one = len(released) == 1
     parts = [f"The only released scheme: {_figure(best, metric)}" if one else _won(best, released, metric)]
-    if metric != prefer:
-        parts.append(f"{show.name(prefer)} was not measured, so the smallest file wins" if not one else "")
+    if metric != prefer and not one:
+        parts.append(f"none has {show.name(prefer)}, so the size decides")
     parts.extend(compared(best, fp32))
     if best.shipped_without:
         parts.append(f"ships without {_listed(best.shipped_without)}, which this target accepts")
-    return "; ".join(filter(None, parts)) + "."
+    return "; ".join(parts) + "."
 
 
 def _won(best: Variant, released: Sequence[Variant], metric: str) -> str:
     word = next((w for prefix, w in _SUPERLATIVES.items() if metric.startswith(prefix)), f"lowest {show.name(metric)}")
-    return f"The {word} of {len(released)} released schemes: {_figure(best, metric)}"
+    absent = sum(v.value(metric) is None for v in released)
+    aside = f" ({absent} without {show.name(metric)})" if absent else ""
+    return f"The {word} of {len(released)} released schemes{aside}: {_figure(best, metric)}"
 
 
 def _figure(variant: Variant, metric: str) -> str:

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeflow import efpkg, files
-from edgeflow.errors import DataError, PackageError
+from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.registry import load_reference
 from edgeflow.types import (
     Evidence,
     Ladder,
+    Measured,
     Measurement,
-    Operators,
     Program,
     Release,
-    Signature,
     Target,
     Verdict,
     from_json,
@@ -69,10 +68,10 @@ class Inputs:
     calibration: Path | None = None  # of statically quantized variants
 
     def need(self, name: str, variant: str) -> Path:
-        """An input without which nothing can be said; PackageError when it was not given."""
+        """An input without which nothing can be said; UsageError when it was not given."""
         path: Path | None = getattr(self, name)
         if path is None:
-            raise PackageError(f"{variant}: --input {name}=PATH is missing; only a variant that the plan refuses has none")
+            raise UsageError(f"edgeflow package --input {name}=PATH is missing for {variant}")
         return path
 
 
@@ -107,23 +106,11 @@ class Record:
     digests: Mapping[str, str] = field(default_factory=dict)  # ancestor → sha256, of what is released
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """measurement.json."""
-
-    model: str
-    target: str
-    scheme: str
-    infeasible: str
-    measurements: tuple[Measurement, ...]
-    operators: tuple[Operators, ...]
-    signature: Signature | None
-
-
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Make the folder.
 
-    Raises PackageError when the inputs are not of one build, DataError for one that is malformed.
+    Raises MismatchError when the inputs are not of one build, DataError for one that is malformed, UsageError for one
+    that is missing, PackageError when the package would contradict itself.
     """
     with _replaced(outputs.package) as folder:
         files.write_json(folder / RECORD, _refused(spec) if spec.infeasible else _judged(spec, inputs, folder))
@@ -154,10 +141,10 @@ def _judged(spec: Spec, inputs: Inputs, folder: Path) -> Record:
     )
 
 
-def _check_variant(spec: Spec, found: Verdict | Program | _Measured, path: Path) -> None:
+def _check_variant(spec: Spec, found: Verdict | Program | Measured, path: Path) -> None:
     variant = f"{found.model}/{found.target}/{found.scheme}"
     if variant != spec.variant:
-        raise PackageError(f"{path}: is of {variant}, this package of {spec.variant}")
+        raise MismatchError(f"package: {path} is about {variant}, expected {spec.variant}; make it again")
 
 
 # --- what is released ------------------------------------------------------------------------------------------------
@@ -167,7 +154,7 @@ def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tupl
     """Write the .efpkg and the runtime's files into the folder."""
     program, info = _program(spec, inputs)
     measured_path = inputs.need("measurement", spec.variant)
-    measured = files.read_as(_Measured, measured_path)
+    measured = files.read_as(Measured, measured_path)
     _check_variant(spec, measured, measured_path)
     runtime: Runtime = load_reference(spec.runtime)
     job = PackageJob(program, info, spec.target, measured.measurements)
@@ -176,7 +163,7 @@ def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tupl
     if taken := sorted({name, RECORD, program.name} & set(added)):
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
-    contents = {program.name: program, **added}
+    contents: dict[str, bytes | Path] = {program.name: program, **added}
     manifest = _manifest(spec, inputs, verdict, info, measured, contents)
     efpkg.build(folder / name, manifest, contents)
     for path, content in added.items():
@@ -190,8 +177,11 @@ def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
     program, path = inputs.need("program", spec.variant), inputs.need("info", spec.variant)
     info = files.read_as(Program, path)
     _check_variant(spec, info, path)
-    if files.sha256_file(program) != info.sha256:
-        raise PackageError(f"{path}: is about a program with sha256 {info.sha256}; {program} is another: compile again")
+    found = files.sha256_file(program)
+    if found != info.sha256:
+        raise MismatchError(
+            f"package: {program} has SHA-256 {found}, its program.json says {info.sha256}; compile the variant again"
+        )
     return program, info
 
 
@@ -200,11 +190,11 @@ def _manifest(
     inputs: Inputs,
     verdict: Verdict,
     info: Program,
-    measured: _Measured,
+    measured: Measured,
     contents: Mapping[str, bytes | Path],
 ) -> efpkg.Manifest:
     if info.signature is None or not info.signature.outputs:
-        raise PackageError(f"{inputs.info}: {spec.variant} has no signature; compile again")
+        raise MismatchError(f"package: {inputs.info}: {spec.variant} has no signature; compile the variant again")
     preprocessing, labels = _data(inputs.need("dataset", spec.variant))
     return efpkg.Manifest(
         schema=efpkg.SCHEMA,
@@ -213,7 +203,7 @@ def _manifest(
         scheme=spec.scheme,
         release_counter=spec.release_counter,
         program=inputs.need("program", spec.variant).name,
-        runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(measured.measurements)),
+        runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(info, measured.measurements)),
         needs=_needs(spec.target, info, measured.measurements),
         signature=info.signature,
         preprocessing=preprocessing,
@@ -230,22 +220,22 @@ def _manifest(
 
 
 def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...]]:
-    """What dataset.json says about pre-processing, and the labels; DataError names a key that does not fit."""
+    """Pre-processing and labels from dataset.json; DataError names what does not fit."""
     found = files.read_json(path)
-    keys = ("shape", "mean", "std", "labels")
-    if not isinstance(found, dict) or (missing := [key for key in keys if key not in found]):
-        raise DataError(f"{path}: expected an object with {', '.join(keys)}")
     try:
-        preprocessing = from_json(efpkg.Preprocessing, {key: found[key] for key in ("shape", "mean", "std")})
-        return preprocessing, from_json(_Labels, {"labels": found["labels"]}).labels
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+        preprocessing = from_json(efpkg.Preprocessing, {"shape": found["shape"], **found["preprocessing"]})
+        return preprocessing, tuple(str(label) for label in found["labels"])
+    except KeyError as error:
+        raise DataError(f"{path}: missing key {error}; prepare again") from None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {error}; prepare again") from None
 
 
-def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:
-    """What executed the program when it was measured; compilers, which estimate, are not needed on the device."""
-    ran = (m.tools for m in measurements if m.evidence != Evidence.ESTIMATE)
-    return {name: version for tools in ran for name, version in tools.items()}
+def _versions(info: Program, measurements: tuple[Measurement, ...]) -> dict[str, str]:
+    """What executed the program when it was measured; the compilers behind its estimates are not on the device."""
+    compilers = {name for estimate in info.estimates for name in estimate.tools}
+    ran = [m.tools for m in measurements if m.evidence != Evidence.ESTIMATE]
+    return {name: version for tools in ran for name, version in tools.items() if name not in compilers}
 
 
 def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...]) -> efpkg.Needs:

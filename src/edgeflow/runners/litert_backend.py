@@ -1,0 +1,99 @@
+"""Runner backend for LiteRT with XNNPACK: standard library, numpy and ai_edge_litert only (see harness.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Session:
+    """One program, ready to run on the CPU; XNNPACK takes the operators that it supports."""
+
+    def __init__(self, program: str, threads: int) -> None:
+        # content and not path: the suffix of a file decides nothing
+        with open(program, "rb") as stream:
+            self._interpreter = Interpreter(model_content=stream.read(), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+
+    def signature(self) -> dict[str, Any]:
+        """Names, types, shapes and quantization parameters."""
+        return {"inputs": [_tensor(self._input)], "outputs": [_tensor(self._output)]}
+
+    def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        """float32[N, H, W, C] → the input's type, quantized by rounding and clipping."""
+        if self._input["dtype"] == np.float32:
+            return np.ascontiguousarray(x)
+        scale, zero_point = self._input["quantization"]
+        limits = np.iinfo(self._input["dtype"])
+        return np.clip(np.rint(x / scale + zero_point), limits.min, limits.max).astype(self._input["dtype"])
+
+    def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
+        """[1, …] → [1, K] in the program's own types."""
+        self._interpreter.set_tensor(self._input["index"], native)
+        self._interpreter.invoke()
+        found: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
+        return found
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """[N, K] in the program's own type → float32[N, K]."""
+        if self._output["dtype"] == np.float32:
+            return raw
+        scale, zero_point = self._output["quantization"]
+        return ((raw.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One by one: the batch is fixed to one sample."""
+        native = self.encode(x)
+        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
+
+    def arena_bytes(self) -> None:
+        """Unknown: XNNPACK allocates its own memory."""
+        return
+
+    def operators(self) -> list[dict[str, Any]]:
+        """Operators by where they run.
+
+        A delegate stays in the list of operators as one more node; those between its inputs and outputs are its own.
+        """
+        nodes = self._interpreter._get_ops_details()
+        own = [node for node in nodes if node["op_name"] != "DELEGATE"]
+        producers = {int(tensor): node for node in own for tensor in node["outputs"]}
+        delegated: set[int] = set()
+        for delegate in (node for node in nodes if node["op_name"] == "DELEGATE"):
+            border = {int(tensor) for tensor in delegate["inputs"]}
+            todo = [int(tensor) for tensor in delegate["outputs"]]
+            while todo:
+                node = producers.get(todo.pop())
+                if node is not None and node["index"] not in delegated:
+                    delegated.add(node["index"])
+                    todo.extend(int(tensor) for tensor in node["inputs"] if int(tensor) not in border)
+        placed = Counter(
+            (node["op_name"], "XNNPACK" if node["index"] in delegated else "LiteRT CPU kernel") for node in own
+        )
+        return [{"operator": name, "count": n, "placement": where} for (name, where), n in sorted(placed.items())]
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """The runtime's version."""
+        return {"ai-edge-litert": version("ai-edge-litert")}
+
+
+def _tensor(found: dict[str, Any]) -> dict[str, Any]:
+    scale, zero_point = found["quantization"]
+    quantized = found["dtype"] != np.float32
+    return {
+        "name": found["name"],
+        "dtype": np.dtype(found["dtype"]).name,
+        "shape": [int(axis) for axis in found["shape"]],
+        "scale": float(scale) if quantized else None,
+        "zero_point": int(zero_point) if quantized else None,
+    }

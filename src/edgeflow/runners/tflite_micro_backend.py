@@ -1,0 +1,130 @@
+"""Runner backend for TFLite Micro's interpreter: standard library, numpy and tflite_micro only (see harness.py)."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tflite_micro import runtime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Session:
+    """One program in the interpreter that microcontrollers run, with its reference kernels."""
+
+    def __init__(self, program: str, threads: int) -> None:
+        # `threads` is part of the backend's contract; the interpreter has one
+        with open(program, "rb") as stream:
+            self._content = stream.read()
+        self._interpreter = runtime.Interpreter.from_bytes(
+            self._content, intrepreter_config=runtime.InterpreterConfig.kAllocationRecording
+        )
+        self._input = self._interpreter.get_input_details(0)
+        self._output = self._interpreter.get_output_details(0)
+
+    def signature(self) -> dict[str, Any]:
+        """Types, shapes and quantization parameters; the interpreter knows no names."""
+        return {"inputs": [_tensor("input", self._input)], "outputs": [_tensor("output", self._output)]}
+
+    def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        """float32[N, H, W, C] → the input's type, quantized by rounding and clipping."""
+        if self._input["dtype"] == np.float32:
+            return np.ascontiguousarray(x)
+        scale, zero_point = _quantization(self._input)
+        limits = np.iinfo(self._input["dtype"])
+        return np.clip(np.rint(x / scale + zero_point), limits.min, limits.max).astype(self._input["dtype"])
+
+    def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
+        """[1, …] → [1, K] in the program's own types."""
+        self._interpreter.set_input(native, 0)
+        self._interpreter.invoke()
+        found: NDArray[Any] = self._interpreter.get_output(0)
+        return found
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """[N, K] in the program's own type → float32[N, K]."""
+        if self._output["dtype"] == np.float32:
+            return raw
+        scale, zero_point = _quantization(self._output)
+        return ((raw.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One by one, as the device does."""
+        native = self.encode(x)
+        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
+
+    def arena_bytes(self) -> int:
+        """Bytes of tensor arena that this model used; pointers are twice as wide here as on a 32-bit microcontroller."""
+        printed = _printed_by(self._interpreter.print_allocations)
+        found = re.search(r"Arena allocation total (\d+) bytes", printed)
+        if found is None:
+            raise RuntimeError(f"TFLite Micro printed no arena size: {printed[:200]!r}")
+        return int(found[1])
+
+    def operators(self) -> list[dict[str, Any]]:
+        """Operators of the model; all run as reference kernels on the CPU."""
+        return [{"operator": name, "count": n, "placement": "CPU"} for name, n in sorted(operators_of(self._content).items())]
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """The interpreter's version."""
+        return {"tflite-micro": version("tflite-micro")}
+
+
+def _printed_by(function: Callable[[], None]) -> str:
+    """What C code prints to the process's standard output and error."""
+    with tempfile.TemporaryFile() as capture:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = os.dup(1), os.dup(2)
+        try:
+            os.dup2(capture.fileno(), 1)
+            os.dup2(capture.fileno(), 2)
+            function()
+        finally:
+            for number, old in zip((1, 2), saved, strict=True):
+                os.dup2(old, number)
+                os.close(old)
+        capture.seek(0)
+        return capture.read().decode(errors="replace")
+
+
+def operators_of(content: bytes) -> dict[str, int]:
+    """Operator name → how many a .tflite model has; custom operators under their own name."""
+    from tflite_micro import schema_py_generated as schema  # type: ignore[import-not-found,unused-ignore]
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    found: dict[str, int] = {}
+    for i in range(graph.OperatorsLength()):
+        code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have the second only
+        name = names[number] if code.CustomCode() is None else code.CustomCode().decode()
+        found[name] = found.get(name, 0) + 1
+    return found
+
+
+def _quantization(found: dict[str, Any]) -> tuple[float, int]:
+    parameters = found["quantization_parameters"]
+    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
+
+
+def _tensor(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    quantized = found["dtype"] != np.float32
+    scale, zero_point = _quantization(found) if quantized else (None, None)
+    return {
+        "name": name,
+        "dtype": np.dtype(found["dtype"]).name,
+        "shape": [int(axis) for axis in found["shape"]],
+        "scale": scale,
+        "zero_point": zero_point,
+    }

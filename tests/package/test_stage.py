@@ -1,0 +1,492 @@
+"""The package stage on files as the stages before it leave them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgeflow import efpkg, files
+from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
+from edgeflow.stages.package import Inputs, Outputs, Spec, run
+from edgeflow.types import (
+    Check,
+    Evidence,
+    Ladder,
+    Measured,
+    Measurement,
+    Operators,
+    Program,
+    Release,
+    Rung,
+    Signature,
+    Status,
+    Target,
+    Tensor,
+    Verdict,
+    to_json,
+)
+
+TARGET = Target("board", "fake", "armv7e-m", "cpu", ram_bytes=2**18, flash_bytes=2**20)
+ARCHIVE = "net-board-int8_static.efpkg"
+
+PLUGIN = '''
+"""A runtime that can be packed, and does nothing else."""
+import os
+import signal
+from pathlib import Path
+
+from edgeflow.plugin import Compiled, Runtime, Tolerance
+from edgeflow.types import Evidence
+
+
+def package_files(job):
+    if job.program.with_name("kill").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.program.with_name("raise").exists():
+        raise KeyboardInterrupt
+    peak = max(m.value for m in job.measurements if m.metric == "memory_peak_bytes")
+    header = f"// {job.info.size_bytes} {peak:.0f} {job.target.id}"
+    return {"src/net.cc": job.program.read_bytes(), "net.h": header.encode()}
+
+
+def clashing(job):
+    return {"package.json": b"{}"}
+
+
+def escaping(job):
+    return {"../../net.h": b""}
+
+
+def runtime(pack):
+    return Runtime(
+        id="fake", description="", format="tflite", program_suffix="tflite", layout="NHWC", toolchain="",
+        backend=Path("none.py"), evidence=Evidence.SIMULATOR, times=False, supports=lambda scheme, target: None,
+        compile=lambda job: Compiled(), compile_tolerance=lambda scheme: Tolerance(0, ""), package_files=pack,
+    )
+
+
+plugin, plain, clash, escape = map(runtime, (package_files, None, clashing, escaping))
+'''
+
+
+class Build:
+    """What the stages before package leave for one variant."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in ("checkpoint", "converted", "optimized", "evaluation", "calibration"):
+            (folder / name).write_bytes(f"the {name}".encode())
+        (folder / "program.tflite").write_bytes(b"the program" * 100)
+        (folder / "plugin.py").write_text(PLUGIN)
+        self.program = files.sha256_file(folder / "program.tflite")
+        signature = Signature(
+            (Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
+        )
+        estimate = self._measurement("accelerator_cycles", 1e6, Evidence.ESTIMATE, {"compiler": "4.0"})
+        self.write(
+            "info",
+            Program("net", "board", "int8_static", "", self.program, 1100, signature, (), "program", (estimate,)),
+        )
+        ran = {"interpreter": "2.1", "compiler": "4.0"}
+        self.measurements = (
+            self._measurement("accuracy_drop", 0.002, Evidence.SIMULATOR, ran),
+            self._measurement("memory_peak_bytes", 40000.0, Evidence.ESTIMATE, {"compiler": "4.0"}),
+            self._measurement("memory_peak_bytes", 50000.0, Evidence.SIMULATOR, ran),
+            estimate,
+        )
+        operators = (Operators("CONV_2D", 3, "CPU"),)
+        self.write("measurement", Measured("net", "board", "int8_static", "", self.measurements, operators, signature))
+        stages = (
+            ("train", "checkpoint"),
+            ("convert", "converted"),
+            ("optimize", "optimized"),
+            ("compile", "program.tflite"),
+        )
+        self.write("ladder", Ladder(tuple(self._rung(stage, file) for stage, file in stages)))
+        self.write(
+            "dataset",
+            {
+                "id": "letters",
+                "labels": ["a", "b"],
+                "shape": [3, 32, 32],
+                "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.3], "std": [0.4]},
+                "splits": {},
+            },
+        )
+        self.judge(Release.RELEASED, Status.PASS)
+
+    def _measurement(self, metric: str, value: float, evidence: Evidence, tools: dict[str, str]) -> Measurement:
+        unit = {"accuracy_drop": "ratio", "memory_peak_bytes": "byte"}.get(metric, "count")
+        return Measurement(metric, value, unit, evidence, "stand-in", self.program, "once", tools=tools)
+
+    def _rung(self, stage: str, file: str) -> Rung:
+        digest = files.sha256_file(self.folder / file)
+        return Rung(stage, "accuracy", 0.97, 900, None, None, 1.0, None, None, "", digest, "interpreter 2.1")
+
+    def judge(self, release: Release, status: Status, reasons: tuple[str, ...] = ()) -> None:
+        """Write a verdict with one check that passes and one that nobody measured."""
+        budget = json.loads(
+            """{"metric": "accuracy_drop", "status": "pass", "limit": 0.01, "unit": "ratio", "direction": "max",
+            "evidence_required": "simulator", "value": 0.002, "bound": null, "margin": 0.008, "evidence": "simulator",
+            "reason": "within"}"""
+        )
+        passed = files.from_json(Check, budget)
+        missing = dataclasses.replace(
+            passed, metric="latency_p90_s", status=Status.UNMEASURED, value=None, margin=None, evidence=None
+        )
+        without = ("latency_p90_s",) if release == Release.RELEASED else ()
+        self.write(
+            "verdict", Verdict("net", "board", "int8_static", status, release, reasons, without, (passed, missing))
+        )
+
+    def write(self, name: str, value: object) -> None:
+        files.write_json(self.folder / f"{name}.json", value)
+
+    def edit(self, name: str, **changes: object) -> None:
+        """Change top-level keys of a JSON file."""
+        path = self.folder / f"{name}.json"
+        files.write_json(path, {**files.read_json(path), **changes})
+
+    def spec(self, plugin: str = "plugin", **changes: object) -> Spec:
+        made = Spec("", "net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", release_counter=2)
+        return dataclasses.replace(made, **changes)
+
+    def inputs(self) -> Inputs:
+        json_files = {
+            name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "ladder", "dataset")
+        }
+        ancestors = {n: self.folder / n for n in ("checkpoint", "converted", "optimized", "evaluation", "calibration")}
+        return Inputs(program=self.folder / "program.tflite", **json_files, **ancestors)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Build:
+    """The files of a variant that is released."""
+    return Build(tmp_path / "made")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """Where the package goes."""
+    return tmp_path / "results" / "net" / "board" / "int8_static"
+
+
+def _everything(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_released(made, package):
+    run(made.spec(), made.inputs(), Outputs(package))
+    assert sorted(_everything(package.parent)) == [
+        f"int8_static/{name}" for name in ("net-board-int8_static.efpkg", "net.h", "package.json", "src/net.cc")
+    ]
+    manifest = efpkg.verify(package / ARCHIVE)
+    assert json.loads((package / "package.json").read_text()) == {
+        "model": "net",
+        "target": "board",
+        "scheme": "int8_static",
+        "status": "released",
+        "reasons": [],
+        "shipped_without": ["latency_p90_s"],
+        "release_counter": 2,
+        "package": {
+            "name": ARCHIVE,
+            "size_bytes": (package / ARCHIVE).stat().st_size,
+            "sha256": files.sha256_file(package / ARCHIVE),
+        },
+        "digests": dict(manifest.ancestors),
+    }
+
+
+def test_what_the_manifest_says(made, package):
+    run(made.spec(), made.inputs(), Outputs(package))
+    found = efpkg.verify(package / ARCHIVE)
+    assert found.variant == "net/board/int8_static"
+    assert found.release_counter == 2
+    assert found.program == "program.tflite"
+    # the compiler made the program and estimated cycles; it need not be on the device
+    assert found.runtime == efpkg.RuntimeNeed("fake", {"interpreter": "2.1"})
+    # the arena that ran, not what the compiler expected
+    assert found.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
+    assert found.signature.inputs[0] == Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3)
+    assert found.preprocessing == efpkg.Preprocessing("[0, 1]", "bilinear", (3, 32, 32), (0.3,), (0.4,))
+    assert found.postprocessing == efpkg.Postprocessing("argmax", "y")
+    assert found.labels == ("a", "b")
+    assert found.operators == (Operators("CONV_2D", 3, "CPU"),)
+    assert found.measurements == made.measurements
+    assert [rung.stage for rung in found.ladder.rungs] == ["train", "convert", "optimize", "compile"]
+    assert found.verdict == files.read_as(Verdict, made.folder / "verdict.json")
+    assert found.shipped_without == ("latency_p90_s",)
+    assert found.ancestors == {
+        "program": made.program,
+        "dataset": files.sha256_file(made.folder / "dataset.json"),
+        **{
+            name: files.sha256_file(made.folder / name)
+            for name in ("checkpoint", "converted", "optimized", "evaluation", "calibration")
+        },
+    }
+    assert [file.path for file in found.files] == ["net.h", "program.tflite", "src/net.cc"]
+
+
+def test_files_of_the_runtime_are_in_the_package_and_beside_it(made, package, tmp_path):
+    run(made.spec(), made.inputs(), Outputs(package))
+    subprocess.run(["tar", "-xf", package / ARCHIVE], cwd=tmp_path, check=True)
+    assert (package / "net.h").read_bytes() == (tmp_path / "net.h").read_bytes() == b"// 1100 50000 board"
+    assert (package / "src/net.cc").read_bytes() == (tmp_path / "src/net.cc").read_bytes() == b"the program" * 100
+
+
+def test_a_runtime_that_adds_nothing(made, package):
+    run(made.spec("plain"), made.inputs(), Outputs(package))
+    assert [file.path for file in efpkg.verify(package / ARCHIVE).files] == ["program.tflite"]
+    assert sorted(_everything(package)) == [ARCHIVE, "package.json"]
+
+
+def test_no_calibration_where_nothing_was_calibrated(made, package):
+    run(made.spec(), dataclasses.replace(made.inputs(), calibration=None), Outputs(package))
+    assert "calibration" not in efpkg.verify(package / ARCHIVE).ancestors
+
+
+@pytest.mark.parametrize(
+    ("release", "status", "reason"),
+    [
+        (Release.HELD, Status.UNMEASURED, "latency_p90_s was not measured"),
+        (Release.HELD, Status.INSUFFICIENT_EVIDENCE, "n = 4000 would decide"),
+        (Release.REJECTED, Status.FAIL, "accuracy_drop 3 % is over 1 %"),
+        (Release.INFEASIBLE, Status.INFEASIBLE, "2 operators are left on the CPU"),
+    ],
+)
+def test_what_is_not_released_has_its_reason_and_no_package(made, package, release, status, reason):
+    made.judge(release, status, (reason,))
+    run(made.spec(), made.inputs(), Outputs(package))
+    assert _everything(package).keys() == {"package.json"}
+    found = json.loads((package / "package.json").read_text())
+    assert (found["status"], found["reasons"], found["package"]) == (release.value, [reason], None)
+
+
+def test_what_the_plan_refuses_needs_no_inputs(made, package):
+    run(made.spec("absent", infeasible="no float16 kernels"), Inputs(), Outputs(package))
+    found = json.loads((package / "package.json").read_text())
+    assert _everything(package).keys() == {"package.json"}
+    assert (found["status"], found["reasons"]) == ("infeasible", ["no float16 kernels"])
+
+
+def test_a_package_that_is_held_now_is_gone(made, package):
+    run(made.spec(), made.inputs(), Outputs(package))
+    made.judge(Release.HELD, Status.UNMEASURED, ("not measured",))
+    run(made.spec(), made.inputs(), Outputs(package))
+    assert _everything(package.parent).keys() == {"int8_static/package.json"}
+
+
+def test_the_same_inputs_give_the_same_folder(made, package):
+    run(made.spec(), made.inputs(), Outputs(package))
+    first = _everything(package)
+    run(made.spec(), made.inputs(), Outputs(package))
+    assert _everything(package) == first
+
+
+# --- interruptions ---------------------------------------------------------------------------------------------------
+
+RUN = """
+import json, sys
+from pathlib import Path
+from edgeflow.stages.package import Inputs, Outputs, Spec, run
+from edgeflow.types import from_json
+spec, inputs, package = json.loads(sys.argv[1])
+run(from_json(Spec, spec), Inputs(**{n: Path(p) for n, p in inputs.items()}), Outputs(Path(package)))
+"""
+
+
+@pytest.fixture
+def run_elsewhere(project: Path, made: Build, package: Path) -> Callable[[], int]:
+    """Run the stage in a process of its own; its exit code."""
+
+    def go() -> int:
+        inputs = {name: str(path) for name, path in vars(made.inputs()).items()}
+        arguments = json.dumps([to_json(made.spec()), inputs, str(package)])
+        environment = {"PYTHONPATH": str(project / "src")}
+        return subprocess.run([sys.executable, "-c", RUN, arguments], env=environment, check=False).returncode
+
+    return go
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_killed_in_the_middle(made, package, run_elsewhere, existing):
+    """What was there stays whole; the next run cleans up and completes."""
+    if existing:
+        assert run_elsewhere() == 0
+    before = _everything(package)
+    (made.folder / "kill").touch()
+    assert run_elsewhere() == -signal.SIGKILL
+    assert _everything(package) == before
+    assert package.exists() == existing
+    (made.folder / "kill").unlink()
+    assert run_elsewhere() == 0
+    efpkg.verify(package / ARCHIVE)
+    assert [p.name for p in package.parent.iterdir()] == ["int8_static"]
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_interrupted_in_the_middle(made, package, existing):
+    if existing:
+        run(made.spec(), made.inputs(), Outputs(package))
+    before = _everything(package.parent)
+    (made.folder / "raise").touch()
+    with pytest.raises(KeyboardInterrupt):
+        run(made.spec(), made.inputs(), Outputs(package))
+    assert _everything(package.parent) == before
+    assert [p.name for p in package.parent.iterdir()] == (["int8_static"] if existing else [])
+
+
+def test_the_leftovers_of_another_scheme_are_not_touched(made, package):
+    other = package.parent / ".int8_dynamic.abc.building"
+    other.mkdir(parents=True)
+    run(made.spec(), made.inputs(), Outputs(package))
+    assert other.is_dir()
+
+
+# --- inputs that do not belong together ------------------------------------------------------------------------------
+
+
+def _refused(made: Build, package: Path, spec: Spec | None = None, inputs: Inputs | None = None) -> str:
+    """The error's class and message; nothing may be left behind."""
+    with pytest.raises((DataError, MismatchError, PackageError, UsageError)) as caught:
+        run(spec or made.spec(), inputs or made.inputs(), Outputs(package))
+    assert list(package.parent.iterdir()) == []
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+@pytest.mark.parametrize("name", ["verdict", "measurement", "info"])
+def test_file_of_another_variant(made, package, name):
+    made.edit(name, scheme="fp32")
+    assert _refused(made, package) == (
+        f"MismatchError: package: {made.folder}/{name}.json is about net/board/fp32, expected net/board/int8_static; "
+        "make it again"
+    )
+
+
+def test_another_program(made, package):
+    program = made.folder / "program.tflite"
+    program.write_bytes(b"x")
+    assert _refused(made, package) == (
+        f"MismatchError: package: {program} has SHA-256 {files.sha256_bytes(b'x')}, its program.json says "
+        f"{made.program}; compile the variant again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("checkpoint", "train"), ("converted", "convert"), ("optimized", "optimize")]
+)
+def test_an_ancestor_that_the_ladder_does_not_know(made, package, name, stage):
+    old = files.sha256_file(made.folder / name)
+    (made.folder / name).write_bytes(b"another")
+    assert _refused(made, package) == (
+        f"PackageError: {ARCHIVE}: manifest.json: ladder: rung '{stage}' is of artifact '{old}', "
+        "which is neither in the package nor an ancestor"
+    )
+
+
+def test_figures_of_another_program(made, package):
+    stale = dataclasses.replace(made.measurements[0], artifact_sha256="0" * 64)
+    made.edit("measurement", measurements=to_json((stale, *made.measurements[1:])))
+    assert _refused(made, package) == (
+        f"PackageError: {ARCHIVE}: manifest.json: measurement 'accuracy_drop' is of artifact '{'0' * 64}', "
+        "which is neither in the package nor an ancestor"
+    )
+
+
+def test_a_verdict_on_other_figures(made, package):
+    other = dataclasses.replace(made.measurements[0], value=0.02)
+    made.edit("measurement", measurements=to_json((other, *made.measurements[1:])))
+    assert _refused(made, package) == (
+        f"PackageError: {ARCHIVE}: manifest.json: check of 'accuracy_drop': is 'pass' on a figure that is not among "
+        "the measurements"
+    )
+
+
+@pytest.mark.parametrize("name", ["measurement", "program", "info", "ladder", "dataset", "checkpoint", "evaluation"])
+def test_missing_input(made, package, name):
+    inputs = dataclasses.replace(made.inputs(), **{name: None})
+    assert _refused(made, package, inputs=inputs) == (
+        f"UsageError: edgeflow package --input {name}=PATH is missing for net/board/int8_static"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preprocessing": None}, "'NoneType' object is not a mapping; prepare again"),
+        (
+            {"preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": 0.3, "std": [0.4]}},
+            "Preprocessing.mean: expected a list, found float; prepare again",
+        ),
+    ],
+)
+def test_malformed_dataset_json(made, package, changes, message):
+    made.edit("dataset", **changes)
+    assert _refused(made, package) == f"DataError: {made.folder}/dataset.json: {message}"
+
+
+def test_dataset_json_without_labels(made, package):
+    (made.folder / "dataset.json").write_text('{"shape": [1], "preprocessing": {}}')
+    assert _refused(made, package).startswith(
+        f"DataError: {made.folder}/dataset.json: Preprocessing: missing key 'scale'"
+    )
+
+
+def test_a_runtime_that_overwrites_package_json(made, package):
+    assert _refused(made, package, made.spec("clash")) == (
+        f"PackageError: {made.folder}/plugin.py:clash: net/board/int8_static: package_files gave 'package.json', "
+        "a name that is taken"
+    )
+
+
+def test_a_runtime_that_writes_elsewhere(made, package):
+    message = _refused(made, package, made.spec("escape"))
+    assert message == f"PackageError: {ARCHIVE}: manifest.json: files: '../../net.h' leads out of the package"
+    assert not list(package.parent.parent.glob("net.h"))
+
+
+def test_from_the_command_line(made, package, project):
+    given = [f"{name}={path}" for name, path in vars(made.inputs()).items()]
+    command = [sys.executable, "-m", "edgeflow", "package", "--spec", json.dumps(to_json(made.spec()))]
+    done = subprocess.run(
+        [*command, "--input", *given, "--output", f"package={package}"],
+        env={"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = subprocess.run(
+        [sys.executable, "-m", "edgeflow", "verify", package / ARCHIVE],
+        env={"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.startswith(f"{ARCHIVE}: whole, ")
+
+
+def test_verify_from_the_command_line_refuses(made, package, project):
+    run(made.spec(), made.inputs(), Outputs(package))
+    with (package / ARCHIVE).open("ab") as stream:
+        stream.write(b"x")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeflow", "verify", package / ARCHIVE],
+        env={"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (8, "")
+    assert done.stderr.startswith(f"PackageError: {package / ARCHIVE}: byte ")
+    assert done.stderr.endswith(": 1 bytes after the end of the archive\n")

@@ -1,0 +1,443 @@
+"""The judge: exact sentences for the cases that people read, and properties that hold for every input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeflow.judge import judge
+from edgeflow.stats import paired_difference, wilson
+from edgeflow.types import (
+    Budget,
+    Cell,
+    Check,
+    Direction,
+    Evidence,
+    Interval,
+    Measurement,
+    Release,
+    Status,
+    Verdict,
+)
+from edgeflow.units import unit_of
+
+CELL = Cell("resnet8", "linux_x86_ort", "int8_static")
+DEVICE, HOST, ESTIMATE = Evidence.DEVICE, Evidence.HOST, Evidence.ESTIMATE
+MAX, MIN = Direction.MAX, Direction.MIN
+
+
+def budget(metric: str, limit: float, evidence: Evidence = HOST, direction: Direction = MAX) -> Budget:
+    return Budget(metric, limit, unit_of(metric), direction, evidence)
+
+
+def measured(
+    metric: str,
+    value: float,
+    interval: tuple[float, float] | Interval | None = None,
+    evidence: Evidence = DEVICE,
+    n: int | None = None,
+    **conditions: int,
+) -> Measurement:
+    ends = Interval(*interval, 0.90, "order statistics") if isinstance(interval, tuple) else interval
+    return Measurement(
+        metric, value, unit_of(metric), evidence, "host", "0" * 64, "test", n, ends, conditions=conditions
+    )
+
+
+def drop(lost: int, gained: int, n: int, evidence: Evidence = DEVICE) -> Measurement:
+    interval = paired_difference(lost, gained, n)
+    return measured("accuracy_drop", (lost - gained) / n, interval, evidence, n, lost=lost, gained=gained)
+
+
+def verdict_on(
+    budgets: Sequence[Budget],
+    measurements: Sequence[Measurement],
+    infeasible: str = "",
+    release_without: Sequence[str] = (),
+    **not_applicable: str,
+) -> Verdict:
+    return judge(CELL, budgets, measurements, infeasible, release_without, not_applicable)
+
+
+def check_of(held: Budget, *measurements: Measurement, **not_applicable: str) -> Check:
+    (check,) = verdict_on([held], measurements, **not_applicable).checks
+    return check
+
+
+DROP = budget("accuracy_drop", 0.01)
+GOOD_DROP = drop(3, 3, 900)
+
+# --- one check: what it says ---------------------------------------------------------------------------------------
+
+
+def test_a_bound_within_the_limit_passes() -> None:
+    check = check_of(DROP, drop(5, 3, 900))
+    assert check.status == Status.PASS
+    assert check.reason == "accuracy_drop 0.22 % (upper bound 0.84 %) is within 1.00 %, n = 900, device"
+    assert (check.value, check.bound) == (2 / 900, paired_difference(5, 3, 900).high)
+    assert check.margin == pytest.approx(0.01 - paired_difference(5, 3, 900).high)
+    assert (check.evidence, check.evidence_required, check.samples_to_decide) == (DEVICE, HOST, None)
+
+
+def test_a_figure_outside_the_limit_fails_whatever_its_interval() -> None:
+    check = check_of(DROP, drop(20, 3, 900))
+    assert check.status == Status.FAIL
+    assert check.reason == "accuracy_drop 1.89 % (upper bound 2.89 %) is over 1.00 %, n = 900, device"
+    assert check.margin is not None
+    assert check.margin < 0
+
+
+def test_a_figure_inside_with_its_bound_outside_decides_nothing_and_says_what_would() -> None:
+    check = check_of(DROP, drop(8, 3, 900))
+    assert check.status == Status.INSUFFICIENT_EVIDENCE
+    assert check.reason == (
+        "accuracy_drop 0.56 % is within 1.00 %, but its upper bound 1.28 % is not, n = 900, device; "
+        "n = 2060 at the same figures would decide"
+    )
+    assert check.samples_to_decide == 2060
+
+
+def test_a_least_value_is_judged_by_its_lower_bound() -> None:
+    least = budget("accuracy", 0.97, direction=MIN)
+    passed = check_of(least, measured("accuracy", 885 / 900, wilson(885, 900), n=900))
+    assert passed.reason == "accuracy 98.33 % (lower bound 97.27 %) is within 97.00 %, n = 900, device"
+    open_ = check_of(least, measured("accuracy", 880 / 900, wilson(880, 900), n=900))
+    assert open_.reason == (
+        "accuracy 97.78 % is within 97.00 %, but its lower bound 96.59 % is not, n = 900, device; "
+        "n = 1848 at the same figures would decide"
+    )
+    failed = check_of(least, measured("accuracy", 870 / 900, wilson(870, 900), n=900))
+    assert failed.reason == "accuracy 96.67 % (lower bound 95.28 %) is under 97.00 %, n = 900, device"
+    assert [c.status for c in (passed, open_, failed)] == [
+        Status.PASS,
+        Status.INSUFFICIENT_EVIDENCE,
+        Status.FAIL,
+    ]
+
+
+def test_a_figure_without_an_interval_is_judged_itself() -> None:
+    held = budget("size_bytes", 256 * 1024)
+    assert check_of(held, measured("size_bytes", 98 * 1024)).reason == "size_bytes 98 KiB is within 256 KiB, device"
+    failed = check_of(held, measured("size_bytes", 318 * 1024))
+    assert failed.reason == "size_bytes 318 KiB is over 256 KiB, device"
+    assert (failed.bound, failed.margin) == (None, -62 * 1024)
+
+
+def test_a_figure_that_rounds_to_the_limit_is_shown_exactly() -> None:
+    held = budget("size_bytes", 256 * 1024)
+    assert check_of(held, measured("size_bytes", 262145)).reason == "size_bytes 262145 byte is over 256 KiB, device"
+    assert check_of(held, measured("size_bytes", 262144)).reason == "size_bytes 256 KiB is within 256 KiB, device"
+    over = measured("accuracy_drop", 0.010001, (0.0, 0.02), n=900)
+    assert check_of(DROP, over).reason == (
+        "accuracy_drop 1.000100 % (upper bound 2.00 %) is over 1.00 %, n = 900, device"
+    )
+
+
+def test_a_figure_on_its_limit_is_decided_by_no_number_of_samples() -> None:
+    check = check_of(DROP, drop(9, 0, 900))
+    assert check.status == Status.INSUFFICIENT_EVIDENCE
+    assert check.samples_to_decide is None
+    assert check.reason == (
+        "accuracy_drop 1.00 % is within 1.00 %, but its upper bound 1.71 % is not, n = 900, device; "
+        "no n decides a figure on its limit"
+    )
+
+
+def test_a_missing_figure_is_unmeasured() -> None:
+    check = check_of(budget("latency_p99_s", 0.005, DEVICE))
+    assert check.status == Status.UNMEASURED
+    assert check.reason == "latency_p99_s was not measured; its limit 5 ms demands device"
+    assert (check.value, check.bound, check.margin, check.evidence) == (None, None, None, None)
+
+
+def test_evidence_that_is_too_weak_decides_nothing_and_names_both_classes() -> None:
+    check = check_of(budget("latency_p50_s", 0.005, DEVICE), measured("latency_p50_s", 0.0001, evidence=HOST))
+    assert check.status == Status.UNMEASURED
+    assert check.reason == "latency_p50_s 100 µs is host evidence; its budget demands device"
+    assert (check.value, check.evidence, check.margin) == (0.0001, HOST, None)
+
+
+def test_a_figure_in_another_unit_decides_nothing() -> None:
+    given_in_kib = replace(measured("memory_peak_bytes", 90.0), unit="KiB")
+    check = check_of(budget("memory_peak_bytes", 65536), given_in_kib)
+    assert check.status == Status.UNMEASURED
+    assert check.reason == "memory_peak_bytes 90 KiB cannot be held against a limit in byte"
+
+
+def test_a_budget_with_nothing_to_compare_with_does_not_apply() -> None:
+    why = "fp32 is what the others are compared with"
+    check = check_of(budget("latency_ratio_fp32", 1.0), latency_ratio_fp32=why)
+    assert check.status == Status.NOT_APPLICABLE
+    assert check.reason == f"latency_ratio_fp32 does not apply: {why}"
+
+
+def test_the_strongest_evidence_for_a_metric_decides_in_any_order() -> None:
+    held = budget("memory_peak_bytes", 65536, ESTIMATE)
+    estimate, seen = measured("memory_peak_bytes", 60000, evidence=ESTIMATE), measured("memory_peak_bytes", 70000)
+    for found in ([estimate, seen], [seen, estimate]):
+        check = check_of(held, *found)
+        assert (check.status, check.value) == (Status.FAIL, 70000)
+
+
+def test_a_figure_that_is_no_number_fails() -> None:
+    assert check_of(budget("size_bytes", 1024), measured("size_bytes", math.nan)).status == Status.FAIL
+
+
+# --- how many samples would decide ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lost", "gained", "n"), [(0, 0, 100), (8, 3, 900), (9, 1, 900), (2, 2, 200), (3, 1, 300)])
+def test_samples_to_decide_a_drop_is_where_the_real_bound_meets_the_limit(lost: int, gained: int, n: int) -> None:
+    check = check_of(DROP, drop(lost, gained, n))
+    assert check.samples_to_decide is not None
+    # the same proportions need whole counts: hold the answer between two multiples of the sample
+    enough = math.ceil(check.samples_to_decide / n)
+    assert paired_difference(enough * lost, enough * gained, enough * n).high <= 0.01
+    too_few = math.ceil(check.samples_to_decide / n) - 1
+    assert paired_difference(too_few * lost, too_few * gained, too_few * n).high > 0.01
+
+
+def test_samples_to_decide_an_unchanged_model_is_exact_to_the_sample() -> None:
+    assert check_of(DROP, drop(0, 0, 100)).samples_to_decide == 268
+    assert paired_difference(0, 0, 268).high <= 0.01 < paired_difference(0, 0, 267).high
+
+
+def test_samples_to_decide_an_accuracy_is_where_the_real_bound_meets_the_limit() -> None:
+    check = check_of(budget("accuracy", 0.97, direction=MIN), measured("accuracy", 0.975, wilson(195, 200), n=200))
+    needed = check.samples_to_decide
+    assert needed is not None
+    multiple = math.ceil(needed / 200)
+    assert wilson(195 * multiple, 200 * multiple).low >= 0.97 > wilson(195 * (multiple - 1), 200 * (multiple - 1)).low
+
+
+def test_samples_to_decide_another_figure_follows_the_root_of_n() -> None:
+    ratio = measured("latency_ratio_fp32", 0.98, (0.95, 1.02), n=20)
+    check = check_of(budget("latency_ratio_fp32", 1.0), ratio)
+    assert check.samples_to_decide == 80  # the bound is twice as far from the figure as the limit
+    assert check.reason == (
+        "latency_ratio_fp32 0.98 is within 1, but its upper bound 1.02 is not, n = 20, device; "
+        "n = 80 at the same figures would decide"
+    )
+
+
+# --- the verdict ---------------------------------------------------------------------------------------------------
+
+LATENCY = budget("latency_p50_s", 0.005, DEVICE)
+GOOD_LATENCY = measured("latency_p50_s", 0.001, (0.0009, 0.0011), n=1000)
+SIZE = budget("size_bytes", 1024)
+
+
+def test_all_within_budget_is_released() -> None:
+    found = verdict_on([DROP, LATENCY], [GOOD_DROP, GOOD_LATENCY])
+    assert (found.model, found.target, found.scheme) == (CELL.model, CELL.target, CELL.scheme)
+    assert (found.status, found.release) == (Status.PASS, Release.RELEASED)
+    assert (found.reasons, found.shipped_without) == ((), ())
+
+
+def test_infeasible_says_why_and_checks_nothing() -> None:
+    found = verdict_on([DROP], [GOOD_DROP], infeasible="needs 300 KiB of arena, the target has 256 KiB")
+    assert (found.status, found.release) == (Status.INFEASIBLE, Release.INFEASIBLE)
+    assert found.reasons == ("needs 300 KiB of arena, the target has 256 KiB",)
+    assert found.checks == ()
+
+
+def test_a_failed_budget_rejects_and_every_reason_is_given_worst_first() -> None:
+    found = verdict_on([LATENCY, DROP, SIZE], [drop(8, 3, 900), measured("size_bytes", 2048)])
+    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
+    assert [reason.split()[0] for reason in found.reasons] == ["size_bytes", "accuracy_drop", "latency_p50_s"]
+
+
+def test_too_few_samples_hold_and_are_never_excused() -> None:
+    found = verdict_on([DROP, LATENCY], [drop(8, 3, 900), GOOD_LATENCY], release_without=["accuracy_drop"])
+    assert (found.status, found.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
+    assert found.shipped_without == ()
+
+
+def test_an_unmeasured_figure_holds() -> None:
+    found = verdict_on([DROP, LATENCY], [GOOD_DROP])
+    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
+    assert found.reasons == ("latency_p50_s was not measured; its limit 5 ms demands device",)
+
+
+@pytest.mark.parametrize("latency", [[], [measured("latency_p50_s", 0.001, evidence=HOST)]])
+def test_a_target_may_ship_without_a_figure_and_the_verdict_says_so(latency: list[Measurement]) -> None:
+    found = verdict_on([DROP, LATENCY], [GOOD_DROP, *latency], release_without=["latency_p50_s", "size_bytes"])
+    assert (found.status, found.release, found.reasons) == (Status.PASS, Release.RELEASED, ())
+    assert found.shipped_without == ("latency_p50_s",)
+    assert [c.status for c in found.checks] == [Status.PASS, Status.UNMEASURED]
+
+
+def test_a_figure_that_was_measured_and_fails_is_not_excused() -> None:
+    slow = measured("latency_p50_s", 0.02, (0.019, 0.021), n=1000)
+    found = verdict_on([DROP, LATENCY], [GOOD_DROP, slow], release_without=["latency_p50_s"])
+    assert (found.release, found.shipped_without) == (Release.REJECTED, ())
+
+
+def test_one_excused_budget_does_not_excuse_another_on_the_same_metric() -> None:
+    tight = budget("latency_p50_s", 0.0001, HOST)
+    weak = measured("latency_p50_s", 0.001, evidence=HOST)
+    found = verdict_on([DROP, LATENCY, tight], [GOOD_DROP, weak], release_without=["latency_p50_s"])
+    assert found.release == Release.REJECTED
+
+
+def test_a_model_whose_accuracy_nobody_measured_is_held_whatever_the_target_accepts() -> None:
+    everything = ["accuracy", "accuracy_drop", "latency_p50_s"]
+    found = verdict_on([DROP, LATENCY], [GOOD_LATENCY], release_without=everything)
+    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
+    assert found.reasons == ("accuracy_drop was not measured; its limit 1.00 % demands host",)
+    assert found.shipped_without == ()
+
+
+def test_a_target_without_any_budget_on_the_task_releases_nothing() -> None:
+    found = verdict_on([LATENCY], [GOOD_LATENCY, GOOD_DROP])
+    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
+    assert found.reasons == ("no budget on accuracy or accuracy_drop was decided, and nothing is released without one",)
+    assert verdict_on([], []).release == Release.HELD
+
+
+def test_a_second_task_figure_may_be_missing_when_one_was_decided() -> None:
+    least = budget("accuracy", 0.97, DEVICE, MIN)
+    weak = measured("accuracy", 0.99, evidence=HOST)
+    found = verdict_on([least, DROP], [GOOD_DROP, weak], release_without=["accuracy"])
+    assert (found.release, found.shipped_without) == (Release.RELEASED, ("accuracy",))
+
+
+def test_another_tasks_metric_counts_as_the_task() -> None:
+    held = Budget("auc_drop", 0.01, "ratio", MAX, HOST)
+    figure = Measurement("auc_drop", 0.0, "ratio", DEVICE, "host", "0" * 64, "test", 900)
+    assert verdict_on([held], [figure]).release == Release.RELEASED
+
+
+def test_a_check_that_does_not_apply_neither_holds_nor_decides() -> None:
+    ratio = budget("latency_ratio_fp32", 1.0)
+    why = "fp32 is what the others are compared with"
+    assert verdict_on([DROP, ratio], [GOOD_DROP], latency_ratio_fp32=why).release == Release.RELEASED
+    assert verdict_on([DROP], [], accuracy_drop="there is no reference").release == Release.HELD
+
+
+# --- properties ----------------------------------------------------------------------------------------------------
+
+METRICS = {
+    "accuracy": MIN,
+    "accuracy_drop": MAX,
+    "latency_p50_s": MAX,
+    "latency_ratio_fp32": MAX,
+    "memory_peak_bytes": MAX,
+}
+RELEASES = [Release.REJECTED, Release.HELD, Release.RELEASED]  # worst first
+small = st.floats(0, 1, allow_subnormal=False)
+
+
+@st.composite
+def figures(draw: st.DrawFn, metric: str) -> Measurement:
+    value = draw(small)
+    interval = draw(st.none() | st.tuples(small, small).map(lambda w: (value - w[0], value + w[1])))
+    n = draw(st.none() | st.integers(1, 10**6))
+    return measured(metric, value, interval, draw(st.sampled_from(Evidence)), n)
+
+
+@st.composite
+def variants(draw: st.DrawFn) -> tuple[list[Budget], list[Measurement], list[str], dict[str, str]]:
+    chosen = draw(st.lists(st.sampled_from(list(METRICS)), unique=True, min_size=1))
+    budgets = [budget(m, draw(small), draw(st.sampled_from(Evidence)), METRICS[m]) for m in chosen]
+    found = [draw(figures(metric)) for metric in METRICS if draw(st.booleans())]
+    accepted = draw(st.lists(st.sampled_from(chosen), unique=True))
+    return budgets, found, accepted, {"latency_ratio_fp32": "test"} if draw(st.booleans()) else {}
+
+
+def _judge(variant: tuple[list[Budget], list[Measurement], list[str], dict[str, str]]) -> Verdict:
+    budgets, found, accepted, not_applicable = variant
+    return judge(CELL, budgets, found, "", accepted, not_applicable)
+
+
+@given(variants())
+def test_release_follows_from_the_checks(variant: tuple) -> None:
+    found = _judge(variant)
+    by_status = {s: [c.metric for c in found.checks if c.status == s] for s in Status}
+    assert (found.release == Release.REJECTED) == bool(by_status[Status.FAIL])
+    if found.release == Release.RELEASED:
+        assert not by_status[Status.INSUFFICIENT_EVIDENCE]
+        assert list(found.shipped_without) == by_status[Status.UNMEASURED]
+        assert set(found.shipped_without) <= set(variant[2])
+        assert {"accuracy", "accuracy_drop"} & set(by_status[Status.PASS])
+        assert found.reasons == ()
+    else:
+        assert found.reasons
+        assert found.shipped_without == ()
+
+
+@given(variants())
+def test_a_pass_stands_on_strong_enough_evidence_and_on_its_bad_end(variant: tuple) -> None:
+    known = {m.metric: m for m in variant[1]}
+    for check in _judge(variant).checks:
+        if check.status == Status.PASS:
+            figure = known[check.metric]
+            assert figure.evidence.strength >= check.evidence_required.strength
+            ends = [figure.value] if figure.interval is None else [figure.interval.low, figure.interval.high]
+            worst = max(ends) if check.direction == MAX else min(ends)
+            assert worst <= check.limit if check.direction == MAX else worst >= check.limit
+            assert check.margin is not None
+            assert check.margin >= 0
+        if check.status == Status.INSUFFICIENT_EVIDENCE and check.samples_to_decide is not None:
+            assert check.samples_to_decide > (known[check.metric].n or 0)
+
+
+def _changed(variant: tuple, metric: str, **changes: object) -> tuple:
+    budgets, found, accepted, not_applicable = variant
+    return budgets, [replace(m, **changes) if m.metric == metric else m for m in found], accepted, not_applicable
+
+
+@given(variants().filter(lambda v: v[1]), st.data())
+def test_a_better_figure_never_gives_a_worse_verdict(variant: tuple, data: st.DataObject) -> None:
+    worse = data.draw(st.sampled_from(variant[1]))
+    step = data.draw(small) * (1 if METRICS[worse.metric] == MIN else -1)
+    interval = worse.interval and replace(
+        worse.interval, low=worse.interval.low + step, high=worse.interval.high + step
+    )
+    better = _changed(variant, worse.metric, value=worse.value + step, interval=interval)
+    assert RELEASES.index(_judge(better).release) >= RELEASES.index(_judge(variant).release)
+
+
+@given(variants().filter(lambda v: any(m.interval for m in v[1])), st.data())
+def test_more_samples_never_give_a_worse_verdict(variant: tuple, data: st.DataObject) -> None:
+    wide = data.draw(st.sampled_from([m for m in variant[1] if m.interval]))
+    share, v = data.draw(small), wide.value
+    narrow = replace(wide.interval, low=v - share * (v - wide.interval.low), high=v + share * (wide.interval.high - v))
+    sure = _changed(variant, wide.metric, interval=narrow)
+    assert RELEASES.index(_judge(sure).release) >= RELEASES.index(_judge(variant).release)
+
+
+@given(variants().filter(lambda v: v[1]), st.data())
+def test_stronger_evidence_changes_no_figure_that_was_decided(variant: tuple, data: st.DataObject) -> None:
+    figure = data.draw(st.sampled_from(variant[1]))
+    strong = _changed(variant, figure.metric, evidence=DEVICE)
+    for before, after in zip(_judge(variant).checks, _judge(strong).checks, strict=True):
+        if before.status != Status.UNMEASURED:
+            assert after.status == before.status
+
+
+@given(variants().filter(lambda v: v[1]), st.data())
+def test_taking_a_figure_away_releases_nothing_unless_the_target_accepts_that(
+    variant: tuple, data: st.DataObject
+) -> None:
+    budgets, found, accepted, not_applicable = variant
+    figure = data.draw(st.sampled_from(found))
+    without = budgets, [m for m in found if m != figure], accepted, not_applicable
+    if figure.metric not in accepted and _judge(variant).release != Release.RELEASED:
+        assert _judge(without).release != Release.RELEASED
+
+
+@given(variants(), st.randoms())
+def test_the_order_of_budgets_and_measurements_does_not_matter(variant: tuple, random: object) -> None:
+    budgets, found, accepted, not_applicable = variant
+    mixed = [list(items) for items in (budgets, found, accepted)]
+    for items in mixed:
+        random.shuffle(items)  # type: ignore[attr-defined]
+    before, after = _judge(variant), _judge((*mixed, not_applicable))
+    assert (after.status, after.release) == (before.status, before.release)
+    assert set(after.reasons) == set(before.reasons)
