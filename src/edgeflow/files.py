@@ -97,7 +97,7 @@ def write_npz(path: Path, **arrays: NDArray[Any]) -> None:
     import numpy as np
 
     with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgeflow.config import Project
 from edgeflow.plan import Plan
+from edgeflow.types import Cell
 
 
 def show(project: Project, plan: Plan) -> None:
@@ -16,7 +18,7 @@ def show(project: Project, plan: Plan) -> None:
     numbers = {reason: i for i, reason in enumerate(dict.fromkeys(c.reason for c in plan.cells if c.reason), 1)}
     console.print(_matrix(plan, numbers))
     for reason, number in numbers.items():
-        console.print(f"  [bold]{number}[/] infeasible: {reason}", highlight=False)
+        console.print(f"  [bold]{escape(f'[{number}]')}[/] infeasible: {escape(reason)}", highlight=False)
     infeasible = len(plan.cells) - len(plan.feasible)
     console.print(
         f"\n{len(plan.cells)} cells: {len(plan.feasible)} to build, {infeasible} infeasible.", highlight=False
@@ -25,22 +27,27 @@ def show(project: Project, plan: Plan) -> None:
     devices = {target: project.device_of(target) for target in dict.fromkeys(c.target for c in plan.cells)}
     without = [target for target, device in devices.items() if device is None]
     if without:
-        console.print(f"No device attached for: {', '.join(without)}; their figures are not device figures.")
+        console.print(f"No device attached for: {', '.join(without)}; their figures are not device figures.", highlight=False)
 
 
 def _matrix(plan: Plan, numbers: dict[str, int]) -> Table:
-    targets = list(dict.fromkeys(cell.target for cell in plan.cells))
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("model", "scheme", *targets):
-        table.add_column(name)
-    for model, scheme in dict.fromkeys((cell.model, cell.scheme) for cell in plan.cells):
-        cells = [plan.by_id.get((model, target, scheme)) for target in targets]
-        table.add_row(
-            model,
-            scheme,
-            *("" if c is None else f"[dim]infeasible {numbers[c.reason]}[/]" if c.reason else "build" for c in cells),
-        )
+    """A row per model and target, a column per scheme: what fits into 80 columns."""
+    schemes = list(dict.fromkeys(cell.scheme for cell in plan.cells))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("model, target", *schemes):
+        table.add_column(name, no_wrap=True)
+    for model in dict.fromkeys(cell.model for cell in plan.cells):
+        table.add_row(f"[bold]{model}[/]")
+        for target in dict.fromkeys(cell.target for cell in plan.cells if cell.model == model):
+            cells = (plan.by_id.get((model, target, scheme)) for scheme in schemes)
+            table.add_row(f"  {target}", *(_cell(cell, numbers) for cell in cells))
     return table
+
+
+def _cell(cell: Cell | None, numbers: dict[str, int]) -> str:
+    if cell is None:  # excluded by the configuration
+        return ""
+    return f"[dim]no {escape(f'[{numbers[cell.reason]}]')}[/]" if cell.reason else "build"
 
 
 def _sharing(plan: Plan) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeflow import layout
-from edgeflow.config import Project, load, read_matrix
+from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import Plugins, discover
@@ -24,7 +24,7 @@ Wildcards = Mapping[str, str]
 
 def _open(matrix: Mapping[str, Any] | None) -> tuple[Project, Plugins, Plan]:
     given = matrix if matrix is not None else read_matrix(Path())
-    plugins = discover(given.get("plugins") or ())
+    plugins = discover(plugin_files(given, Path()))
     project = load(Path(), given, plugins)
     return project, plugins, plan(project, plugins)
 

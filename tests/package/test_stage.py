@@ -84,9 +84,9 @@ class Build:
         folder.mkdir()
         for name in ("checkpoint", "converted", "optimized", "evaluation", "calibration"):
             (folder / name).write_bytes(f"the {name}".encode())
-        (folder / "program.tflite").write_bytes(b"the program" * 100)
+        (folder / "program.bin").write_bytes(b"the program" * 100)
         (folder / "plugin.py").write_text(PLUGIN)
-        self.program = files.sha256_file(folder / "program.tflite")
+        self.program = files.sha256_file(folder / "program.bin")
         signature = Signature(
             (Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
         )
@@ -108,7 +108,7 @@ class Build:
             ("train", "checkpoint"),
             ("convert", "converted"),
             ("optimize", "optimized"),
-            ("compile", "program.tflite"),
+            ("compile", "program.bin"),
         )
         self.write("ladder", Ladder(tuple(self._rung(stage, file) for stage, file in stages)))
         self.write(
@@ -164,7 +164,7 @@ class Build:
             name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "ladder", "dataset")
         }
         ancestors = {n: self.folder / n for n in ("checkpoint", "converted", "optimized", "evaluation", "calibration")}
-        return Inputs(program=self.folder / "program.tflite", **json_files, **ancestors)
+        return Inputs(program=self.folder / "program.bin", **json_files, **ancestors)
 
 
 @pytest.fixture
@@ -374,7 +374,7 @@ def test_file_of_another_variant(made, package, name):
 
 
 def test_another_program(made, package):
-    program = made.folder / "program.tflite"
+    program = made.folder / "program.bin"
     program.write_bytes(b"x")
     assert _refused(made, package) == (
         f"MismatchError: package: {program} has SHA-256 {files.sha256_bytes(b'x')}, its program.json says "

@@ -16,9 +16,8 @@ CODE = "import sys; from edgeflow.fingerprint import fingerprint; print(*[finger
 
 
 def fingerprints(source: Path) -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, *STAGES], env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", CODE, *STAGES]
+    done = subprocess.run(command, env={"PYTHONPATH": str(source)}, capture_output=True, text=True, check=True)
     return dict(zip(STAGES, done.stdout.split(), strict=True))
 
 

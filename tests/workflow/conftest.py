@@ -58,8 +58,8 @@ class Project:
         return found
 
 
-def make_project(folder: Path, source: Path, matrix: dict[str, object]) -> Project:
-    """A copy of the checkout's workflow with tiny models and the given matrix."""
+def copy_checkout(folder: Path, source: Path) -> Project:
+    """A copy of the checkout's workflow and configuration, with its toolchains."""
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         if (source / part).is_dir():
@@ -72,6 +72,12 @@ def make_project(folder: Path, source: Path, matrix: dict[str, object]) -> Proje
             shutil.copy2(path, folder / ".toolchains" / path.name)
         else:
             (folder / ".toolchains" / path.name).symlink_to(path.resolve())
+    return Project(folder)
+
+
+def make_project(folder: Path, source: Path, matrix: dict[str, object]) -> Project:
+    """A copy of the checkout's workflow with tiny models and the given matrix."""
+    made = copy_checkout(folder, source)
     for name, dataset, arguments in (
         ("tiny_a", "digits_1x49x10", {"channels": 8, "blocks": 1}),
         ("tiny_b", "digits_3x32x32", {"channels": 8, "blocks": 1}),
@@ -81,7 +87,7 @@ def make_project(folder: Path, source: Path, matrix: dict[str, object]) -> Proje
         model["training"] |= {"epochs": 2}
         (folder / f"config/models/{name}.yaml").write_text(yaml.safe_dump(model))
     (folder / "config/config.yaml").write_text(yaml.safe_dump(matrix))
-    return Project(folder)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,10 @@ def decode(content: bytes) -> Manifest:
     found = _digest(fields)
     if claimed != found:
         raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {found!r}: damaged or edited")
-    return from_json(Manifest, fields)
+    described = from_json(Manifest, fields)
+    if to_json(described) != fields:
+        raise ValueError("a key is missing: every key is written, null where there is no value")
+    return described
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _row(entry: Decision) -> tuple[Text, ...]:
         _figure("size_bytes", entry.size_bytes, entry.evidence_size),
         _figure("memory_peak_bytes", entry.memory_peak_bytes, entry.evidence_memory),
     )
-    ship = Text(entry.ship, "bold") if entry.ship else Text(f"nothing ({entry.scheme})" if entry.scheme else "nothing")
+    ship = Text(entry.ship, "bold") if entry.ship else Text(f"– ({entry.scheme})" if entry.scheme else "–")
     return (
         Text(f"  {entry.model}"),
         ship,

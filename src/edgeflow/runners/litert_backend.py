@@ -34,7 +34,8 @@ class Session:
             return np.ascontiguousarray(x)
         scale, zero_point = self._input["quantization"]
         limits = np.iinfo(self._input["dtype"])
-        return np.clip(np.rint(x / scale + zero_point), limits.min, limits.max).astype(self._input["dtype"])
+        quantized = np.clip(np.rint(x / scale + zero_point), limits.min, limits.max)
+        return np.asarray(quantized, self._input["dtype"])
 
     def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
         """[1, …] → [1, K] in the program's own types."""
@@ -48,7 +49,7 @@ class Session:
         if self._output["dtype"] == np.float32:
             return raw
         scale, zero_point = self._output["quantization"]
-        return ((raw.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+        return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """One by one: the batch is fixed to one sample."""

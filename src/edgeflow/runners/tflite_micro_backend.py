@@ -40,7 +40,8 @@ class Session:
             return np.ascontiguousarray(x)
         scale, zero_point = _quantization(self._input)
         limits = np.iinfo(self._input["dtype"])
-        return np.clip(np.rint(x / scale + zero_point), limits.min, limits.max).astype(self._input["dtype"])
+        quantized = np.clip(np.rint(x / scale + zero_point), limits.min, limits.max)
+        return np.asarray(quantized, self._input["dtype"])
 
     def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
         """[1, …] → [1, K] in the program's own types."""
@@ -54,7 +55,7 @@ class Session:
         if self._output["dtype"] == np.float32:
             return raw
         scale, zero_point = _quantization(self._output)
-        return ((raw.astype(np.float32) - zero_point) * np.float32(scale)).astype(np.float32)
+        return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """One by one, as the device does."""
@@ -99,7 +100,7 @@ def _printed_by(function: Callable[[], None]) -> str:
 
 def operators_of(content: bytes) -> dict[str, int]:
     """Operator name → how many a .tflite model has; custom operators under their own name."""
-    from tflite_micro import schema_py_generated as schema  # type: ignore[import-not-found,unused-ignore]
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = schema.Model.GetRootAs(content, 0)

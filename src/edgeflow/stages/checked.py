@@ -39,7 +39,7 @@ def compare(
         task=task,
         tolerance=tolerance,
         artifact=artifact,
-        evaluated_on=versions(runtime, artifact),
+        evaluated_on=versions(runtime),
     )
     return step, outputs
 
@@ -48,7 +48,7 @@ def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Fl
     return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
 
 
-def versions(runtime: Runtime, artifact: Path) -> str:
-    """What executed an artifact, e.g. "onnxruntime 1.32.0"."""
-    found = harness.inspect(str(runtime.backend), str(artifact), threads=1)["versions"]
+def versions(runtime: Runtime) -> str:
+    """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
+    found = harness.load_backend(str(runtime.backend)).Session.versions()
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))

@@ -160,11 +160,12 @@ def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tupl
     job = PackageJob(program, info, spec.target, measured.measurements)
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
     added = runtime.package_files(job) if runtime.package_files else {}
-    if taken := sorted({name, RECORD, program.name} & set(added)):
+    main = f"program.{runtime.program_suffix}"
+    if taken := sorted({name, RECORD, main} & set(added)):
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
-    contents: dict[str, bytes | Path] = {program.name: program, **added}
-    manifest = _manifest(spec, inputs, verdict, info, measured, contents)
+    contents: dict[str, bytes | Path] = {main: program, **added}
+    manifest = _manifest(spec, inputs, verdict, info, measured, main, efpkg.describe(contents))
     efpkg.build(folder / name, manifest, contents)
     for path, content in added.items():
         files.write_bytes(folder / path, content)
@@ -191,7 +192,8 @@ def _manifest(
     verdict: Verdict,
     info: Program,
     measured: Measured,
-    contents: Mapping[str, bytes | Path],
+    main: str,
+    described: tuple[efpkg.File, ...],
 ) -> efpkg.Manifest:
     if info.signature is None or not info.signature.outputs:
         raise MismatchError(f"package: {inputs.info}: {spec.variant} has no signature; compile the variant again")
@@ -202,7 +204,7 @@ def _manifest(
         target=spec.target.id,
         scheme=spec.scheme,
         release_counter=spec.release_counter,
-        program=inputs.need("program", spec.variant).name,
+        program=main,
         runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(info, measured.measurements)),
         needs=_needs(spec.target, info, measured.measurements),
         signature=info.signature,
@@ -215,7 +217,7 @@ def _manifest(
         verdict=verdict,
         shipped_without=verdict.shipped_without,
         ancestors=_digests(spec, inputs),
-        files=efpkg.describe(contents),
+        files=described,
     )
 
 

@@ -27,14 +27,20 @@
 
   const hideTip = () => { tip.hidden = true; };
 
+  const showCell = (cell) => showTip(cell.dataset.tip, cell.getBoundingClientRect());
+
   for (const cell of document.querySelectorAll("[data-tip]")) {
-    const show = () => showTip(cell.dataset.tip, cell.getBoundingClientRect());
-    cell.addEventListener("pointerenter", show);
-    cell.addEventListener("focus", show);
+    cell.addEventListener("pointerenter", () => showCell(cell));
+    cell.addEventListener("focus", () => showCell(cell));
     cell.addEventListener("pointerleave", hideTip);
     cell.addEventListener("blur", hideTip);
   }
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", () => {
+    // focus by keyboard scrolls the cell into sight, and its figures go with it
+    const focused = document.activeElement;
+    if (!tip.hidden && focused.matches("[data-tip]:focus-visible")) showCell(focused);
+    else hideTip();
+  }, { passive: true, capture: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
 
   // --- labels: beside their points, on nothing else -------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""The default matrix from an empty folder: 50 cells, none lost, and what they must come to."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import Project, copy_checkout
+
+pytestmark = [pytest.mark.e2e, pytest.mark.toolchain, pytest.mark.xdist_group("e2e")]
+
+MODELS = ("digits_dscnn", "digits_resnet8")
+TARGETS = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert", "cortex_m4_tflm", "ethos_u55_128")
+SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static", "int16x8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path, edge_python: Path) -> Project:
+    made = copy_checkout(tmp_path_factory.mktemp("e2e") / "project", project)
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows(built: Project) -> dict[tuple[str, str, str], dict[str, str]]:
+    with (built.folder / "results/summary.csv").open(newline="") as stream:
+        return {(row["model"], row["target"], row["scheme"]): row for row in csv.DictReader(stream)}
+
+
+def test_no_cell_is_lost(built: Project, rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    cells = {(m, t, s) for m in MODELS for t in TARGETS for s in SCHEMES}
+    assert set(rows) == cells
+    for cell, row in rows.items():
+        record = json.loads(built.folder.joinpath("results/package", *cell, "package.json").read_text())
+        assert record["status"] == row["status"]
+        assert row["status"] in ("released", "held", "rejected", "infeasible")
+        assert row["reason"] or row["status"] == "released", cell
+
+
+def test_every_target_ships_something_but_the_one_without_a_device(
+    rows: dict[tuple[str, str, str], dict[str, str]],
+) -> None:
+    statuses = defaultdict(set)
+    for (_, target, _), row in rows.items():
+        statuses[target].add(row["status"])
+    assert "released" not in statuses["android_arm64_litert"]
+    assert "held" in statuses["android_arm64_litert"]
+    assert [target for target in TARGETS if "released" not in statuses[target]] == ["android_arm64_litert"]
+
+
+def test_the_trained_models_are_not_undertrained(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    for model in MODELS:
+        assert float(rows[model, "linux_x86_ort", "fp32"]["accuracy"]) >= 0.97
+
+
+def test_int8_is_within_a_point_of_float32(rows: dict[tuple[str, str, str], dict[str, str]]) -> None:
+    for model in MODELS:
+        for target in TARGETS:
+            row = rows[model, target, "int8_static"]
+            assert float(row["accuracy_drop"]) <= 0.01, (model, target)
+
+
+def test_figures_of_a_target_without_a_device_are_not_device_figures(
+    rows: dict[tuple[str, str, str], dict[str, str]],
+) -> None:
+    for model in MODELS:
+        assert rows[model, "android_arm64_litert", "int8_static"]["evidence_latency"] == "host"
+        assert rows[model, "linux_x86_litert", "int8_static"]["evidence_latency"] == "device"
+        assert rows[model, "cortex_m4_tflm", "int8_static"]["latency_p50_s"] == ""
+        assert rows[model, "cortex_m4_tflm", "int8_static"]["evidence_memory"] == "simulator"
+        assert rows[model, "ethos_u55_128", "int8_static"]["evidence_latency"] == "estimate"
+
+
+def test_packages_verify_and_damaged_ones_do_not(built: Project, tmp_path: Path) -> None:
+    archives = sorted((built.folder / "results/package").rglob("*.efpkg"))
+    assert len(archives) >= 8
+    for archive in archives[:3]:
+        built.run("verify", str(archive), module="edgeflow")
+    damaged = tmp_path / "damaged.efpkg"
+    content = bytearray(archives[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(bytes(content))
+    done = built.run("verify", str(damaged), module="edgeflow", check=False)
+    assert done.returncode == 8
+    assert "PackageError" in done.stderr
+
+
+def test_a_second_run_has_nothing_to_do(built: Project) -> None:
+    assert built.pending() == set()

@@ -1,0 +1,451 @@
+"""measure on a real runner process with a tiny backend: one matrix as the program, and a clock that the test sets."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import MismatchError, StageError
+from edgeflow.stages import command, measure
+from edgeflow.stats import paired_difference, wilson
+from edgeflow.types import (
+    Evidence,
+    Measured,
+    Measurement,
+    Operators,
+    Program,
+    Release,
+    Signature,
+    Status,
+    Target,
+    Tensor,
+    Verdict,
+    to_json,
+)
+
+SAMPLES, FEATURES, CLASSES = 300, 6, 3
+MILLISECOND = 1_000_000  # ns
+
+BACKEND = '''
+"""A program is an .npz: weights float32[F, K], and what loading and one inference take on this backend's clock."""
+import sys
+import time
+
+import numpy as np
+
+NOW = [0]
+time.perf_counter_ns = lambda: NOW[0]
+
+
+class Session:
+    def __init__(self, program, threads):
+        with open(program, "rb") as stream, np.load(stream) as content:
+            self.weights, self.cost_ns, self.arena = (content[k] for k in ("weights", "cost_ns", "arena"))
+        if self.weights.size == 0:
+            sys.exit("kernel not found: MATMUL")
+        NOW[0] += 5_000_000
+        self.runs = 0
+
+    def signature(self):
+        return {"inputs": [], "outputs": []}
+
+    def encode(self, x):
+        return x
+
+    def invoke(self, native):
+        NOW[0] += int(self.cost_ns[self.runs % len(self.cost_ns)])
+        self.runs += 1
+        return native @ self.weights
+
+    def decode(self, raw):
+        return raw
+
+    def predict(self, x):
+        return x @ self.weights
+
+    def arena_bytes(self):
+        return int(self.arena) or None
+
+    def operators(self):
+        return [{"operator": "MATMUL", "count": 1, "placement": "numpy"}]
+
+    @staticmethod
+    def versions():
+        return {"numpy": np.__version__}
+'''
+
+PLUGIN = """
+from pathlib import Path
+
+from edgeflow.plugin import Runtime
+from edgeflow.types import Evidence
+
+plugin = Runtime(
+    id="tiny", description="", format="npz", program_suffix="npz", layout="NCHW", toolchain="",
+    backend=Path(__file__).with_name("tiny_backend.py"), evidence=Evidence.{evidence}, times={times},
+    supports=lambda scheme, target: None, compile=None, compile_tolerance=None, runs={runs!r},
+)
+"""
+
+ESTIMATE = Measurement("accelerator_cycles", 1234.0, "count", Evidence.ESTIMATE, "compiler 1.0", "0" * 64, "simulated")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A folder with everything that measure reads."""
+
+    folder: Path
+    spec: measure.Spec
+    inputs: measure.Inputs
+    outputs: measure.Outputs
+
+    def run(self) -> Measured:
+        measure.run(self.spec, self.inputs, self.outputs)
+        return self.result()
+
+    def result(self) -> Measured:
+        return files.read_as(Measured, self.outputs.measurement)
+
+    def figures(self) -> dict[str, Measurement]:
+        return {m.metric: m for m in self.run().measurements}
+
+    def edit(self, **changes: object) -> Setting:
+        return replace(self, spec=replace(self.spec, **changes))
+
+    def runtime(self, evidence: str = "HOST", times: bool = True, runs: str = "program") -> Setting:
+        """The same with another runtime plugin; the file's name is its own, since plugins are loaded once."""
+        path = self.folder / f"tiny_{evidence}_{times}_{runs}.py".lower()
+        path.write_text(PLUGIN.format(evidence=evidence, times=times, runs=runs))
+        if runs == "model":
+            info = files.read_as(Program, self.inputs.info)
+            files.write_json(self.inputs.info, replace(info, runs="model"))
+        return self.edit(runtime=f"{path}:plugin")
+
+    def compiled(self, name: str, weights: np.ndarray, cost_ns: list[int], arena: int = 0, scheme: str = "") -> Path:
+        """Write a program and its program.json."""
+        program = self.folder / f"{name}.bin"
+        with files.atomic(program) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, weights=weights.astype(np.float32), cost_ns=np.array(cost_ns), arena=np.array(arena))
+        info = Program(
+            model="m",
+            target="t",
+            scheme=scheme or name,
+            infeasible="",
+            sha256=files.sha256_file(program),
+            size_bytes=program.stat().st_size,
+            signature=Signature((Tensor("x", "float32", (1, FEATURES)),), (), "NCHW"),
+            operators=(Operators("NPU_OP", 2, "npu"),),
+            runs="program",
+            estimates=(ESTIMATE,),
+            tools={"compiler": "1.0"},
+        )
+        files.write_json(self.folder / f"{name}.json", info)
+        return program
+
+    def with_baseline(self, cost_ns: list[int]) -> Setting:
+        program = self.compiled("fp32", WEIGHTS, cost_ns)
+        inputs = replace(self.inputs, baseline=program, baseline_info=program.with_suffix(".json"))
+        return replace(self, inputs=inputs).edit(without_baseline="")
+
+
+WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES))
+BASELINE_ITSELF = "fp32 is what the others are compared with"
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    """A variant of one matrix; the trained model gets every label right, this program nearly so."""
+    random = np.random.default_rng(1)
+    x = random.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
+    answers = (x @ WEIGHTS).astype(np.float32)
+    files.write_npz(tmp_path / "evaluation.npz", x=x, y=answers.argmax(axis=1))
+    files.write_npz(tmp_path / "reference.npz", golden=answers[:2], evaluation=answers)
+    (tmp_path / "tiny_backend.py").write_text(BACKEND)
+    paths = {name: tmp_path / f"{name}.npz" for name in ("evaluation", "reference")}
+    made = Setting(
+        tmp_path,
+        measure.Spec(
+            toolchain="",
+            model="m",
+            target=Target("t", "tiny", platform.machine(), "cpu", threads=1),
+            scheme="int8",
+            task="edgeflow.tasks.classification:plugin",
+            runtime="",
+            device="bench-01",
+            without_baseline=BASELINE_ITSELF,
+            max_runs=300,
+            max_seconds=1000.0,
+        ),
+        measure.Inputs(tmp_path / "int8.bin", tmp_path / "int8.json", tmp_path / "source.bin", **paths),
+        measure.Outputs(tmp_path / "out" / "measurement.json", tmp_path / "out" / "outputs.npz"),
+    )
+    made.compiled("int8", np.round(WEIGHTS * 4) / 4, [2 * MILLISECOND])
+    made.compiled("source", WEIGHTS, [9 * MILLISECOND])
+    return made.runtime()
+
+
+# --- the figures ---------------------------------------------------------------------------------------------------
+
+
+def test_the_task_figures_are_those_of_the_programs_answers(setting: Setting) -> None:
+    found = setting.figures()
+    x, y = files.read_npz(setting.inputs.evaluation, "x", "y")
+    (answers,) = files.read_npz(setting.outputs.outputs, "evaluation")
+    np.testing.assert_array_equal(answers, x @ (np.round(WEIGHTS * 4) / 4).astype(np.float32))
+    right = int((answers.argmax(axis=1) == y).sum())
+    assert 200 < right < SAMPLES  # the rounded matrix must differ, or this test shows nothing
+    accuracy, drop = found["accuracy"], found["accuracy_drop"]
+    assert (accuracy.value, accuracy.n, accuracy.interval) == (right / SAMPLES, SAMPLES, wilson(right, SAMPLES))
+    assert drop.value == (SAMPLES - right) / SAMPLES
+    assert drop.interval == paired_difference(SAMPLES - right, 0, SAMPLES)
+    assert {k: drop.conditions[k] for k in ("lost", "gained", "n")} == {"lost": SAMPLES - right, "gained": 0, "n": 300}
+    assert accuracy.unit == drop.unit == "ratio"
+
+
+def test_times_are_those_of_the_runner(setting: Setting) -> None:
+    # every tenth inference takes 7 ms instead of 2 ms
+    setting.compiled("int8", WEIGHTS, [2 * MILLISECOND] * 9 + [7 * MILLISECOND])
+    found = setting.edit(max_runs=1000).figures()
+    values = {metric: found[metric].value for metric in measure.PERCENTILES}
+    assert values == pytest.approx({"latency_p50_s": 0.002, "latency_p90_s": 0.002, "latency_p99_s": 0.007})
+    p90 = found["latency_p90_s"]
+    assert p90.interval is not None
+    assert (p90.interval.low, p90.interval.high) == pytest.approx((0.002, 0.007))
+    assert (p90.n, p90.unit, p90.conditions["blocks"], p90.conditions["warmup_runs"]) == (1000, "second", 20, 20)
+    first = found["first_inference_s"]
+    assert first.value == pytest.approx(0.007)  # 5 ms to load, 2 ms to run
+    assert (first.n, first.interval) == (1, None)
+    assert first.conditions["load_s"] == pytest.approx(0.005)
+
+
+def test_every_figure_says_how_it_is_known(setting: Setting) -> None:
+    for metric, found in setting.figures().items():
+        if metric in ("size_bytes", "accelerator_cycles"):
+            continue
+        assert (found.evidence, found.device) == (Evidence.DEVICE, "bench-01")
+        assert found.artifact_sha256 == files.sha256_file(setting.inputs.program)
+        assert found.tools == {"compiler": "1.0", "numpy": np.__version__}
+        assert found.method
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found.time or "")
+        assert found.conditions["threads"] == 1
+        assert {"load_average_start", "load_average_end", "cpu", "machine"} <= set(found.conditions)
+        assert "measured_at" not in found.conditions
+
+
+def test_the_size_is_that_of_the_file_that_ships_and_needs_no_device(setting: Setting) -> None:
+    size = setting.edit(device="").figures()["size_bytes"]
+    assert (size.value, size.unit, size.evidence) == (setting.inputs.program.stat().st_size, "byte", Evidence.DEVICE)
+    assert size.artifact_sha256 == files.sha256_file(setting.inputs.program)
+
+
+def test_what_the_compiler_says_is_passed_on_unchanged(setting: Setting) -> None:
+    assert setting.figures()["accelerator_cycles"] == ESTIMATE
+
+
+def test_operators_and_signature_are_of_the_program(setting: Setting) -> None:
+    found = setting.run()
+    assert found.operators == (Operators("MATMUL", 1, "numpy"),)
+    assert found.signature == files.read_as(Program, setting.inputs.info).signature
+    assert (found.model, found.target, found.scheme, found.infeasible) == ("m", "t", "int8", "")
+
+
+def test_a_program_that_answers_nonsense_is_measured_and_is_wrong(setting: Setting) -> None:
+    setting.compiled("int8", np.full_like(WEIGHTS, np.nan), [MILLISECOND])
+    found = setting.figures()
+    assert (found["accuracy"].value, found["accuracy_drop"].value) == (0.0, 1.0)
+
+
+# --- what is not claimed -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runs", "claimed"), [(4, set()), (5, {"p50"}), (298, {"p50", "p90"}), (299, {"p50", "p90", "p99"})]
+)
+def test_a_percentile_of_too_few_runs_is_not_claimed(setting: Setting, runs: int, claimed: set[str]) -> None:
+    found = setting.edit(max_runs=runs).figures()
+    assert {metric for metric in found if metric in measure.PERCENTILES} == {f"latency_{p}_s" for p in claimed}
+    assert {"accuracy", "first_inference_s"} <= set(found)
+
+
+def test_the_ratio_compares_neighbouring_blocks_with_the_baseline(setting: Setting) -> None:
+    # this program takes 2 ms; the baseline slows down from 1 ms to 4 ms while it is measured
+    compared = setting.with_baseline([MILLISECOND] * 175 + [4 * MILLISECOND] * 10_000)
+    found = compared.run()
+    ratio = {m.metric: m for m in found.measurements}["latency_ratio_fp32"]
+    assert (ratio.value, ratio.n, ratio.unit) == (pytest.approx(1.25), 6, "ratio")
+    assert ratio.interval is not None
+    assert (ratio.interval.low, ratio.interval.high) == pytest.approx((0.5, 2.0))
+    assert found.not_applicable == {}
+
+
+@pytest.mark.parametrize(("runs", "claimed"), [(200, False), (250, True)])
+def test_a_ratio_of_too_few_blocks_is_not_claimed(setting: Setting, runs: int, claimed: bool) -> None:
+    found = setting.with_baseline([MILLISECOND]).edit(max_runs=runs).run()
+    assert ("latency_ratio_fp32" in {m.metric for m in found.measurements}) == claimed
+    assert found.not_applicable == {}
+
+
+def test_the_baseline_is_not_compared_with_itself(setting: Setting) -> None:
+    found = setting.run()
+    assert "latency_ratio_fp32" not in {m.metric for m in found.measurements}
+    assert found.not_applicable == {"latency_ratio_fp32": BASELINE_ITSELF}
+
+
+def test_nothing_is_compared_with_a_baseline_that_does_not_fit_the_target(setting: Setting) -> None:
+    compared = setting.with_baseline([MILLISECOND])
+    info = files.read_as(Program, compared.folder / "fp32.json")
+    files.write_json(compared.folder / "fp32.json", replace(info, infeasible="needs 300 KiB, there are 256 KiB"))
+    assert compared.run().not_applicable == {
+        "latency_ratio_fp32": "fp32 is infeasible on this target: needs 300 KiB, there are 256 KiB"
+    }
+
+
+@pytest.mark.parametrize("changes", [{"device": ""}, {"target": Target("t", "tiny", "sparc", "cpu")}])
+def test_without_a_device_of_the_target_the_evidence_is_the_runtimes(setting: Setting, changes: dict) -> None:
+    found = setting.edit(**changes).figures()
+    for metric in ("accuracy", "accuracy_drop", "latency_p50_s", "first_inference_s", "memory_peak_bytes"):
+        assert found[metric].evidence == Evidence.HOST
+        assert found[metric].device == f"numpy {np.__version__} on {platform.machine()}"
+
+
+def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
+    found = setting.with_baseline([MILLISECOND]).runtime("SIMULATOR", times=False).figures()
+    assert set(found) == {"accuracy", "accuracy_drop", "memory_peak_bytes", "size_bytes", "accelerator_cycles"}
+    arena = found["memory_peak_bytes"]
+    assert (arena.value, arena.unit, arena.evidence) == (4096, "byte", Evidence.SIMULATOR)
+    assert found["accuracy"].evidence == Evidence.SIMULATOR  # an attached device is not what ran
+
+
+def test_a_program_that_cannot_run_here_is_known_by_its_model_only(setting: Setting) -> None:
+    found = setting.runtime("SIMULATOR", times=True, runs="model").run()
+    figures = {m.metric: m for m in found.measurements}
+    assert set(figures) == {"accuracy", "accuracy_drop", "size_bytes", "accelerator_cycles"}
+    accuracy = figures["accuracy"]
+    assert (accuracy.value, accuracy.evidence) == (1.0, Evidence.HOST)  # the exact matrix ran, not the rounded one
+    assert accuracy.artifact_sha256 == files.sha256_file(setting.inputs.source)
+    assert accuracy.method.endswith("; ran the model that the program was compiled from")
+    assert figures["size_bytes"].artifact_sha256 == files.sha256_file(setting.inputs.program)
+    assert found.operators == (Operators("NPU_OP", 2, "npu"),)
+
+
+def test_an_infeasible_variant_has_no_figures_and_says_why(setting: Setting) -> None:
+    info = files.read_as(Program, setting.inputs.info)
+    setting.inputs.program.write_bytes(b"")
+    files.write_json(setting.inputs.info, replace(info, infeasible="needs 300 KiB", sha256="", estimates=()))
+    found = setting.run()
+    assert (found.infeasible, found.measurements, found.operators) == ("needs 300 KiB", (), ())
+    assert files.read_npz(setting.outputs.outputs, "evaluation")[0].shape == (0, 0)
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------
+
+
+def _refused(setting: Setting, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        setting.run()
+    assert not setting.outputs.measurement.exists()
+    assert not setting.outputs.outputs.exists()
+
+
+def test_a_program_that_is_not_the_compiled_one_is_refused(setting: Setting) -> None:
+    with setting.inputs.program.open("ab") as stream:
+        stream.write(b"\0")
+    _refused(setting, MismatchError, r"int8\.bin has SHA-256 .*, its program\.json says .*; compile the variant again")
+
+
+def test_a_baseline_that_is_not_the_compiled_one_is_refused(setting: Setting) -> None:
+    compared = setting.with_baseline([MILLISECOND])
+    with (compared.folder / "fp32.bin").open("ab") as stream:
+        stream.write(b"\0")
+    _refused(compared, MismatchError, r"fp32\.bin has SHA-256")
+
+
+def test_a_runner_that_fails_is_an_error_with_its_last_words(setting: Setting) -> None:
+    setting.compiled("int8", np.zeros((0, 0)), [MILLISECOND])
+    message = r"measure: m/t/int8: the runner ended with exit code 1 on .*int8\.bin: kernel not found: MATMUL"
+    _refused(setting, StageError, message)
+
+
+def test_answers_of_another_shape_than_the_trained_models_are_refused(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS[:, :2], [MILLISECOND])
+    _refused(setting, MismatchError, r"the program answered \(300, 2\), the trained model \(300, 3\)")
+
+
+def test_a_clock_that_stands_still_is_refused(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [0])
+    _refused(setting, StageError, "its clock is too coarse")
+
+
+# --- measure, then judge, as the command line does -----------------------------------------------------------------
+
+BUDGETS = [
+    {"metric": "accuracy_drop", "limit": 0.01, "unit": "ratio", "direction": "max", "evidence": "host"},
+    {"metric": "latency_p99_s", "limit": 0.003, "unit": "second", "direction": "max", "evidence": "device"},
+    {"metric": "latency_ratio_fp32", "limit": 1.0, "unit": "ratio", "direction": "max", "evidence": "host"},
+]
+
+
+def _judge(setting: Setting, **changes: object) -> Path:
+    names = {"model": "m", "target": "t", "scheme": "int8"}
+    spec = {"toolchain": "", **names, "budgets": BUDGETS, "release_without": [], **changes}
+    verdict = setting.folder / "verdict.json"
+    arguments = ["--input", f"measurement={setting.outputs.measurement}", "--output", f"verdict={verdict}"]
+    assert command.main(["judge", "--spec", json.dumps(spec), *arguments]) == 0
+    return verdict
+
+
+def _measure_by_command(setting: Setting) -> None:
+    paths = {name: path for name, path in vars(setting.inputs).items() if path}
+    inputs = [f"{name}={path}" for name, path in paths.items()]
+    outputs = [f"{name}={path}" for name, path in vars(setting.outputs).items()]
+    spec = json.dumps(to_json(setting.spec))
+    assert command.main(["measure", "--spec", spec, "--input", *inputs, "--output", *outputs]) == 0
+
+
+def test_a_variant_within_its_budgets_is_released(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
+    _measure_by_command(setting)
+    found = files.read_as(Verdict, _judge(setting))
+    assert (found.status, found.release) == (Status.PASS, Release.RELEASED)
+    assert [check.reason for check in found.checks] == [
+        "accuracy_drop 0.00 % (upper bound 0.89 %) is within 1.00 %, n = 300, device",
+        "latency_p99_s 2 ms (upper bound 2 ms) is within 3 ms, n = 300, device",
+        "latency_ratio_fp32 does not apply: fp32 is what the others are compared with",
+    ]
+
+
+def test_a_variant_that_is_slower_than_the_baseline_is_rejected(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
+    _measure_by_command(setting.with_baseline([MILLISECOND]))
+    found = files.read_as(Verdict, _judge(setting))
+    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
+    assert found.reasons == ("latency_ratio_fp32 2 (upper bound 2) is over 1, n = 6, device",)
+
+
+def test_judging_another_variants_measurements_is_refused(setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
+    setting.run()
+    spec = {"toolchain": "", "model": "m", "target": "t", "scheme": "fp16", "budgets": [], "release_without": []}
+    arguments = ["--input", f"measurement={setting.outputs.measurement}", "--output", "verdict=never.json"]
+    assert command.main(["judge", "--spec", json.dumps(spec), *arguments]) == MismatchError.exit_code
+    assert "is about m/t/int8, expected m/t/fp16; measure it again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stage", "foreign"), [("measure", "edgeflow.judge"), ("judge", "edgeflow.stats")])
+def test_an_edit_of_the_judge_measures_nothing_and_one_of_the_statistics_reaches_no_judge(
+    stage: str, foreign: str
+) -> None:
+    code = f"import sys, edgeflow.stages.{stage}; print({foreign!r} in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[0] == "False"
+    if stage == "judge":
+        assert done.stdout.split()[1] == "False"
