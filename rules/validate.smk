@@ -18,7 +18,7 @@ rule measure:
         "edgeflow measure --spec {params.spec:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"
         " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
-        " evaluation={input.evaluation:q} reference={input.reference:q}"
+        " evaluation={input.evaluation:q} reference={input.reference:q} compiled_outputs={input.compiled_outputs:q}"
         " --output measurement={output.measurement:q} outputs={output.outputs:q} > {log:q} 2>&1"
 
 

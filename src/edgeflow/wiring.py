@@ -225,6 +225,7 @@ class Wiring:
             {
                 **_pick(compiled, "program", "info"),
                 "source": self._optimized(cell, route)["model"],
+                "compiled_outputs": compiled["outputs"],
                 "baseline": baseline["program"] if baseline else NONE,
                 "baseline_info": baseline["info"] if baseline else NONE,
                 "evaluation": self._asked(model)["evaluation"],

@@ -77,7 +77,7 @@ class Display:
         self._endings: dict[str, tuple[str, str]] = {}  # command of a shell job → how it ended, Snakemake's message
         self._began_s = self._last_s = time.time()
         self._has_errors = False
-        self._actions: dict[LogEvent, Callable[[Any], None]] = {
+        self._actions: dict[LogEvent | None, Callable[[Any], None]] = {
             LogEvent.WORKFLOW_STARTED: self._begin,
             LogEvent.RUN_INFO: self._plan,
             LogEvent.JOB_INFO: self._start,
@@ -91,7 +91,7 @@ class Display:
     def show(self, record: logging.LogRecord, snakemakes_text: Callable[[logging.LogRecord], str]) -> None:
         """Show what is new in a record; records without an action are shown in Snakemake's words, or not at all."""
         self._last_s = record.created
-        action = self._actions.get(getattr(record, "event", None))  # type: ignore[arg-type]
+        action = self._actions.get(getattr(record, "event", None))
         if action is not None:
             action(record)
         elif self._is_news(record):

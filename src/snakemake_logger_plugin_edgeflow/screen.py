@@ -61,9 +61,12 @@ class Screen:
         self._console.print(Text.assemble((lead, lead_style), (text, style)))
 
     def animate(self, running: bool) -> None:
-        """Draw the bottom line, or remove it."""
-        if self._live is not None:
-            if running:
-                self._live.start()
-            else:
-                self._live.stop()
+        """Draw the bottom line now, and again and again from then on; or remove it."""
+        if self._live is None:
+            return
+        if not running:
+            self._live.stop()
+        elif self._live.is_started:
+            self._live.refresh()
+        else:
+            self._live.start(refresh=True)

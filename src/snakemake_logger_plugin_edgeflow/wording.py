@@ -41,7 +41,10 @@ def duration(seconds: float) -> str:
     if seconds < 59.95:  # what would be shown as 60.0 s is a minute
         return f"{max(seconds, 0):.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def count(number: int, noun: str) -> str:

@@ -127,6 +127,10 @@ LIES = [
     (_set("postprocessing", "output", "z"), "postprocessing.output 'z' is not an output of the signature"),
     (_set("signature", "inputs", []), "signature has no inputs"),
     # structure
+    (
+        _set("runtime", "least_versions", {"\x1b[2J\n": 1}),
+        "Manifest.runtime.least_versions.\\x1b[2J\\x0a: expected str, found 1",
+    ),
     (_set("labels", "cat"), "Manifest.labels: expected a list, found str"),
     (_set("labels", [1, 2]), "Manifest.labels[0]: expected str, found 1"),
     (_set("release_counter", True), "Manifest.release_counter: expected int, found True"),
@@ -151,6 +155,10 @@ def test_refused(lie, refusal, edit, message):
 def test_unknown_key_is_refused(lie, refusal):
     message = refusal(lie(_set("install", "rm -rf /")))
     assert message.startswith("byte 512: manifest.json: Manifest: unknown key 'install'; known: schema, model, ")
+
+
+def test_what_a_message_repeats_is_short(lie, refusal):
+    assert len(refusal(lie(_set("runtime", "least_versions", {"x" * 100000: 1})))) < 1100
 
 
 def test_an_honest_edit_is_accepted(lie):

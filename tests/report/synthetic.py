@@ -97,7 +97,10 @@ MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
     ("digits_dscnn", "linux_x86_ort", "int16x8"): "ONNX Runtime has no kernels for int16 activations",
     ("digits_resnet8", "linux_x86_ort", "fp32"): Case(893, 318 * KiB, 2_620_000, 232e-6),
     ("digits_resnet8", "linux_x86_ort", "fp16"): _held(
-        893, 164 * KiB, 2_810_000, 231.6e-6,
+        893,
+        164 * KiB,
+        2_810_000,
+        231.6e-6,
         "latency_ratio_fp32 is 1.00 (0.98 to 1.02): the interval straddles the limit of 1; 4,600 runs would decide",
         latency_ratio_fp32=Status.INSUFFICIENT_EVIDENCE,
     ),
@@ -108,7 +111,10 @@ MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
     ("digits_resnet8", "linux_x86_ort", "int16x8"): "ONNX Runtime has no kernels for int16 activations",
     ("digits_dscnn", "linux_x86_litert", "fp32"): Case(889, 99 * KiB, 1_120_000, 58.3e-6),
     ("digits_dscnn", "linux_x86_litert", "fp16"): _held(
-        889, 53 * KiB, 1_190_000, 58.4e-6,
+        889,
+        53 * KiB,
+        1_190_000,
+        58.4e-6,
         "latency_ratio_fp32 is 1.00 (0.99 to 1.02): the interval straddles the limit of 1; 9,200 runs would decide",
         latency_ratio_fp32=Status.INSUFFICIENT_EVIDENCE,
     ),
@@ -124,7 +130,11 @@ MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
     ("digits_resnet8", "linux_x86_litert", "int8_dynamic"): Case(892, 95 * KiB, 1_730_000, 100e-6),
     ("digits_resnet8", "linux_x86_litert", "int8_static"): Case(891, 93 * KiB, 1_540_000, 78.4e-6),
     ("digits_resnet8", "linux_x86_litert", "int16x8"): Case(
-        731, 96 * KiB, 1_610_000, 7826e-6, Release.REJECTED,
+        731,
+        96 * KiB,
+        1_610_000,
+        7826e-6,
+        Release.REJECTED,
         (
             "accuracy_drop is 18.02 % (upper bound 20.19 %), over the limit of 1.00 %",
             _SLOW.format(30.7, 30.1),
@@ -136,7 +146,11 @@ MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
     ("digits_dscnn", "android_arm64_litert", "int8_dynamic"): _phone(889, 44 * KiB, 199e-6),
     ("digits_dscnn", "android_arm64_litert", "int8_static"): _phone(888, 42 * KiB, 42.1e-6),
     ("digits_dscnn", "android_arm64_litert", "int16x8"): _rejected(
-        868, 45 * KiB, None, 2135e-6, "accuracy_drop is 2.34 % (upper bound 3.28 %), over the limit of 1.00 %",
+        868,
+        45 * KiB,
+        None,
+        2135e-6,
+        "accuracy_drop is 2.34 % (upper bound 3.28 %), over the limit of 1.00 %",
         "accuracy_drop",
     ),
     ("digits_resnet8", "android_arm64_litert", "fp32"): _phone(893, 311 * KiB, 255e-6),
@@ -239,7 +253,7 @@ def _write_cell(results: Path, cell: Cell, outcome: Case | tuple[str]) -> None:
 def _infeasible(cell: Cell, why: str) -> tuple[Program, Ladder, Measured, Verdict]:
     """Compile found out that there is no usable program; the ladder ends at optimize."""
     key = (cell.model, cell.target, cell.scheme)
-    ladder = Ladder(tuple(_rungs(cell, _TRAINED[cell.model] if cell.model in _TRAINED else 889))[:3])
+    ladder = Ladder(tuple(_rungs(cell, _TRAINED.get(cell.model, 889)))[:3])
     return (
         Program(*key, why, "", 0, None, (), "program"),
         ladder,
@@ -253,8 +267,9 @@ def _feasible(cell: Cell, case: Case) -> tuple[Program, Ladder, Measured, Verdic
     sha256 = hashlib.sha256(cell.id.encode()).hexdigest()
     signature = Signature(
         (Tensor("input", "float32", (1, 49, 10, 1)),),
-        (Tensor("output", "int8", (1, 10), 0.0039, -128),) if "int8_static" in cell.scheme else
-        (Tensor("output", "float32", (1, 10)),),
+        (Tensor("output", "int8", (1, 10), 0.0039, -128),)
+        if "int8_static" in cell.scheme
+        else (Tensor("output", "float32", (1, 10)),),
         "NHWC",
     )
     operators = tuple(_operators(cell))
@@ -306,7 +321,8 @@ def _measurements(cell: Cell, case: Case, sha256: str) -> Iterator[Measurement]:
     )
     yield figure("size_bytes", case.size_bytes, Evidence.DEVICE, "size of the program file", 1)
     if case.memory_bytes is not None:
-        method = "arena, from the recording allocator" if latency is not Evidence.DEVICE else "high-water mark of the process above the runtime's baseline"
+        process = latency is Evidence.DEVICE
+        method = "high-water mark of the process above the runtime's baseline" if process else "recorded arena"
         yield figure("memory_peak_bytes", case.memory_bytes, memory, method, 1)
     if case.p50_s is None:
         return

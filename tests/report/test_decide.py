@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from synthetic import MATRIX, MODELS, TARGETS, Case, build
@@ -15,16 +16,18 @@ from edgeflow.stages import report
 from edgeflow.types import Evidence, Release
 
 ORT = TARGETS[0]
+Outcome: TypeAlias = Case | str | tuple[str]
+Matrix: TypeAlias = dict[tuple[str, str, str], Outcome]
 
 
 def _decisions(
-    root: Path, matrix: dict[tuple[str, str, str], Case | str | tuple[str]], targets: tuple[TargetInfo, ...] = TARGETS
+    root: Path, matrix: Matrix, targets: tuple[TargetInfo, ...] = TARGETS
 ) -> dict[tuple[str, str], Decision]:
     _, inputs, _ = build(root, matrix, targets)
     return {(d.target, d.model): d for d in decide(read(inputs.plan, inputs.results), targets, "fp32")}
 
 
-def _only(target: str, model: str, **changes: Case | str | tuple[str]) -> dict[tuple[str, str, str], Case | str | tuple[str]]:
+def _only(target: str, model: str, **changes: Outcome) -> Matrix:
     """The schemes of one model on one target, some of them changed."""
     return {key: changes.get(key[2], case) for key, case in MATRIX.items() if key[:2] == (model, target)}
 
@@ -45,7 +48,8 @@ def test_the_fastest_released_scheme_ships(tmp_path: Path) -> None:
     assert decision.ship == decision.scheme == "int8_static"
     assert decision.release is Release.RELEASED
     assert decision.why == (
-        "The fastest of 2 released schemes: latency p50 132 µs (device); 1.76× as fast as fp32; 3.24× smaller than fp32."
+        "The fastest of 2 released schemes: latency p50 132 µs (device); "
+        "1.76× as fast as fp32; 3.24× smaller than fp32."
     )
     assert decision.accuracy == pytest.approx(891 / 899)
     assert decision.accuracy_drop_upper == pytest.approx(2 / 899 + 0.0054)
@@ -63,7 +67,7 @@ def test_the_fastest_released_scheme_ships(tmp_path: Path) -> None:
         ("energy_j", "fp16", "The smallest of 3 released schemes: size 10 KiB (device); none has energy"),
     ],
 )
-def test_the_target_says_by_what_released_schemes_are_ranked(tmp_path: Path, prefer: str, ship: str, words: str) -> None:
+def test_the_target_says_by_what_schemes_are_ranked(tmp_path: Path, prefer: str, ship: str, words: str) -> None:
     small = replace(_case(ORT.id, MODELS[0], "fp16"), size_bytes=10 * 1024)
     matrix = _only(ORT.id, MODELS[0], fp16=small)
     decision = _decisions(tmp_path, matrix, (replace(ORT, prefer=prefer),))[ORT.id, MODELS[0]]
@@ -106,7 +110,9 @@ def test_nothing_ships_where_everything_is_held(tmp_path: Path) -> None:
     assert decision.ship is None
     assert decision.release is Release.HELD
     assert decision.scheme == "int8_static"
-    assert decision.why.startswith("Nothing ships: 4 held, 1 rejected. int8_static comes closest and is held: latency_p50_s")
+    tally, _, closest = decision.why.partition(". ")
+    assert tally == "Nothing ships: 4 held, 1 rejected"
+    assert closest.startswith("int8_static comes closest and is held: latency_p50_s: evidence host is weaker")
 
 
 def test_nothing_ships_where_the_rest_is_rejected(tmp_path: Path) -> None:

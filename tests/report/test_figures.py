@@ -30,7 +30,7 @@ def test_a_point_is_off_the_front_exactly_when_another_beats_it(points: list[tup
     assert gains == sorted(gains)
 
 
-@given(st.floats(1e-9, 1e3), st.floats(1.2, 1e6), st.sampled_from(["second", "byte"]))
+@given(st.floats(1e-9, 1e3), st.floats(1.5, 1e6), st.sampled_from(["second", "byte"]))
 def test_ticks_are_in_range_few_and_differently_labelled(low: float, factor: float, unit: str) -> None:
     low = max(low, 1.0) if unit == "byte" else low
     values, texts = log_ticks(low, low * factor, unit)

@@ -164,7 +164,7 @@ def test_terminal_table_fits_into_100_columns(made: Outputs) -> None:
     assert ["digits_resnet8", "int8_static", "99.11", "%", "132", "µs", "98", "KiB", "1.78", "MiB", "released"] in rows
     assert ["digits_dscnn", "int8_static", "98.78", "%", "ʰ", "182", "µs", "ᵉ", "38", "KiB", "21.2", "KiB", "ᵉ",
             "released"] in rows  # fmt: skip
-    assert [row for row in rows if row[:2] == ["digits_dscnn", "–"]][0][-1] == "held"
+    assert next(row for row in rows if row[:2] == ["digits_dscnn", "–"])[-1] == "held"
     for target in TARGETS:
         assert [target.id] in rows
 

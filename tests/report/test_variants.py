@@ -59,7 +59,7 @@ def test_the_strongest_of_two_measurements_of_a_metric_counts(tmp_path: Path) ->
         assert variant.figures["latency_p50_s"] == known
 
 
-@pytest.mark.parametrize("content", [[], {}, {"cells": None}, {"cells": [{"model": "m", "target": "t"}]}, {"cells": [1]}])
+@pytest.mark.parametrize("content", [[], {}, {"cells": None}, {"cells": [{"model": "m"}]}, {"cells": [1]}])
 def test_a_malformed_plan_is_named(tmp_path: Path, content: object) -> None:
     plan = tmp_path / "plan.json"
     files.write_json(plan, content)

@@ -169,8 +169,9 @@ def setting(tmp_path: Path) -> Setting:
     answers = (x @ WEIGHTS).astype(np.float32)
     files.write_npz(tmp_path / "evaluation.npz", x=x, y=answers.argmax(axis=1))
     files.write_npz(tmp_path / "reference.npz", golden=answers[:2], evaluation=answers)
+    files.write_npz(tmp_path / "compiled_outputs.npz", golden=answers[:2], evaluation=answers)
     (tmp_path / "tiny_backend.py").write_text(BACKEND)
-    paths = {name: tmp_path / f"{name}.npz" for name in ("evaluation", "reference")}
+    paths = {name: tmp_path / f"{name}.npz" for name in ("evaluation", "reference", "compiled_outputs")}
     made = Setting(
         tmp_path,
         measure.Spec(
@@ -326,7 +327,17 @@ def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None
     assert found["accuracy"].evidence == Evidence.SIMULATOR  # an attached device is not what ran
 
 
+def test_a_simulators_answers_are_those_it_gave_when_the_program_was_compiled(setting: Setting) -> None:
+    (y,) = files.read_npz(setting.inputs.evaluation, "y")
+    wrong = np.eye(CLASSES, dtype=np.float32)[(y + 1) % CLASSES]
+    files.write_npz(setting.inputs.compiled_outputs, golden=wrong[:2], evaluation=wrong)
+    setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
+    assert setting.runtime("SIMULATOR", times=False).figures()["accuracy"].value == 0.0
+    assert setting.runtime("HOST", times=True).figures()["accuracy"].value == 1.0
+
+
 def test_a_program_that_cannot_run_here_is_known_by_its_model_only(setting: Setting) -> None:
+    setting.compiled("source", WEIGHTS, [MILLISECOND], arena=4096)  # of the model's arena the program knows nothing
     found = setting.runtime("SIMULATOR", times=True, runs="model").run()
     figures = {m.metric: m for m in found.measurements}
     assert set(figures) == {"accuracy", "accuracy_drop", "size_bytes", "accelerator_cycles"}

@@ -128,6 +128,12 @@ def test_a_figure_without_an_interval_is_judged_itself() -> None:
     assert (failed.bound, failed.margin) == (None, -62 * 1024)
 
 
+@pytest.mark.parametrize("direction", [MAX, MIN])
+def test_a_figure_on_its_limit_is_within(direction: Direction) -> None:
+    check = check_of(budget("accuracy", 0.97, direction=direction), measured("accuracy", 0.97))
+    assert (check.status, check.margin) == (Status.PASS, 0.0)
+
+
 def test_a_figure_that_rounds_to_the_limit_is_shown_exactly() -> None:
     held = budget("size_bytes", 256 * 1024)
     assert check_of(held, measured("size_bytes", 262145)).reason == "size_bytes 262145 byte is over 256 KiB, device"
@@ -225,6 +231,11 @@ def test_samples_to_decide_another_figure_follows_the_root_of_n() -> None:
     )
 
 
+def test_samples_to_decide_are_more_than_there_were_even_where_rounding_hides_the_difference() -> None:
+    check = check_of(budget("accuracy_drop", 1e-20), measured("accuracy_drop", -1.0, (-1.0, 2e-20), n=10))
+    assert (check.status, check.samples_to_decide) == (Status.INSUFFICIENT_EVIDENCE, 11)
+
+
 # --- the verdict ---------------------------------------------------------------------------------------------------
 
 LATENCY = budget("latency_p50_s", 0.005, DEVICE)
@@ -305,6 +316,11 @@ def test_a_second_task_figure_may_be_missing_when_one_was_decided() -> None:
     weak = measured("accuracy", 0.99, evidence=HOST)
     found = verdict_on([least, DROP], [GOOD_DROP, weak], release_without=["accuracy"])
     assert (found.release, found.shipped_without) == (Release.RELEASED, ("accuracy",))
+
+
+def test_accuracy_alone_counts_as_the_task() -> None:
+    least = budget("accuracy", 0.97, direction=MIN)
+    assert verdict_on([least], [measured("accuracy", 0.99)]).release == Release.RELEASED
 
 
 def test_another_tasks_metric_counts_as_the_task() -> None:

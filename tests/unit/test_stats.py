@@ -24,6 +24,12 @@ def test_wilson_is_that_of_scipy(successes: int, n: int, confidence: float) -> N
     assert (found.confidence, found.method) == (confidence, "wilson")
 
 
+def test_wilson_stays_on_the_scale_to_the_last_digit() -> None:
+    for n in range(1, 300):
+        assert wilson(n, n).high == 1.0
+        assert wilson(0, n).low == 0.0
+
+
 def test_wilson_matches_the_published_example() -> None:
     # Newcombe 1998, Statistics in Medicine 17, 857–872, table I: 81 of 263 and 15 of 148
     assert [round(end, 4) for end in (wilson(81, 263).low, wilson(81, 263).high)] == [0.2553, 0.3662]

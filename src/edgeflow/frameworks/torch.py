@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow.errors import ConfigError, StageError
+from edgeflow.errors import ConfigError, DataError, StageError
 from edgeflow.plugin import Framework, ModelSpec, Option, TrainJob
 from edgeflow.registry import load_reference
 
@@ -29,45 +31,92 @@ class Training:
     noise: float = 0.0  # standard deviation of the Gaussian noise added to normalised inputs
 
 
+# Setting → the least and the greatest value, and whether the least itself is refused.
+_LIMITS: Mapping[str, tuple[float, float, bool]] = {
+    "epochs": (1, math.inf, False),
+    "batch_size": (1, math.inf, False),
+    "learning_rate": (0, math.inf, True),
+    "weight_decay": (0, math.inf, False),
+    "label_smoothing": (0, 1, False),
+    "noise": (0, math.inf, False),
+}
+
+
 def _settings(model: ModelSpec) -> Training:
-    """Checked training settings; ConfigError names every key whose value is unusable."""
-    problems = []
-    for field in fields(Training):
-        value = model.training.get(field.name, field.default)
-        whole = field.name in ("epochs", "batch_size")
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            wanted = "a whole number" if whole else "a number"
-            problems.append(f"model {model.id}: training.{field.name}: {value!r} is not {wanted}")
-        elif value < (1 if whole else 0):
-            problems.append(f"model {model.id}: training.{field.name}: {value!r} is too small")
-    if problems:
-        raise ConfigError(problems)
+    """Checked training settings; ConfigError names every key that is unknown or whose value is unusable."""
+    names = [field.name for field in fields(Training)]
+    found = {name: f"unknown key; known: {', '.join(names)}" for name in model.training if name not in names}
+    for name, value in model.training.items():
+        if name in names and (problem := _unusable(name, value)):
+            found[name] = problem
+    if found:
+        raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in found.items()])
     return Training(**model.training)
 
 
+def _unusable(name: str, value: Any) -> str:
+    """Why a setting cannot have this value; "" when it can."""
+    whole = name in ("epochs", "batch_size")
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+        return f"{value!r} is not a {'whole ' if whole else 'finite '}number"
+    least, greatest, exclusive = _LIMITS[name]
+    if value < least or (exclusive and value == least):
+        return f"{value!r} must be {'more than' if exclusive else 'at least'} {least}"
+    return f"{value!r} must be at most {greatest}" if value > greatest else ""
+
+
 def _build(model: ModelSpec) -> Any:
-    return load_reference(model.builder)(tuple(model.input_shape), model.classes, **model.arguments)
+    """The nn.Module, untrained; ConfigError when the builder takes other arguments or builds something else."""
+    import torch
+
+    builder = load_reference(model.builder)
+    where = f"model {model.id}: builder {model.builder}"
+    try:
+        inspect.signature(builder).bind(model.input_shape, model.classes, **model.arguments)
+    except TypeError as error:
+        raise ConfigError([f"{where}: {error}; it is called as function(input_shape, classes, **arguments)"]) from None
+    found = builder(model.input_shape, model.classes, **model.arguments)
+    if not isinstance(found, torch.nn.Module):
+        raise ConfigError([f"{where}: gave a {type(found).__name__}; expected a torch.nn.Module"])
+    return found
 
 
 def train(job: TrainJob) -> Mapping[str, float]:
     """Train from scratch with AdamW and a one-cycle schedule; the same seed gives the same bits on one machine.
 
-    Raises StageError when the loss is not finite.
+    Raises ConfigError for settings, arguments or a builder that cannot be used, and StageError when the network does
+    not fit the data or the loss is not finite.
     """
+    settings = _settings(job.model)  # before seconds of importing
+
     import torch
     from safetensors.torch import save_file
 
-    settings = _settings(job.model)
     # One thread: the order of additions, and so every bit of the result, would depend on their number.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(job.seed)
     model = _build(job.model)
+    _check_fit(job.model, model, job.x[:1])
     loss = _fit(model, torch.from_numpy(job.x), torch.from_numpy(job.y), settings)
-    if not loss < float("inf"):
+    if not loss < math.inf:
         raise StageError(f"train: model {job.model.id}: the loss is {loss}; lower training.learning_rate")
-    save_file(model.state_dict(), job.checkpoint)
+    # safetensors refuses tensors that share memory or are not contiguous
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}
+    save_file(tensors, job.checkpoint)
     return {"final_loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
+    """One forward pass: StageError when that fails or the network has another number of outputs."""
+    where = f"train: model {model.id}: the network of {model.builder}"
+    try:
+        found = list(predict(network.eval(), x).shape)
+    except (RuntimeError, TypeError) as error:
+        raise StageError(f"{where} cannot be run on inputs of shape {list(x.shape)}: {error}") from error
+    if found != [1, model.classes]:
+        expected = [1, model.classes]
+        raise StageError(f"{where} gives outputs of shape {found} for one sample; expected {expected}, one per class")
 
 
 def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
@@ -99,12 +148,21 @@ def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
 
 
 def load(model: ModelSpec, checkpoint: Path) -> Any:
-    """The nn.Module in inference mode; StageError names tensors that are missing or too many."""
+    """The nn.Module in inference mode.
+
+    Raises DataError for a file that is missing or damaged; StageError names tensors that are missing, too many or of
+    another shape.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     found = _build(model)
     try:
-        found.load_state_dict(load_file(checkpoint))
+        tensors = load_file(checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{checkpoint}: not a readable safetensors file: {error}; train again") from None
+    try:
+        found.load_state_dict(tensors)
     except RuntimeError as error:
         raise StageError(f"{checkpoint}: does not fit model {model.id}: {error}") from None
     return found.eval().requires_grad_(False)

@@ -2,90 +2,173 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow.errors import DataError
+from edgeflow import files as whole_files
+from edgeflow.errors import ConfigError, DataError
 from edgeflow.plugin import DatasetLoader, LoadJob, Option, Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgeflow.plugin import Float32, Int64
+    from edgeflow.plugin import Float32
 
 DOWNLOADS = "data"  # folder of the project that downloads are kept in
+LAYOUTS = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}  # order of four axes → the axes that become NCHW
+# What numpy and zipfile raise for files that are truncated, encrypted, altered, or hold pickled objects.
+UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of one dataset, with their defaults."""
+
+    file: str
+    x: str = "x"
+    y: str = "y"
+    labels: tuple[str, ...] | None = None  # None: the classes are named by their numbers
+    layout: str = "NCHW"
+    url: str = ""
+    sha256: str = ""
+
+
+def _settings(job: LoadJob) -> Settings:
+    """Checked options; ConfigError names every key whose value is unusable."""
+    given = dict(job.options)
+    found = {name: problem for name in ("file", "x", "y", "url", "sha256") if (problem := _no_text(given, name))}
+    if "labels" in given and (problem := _no_labels(given["labels"])):
+        found["labels"] = problem
+    if given.get("layout", "NCHW") not in tuple(LAYOUTS):
+        found["layout"] = f"{given['layout']!r} is not one of {', '.join(LAYOUTS)}"
+    if "url" in given and "sha256" not in given:
+        found["sha256"] = "missing; 'url' needs it, so that the data stay what they are"
+    elif "sha256" in given and "sha256" not in found and not re.fullmatch(r"[0-9a-fA-F]{64}", given["sha256"]):
+        found["sha256"] = f"{given['sha256']!r} is not a SHA-256 of 64 hexadecimal digits"
+    if found:
+        raise ConfigError([f"dataset {job.dataset}: options.{name}: {problem}" for name, problem in found.items()])
+    if "labels" in given:
+        given["labels"] = tuple(map(str, given["labels"]))
+    return Settings(**given)
+
+
+def _no_text(given: Mapping[str, Any], name: str) -> str:
+    """What is wrong with an option that must be text; "" when nothing is."""
+    if name not in given:
+        return "missing" if name == "file" else ""
+    if isinstance(given[name], str) and given[name]:
+        return ""
+    return f"{given[name]!r} is not text" + ("" if isinstance(given[name], list | dict) else "; put it in quotes")
+
+
+def _no_labels(given: Any) -> str:
+    """What is wrong with the class names; "" when nothing is."""
+    if not isinstance(given, list | tuple) or not all(type(name) in (str, int) for name in given):
+        return f"{given!r} is not a list of class names"
+    twice = [name for i, name in enumerate(map(str, given)) if name in map(str, given[:i])]
+    return f"{twice[0]!r} is there twice" if twice else ""
 
 
 def load(job: LoadJob) -> Samples:
     """x float32[N, C, H, W] in [0, 1] and y int64[N] from the arrays that the options name.
 
-    Raises DataError that names the file and the array for everything that is missing or malformed.
+    Raises ConfigError for unusable options, and DataError that names the file and the array for everything that is
+    missing or malformed.
     """
-    path = _file(job)
-    names = [str(job.options.get(name, name)) for name in ("x", "y")]
-    x, y = _read(path, names)
-    if len(x) != len(y):
-        raise DataError(f"{path}: {names[0]} has {len(x)} samples, {names[1]} has {len(y)} labels")
-    if not len(x):
-        raise DataError(f"{path}: {names[0]} is empty")
-    labels = _labels(path, names[1], y, job.options)
-    return Samples(_images(path, names[0], x, str(job.options.get("layout", "NCHW"))), y.astype("int64"), labels)
+    settings = _settings(job)
+    path = _file(job, settings)
+    x, y = _read(path, (settings.x, settings.y))
+    images = _images(path, settings, x)
+    labels = _labels(path, settings, y, len(images))
+    return Samples(images, y.astype("int64"), labels)
 
 
-def _file(job: LoadJob) -> Path:
+def _file(job: LoadJob, settings: Settings) -> Path:
     """The file, downloaded first where the options say from where."""
-    url, digest = job.options.get("url"), job.options.get("sha256")
-    if url is None:
-        path = job.root / str(job.options["file"])
-        if not path.is_file():
-            raise DataError(f"{path}: no such file (dataset {job.dataset}, options.file)")
-        return path
-    if digest is None:
-        raise DataError(f"dataset {job.dataset}: options.url needs options.sha256, so that the data are what they were")
-    import pooch
-    import requests
+    if settings.url:
+        return _download(job, settings)
+    path = job.root / settings.file
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (dataset {job.dataset}, options.file)")
+    if settings.sha256 and (digest := whole_files.sha256_file(path)) != settings.sha256.lower():
+        raise DataError(f"{path}: its SHA-256 is {digest}; dataset {job.dataset}, options.sha256 says otherwise")
+    return path
 
+
+def _download(job: LoadJob, settings: Settings) -> Path:
+    import pooch
+
+    known, name = f"sha256:{settings.sha256.lower()}", Path(settings.file).name
     try:
-        name = Path(str(job.options["file"])).name
-        found = pooch.retrieve(str(url), f"sha256:{digest}", fname=name, path=job.root / DOWNLOADS, progressbar=False)
-    except (ValueError, OSError, requests.RequestException) as error:
+        found = pooch.retrieve(settings.url, known, fname=name, path=job.root / DOWNLOADS, progressbar=False)
+    except (ValueError, OSError) as error:  # those of requests are OSError
         raise DataError(
-            f"dataset {job.dataset}: cannot get {url}: {error}; check options.url and options.sha256, or put the file "
-            "into the project and name it in options.file without a url"
+            f"dataset {job.dataset}: cannot get {settings.url}: {error}; check options.url and options.sha256, or put "
+            "the file into the project and name it in options.file without a url"
         ) from error
     return Path(found)
 
 
-def _read(path: Path, names: list[str]) -> list[NDArray[Any]]:
-    import zipfile
-
+def _read(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    """The named arrays; nothing is unpickled."""
     import numpy as np
 
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            if missing := [name for name in names if name not in archive]:
-                raise DataError(f"{path}: no array {missing[0]!r}; it has: {', '.join(sorted(archive)) or 'none'}")
-            return [archive[name] for name in names]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npz archive of plain arrays: {error}") from None
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise DataError(f"{path}: holds one array without a name; write it with numpy.savez(path, x=…, y=…)")
+            return [_array(path, archive, name) for name in names]
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a readable .npz archive: {error}") from None
 
 
-def _labels(path: Path, name: str, y: NDArray[Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(f"{path}: {name} is {y.dtype}{list(y.shape)}; expected whole numbers [N], one class per sample")
-    given = options.get("labels")
-    count = len(given) if given is not None else int(y.max()) + 1
-    if y.min() < 0 or y.max() >= count:
-        raise DataError(f"{path}: {name} has classes from {y.min()} to {y.max()}; expected 0 to {count - 1}")
-    return tuple(str(label) for label in (given if given is not None else range(count)))
-
-
-def _images(path: Path, name: str, x: NDArray[Any], layout: str) -> Float32:
+def _array(path: Path, archive: Mapping[str, Any], name: str) -> NDArray[Any]:
     import numpy as np
 
+    if name not in archive:
+        raise DataError(f"{path}: no array {name!r}; it has: {', '.join(sorted(archive)) or 'none'}")
+    try:
+        found = archive[name]
+    except UNREADABLE as error:
+        raise DataError(f"{path}: array {name!r} cannot be read: {error}") from None
+    if not isinstance(found, np.ndarray):  # numpy gives the bytes of members that are no .npy files
+        raise DataError(f"{path}: {name!r} is not an array")
+    return found
+
+
+def _labels(path: Path, settings: Settings, y: NDArray[Any], samples: int) -> tuple[str, ...]:
+    """The name of each class, after a check of y: whole numbers [samples] from 0 up."""
+    import numpy as np
+
+    name = settings.y
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise DataError(f"{path}: {name} is {y.dtype}{list(y.shape)}; expected whole numbers [N], one class per sample")
+    if len(y) != samples:
+        raise DataError(f"{path}: {settings.x} has {samples} samples, {name} has {len(y)} labels")
+    classes = np.unique(y)
+    count = len(classes) if settings.labels is None else len(settings.labels)
+    if classes[0] < 0 or classes[-1] >= count:
+        why = "" if settings.labels is not None else " without a gap, or the names of all classes in options.labels"
+        found = f"{path}: {name} has classes from {classes[0]} to {classes[-1]}"
+        raise DataError(f"{found}; expected 0 to {count - 1}{why}")
+    return settings.labels if settings.labels is not None else tuple(str(label) for label in range(count))
+
+
+def _images(path: Path, settings: Settings, x: NDArray[Any]) -> Float32:
+    """float32[N, C, H, W] in [0, 1] of what the file has."""
+    import numpy as np
+
+    name, layout = settings.x, settings.layout
     if x.ndim not in (3, 4):
         raise DataError(f"{path}: {name} has shape {list(x.shape)}; expected [N, H, W] or four axes in {layout} order")
+    if not x.size:
+        raise DataError(f"{path}: {name} has shape {list(x.shape)}: it is empty")
     if x.dtype == np.uint8:
         x = x / np.float32(255)
     elif x.dtype.kind != "f":
@@ -93,15 +176,19 @@ def _images(path: Path, name: str, x: NDArray[Any], layout: str) -> Float32:
     if not np.isfinite(x).all():
         raise DataError(f"{path}: {name} contains NaN or infinity")
     if x.min() < 0 or x.max() > 1:
-        raise DataError(f"{path}: {name} has values from {x.min():g} to {x.max():g}; expected floats in [0, 1], or uint8")
-    if x.ndim == 3:
-        return np.asarray(x[:, None], np.float32)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2) if layout == "NHWC" else x, np.float32)
+        raise DataError(
+            f"{path}: {name} has values from {x.min():.8g} to {x.max():.8g}; expected floats in [0, 1], or uint8"
+        )
+    return np.ascontiguousarray(x[:, None] if x.ndim == 3 else x.transpose(LAYOUTS[layout]), np.float32)
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:
-    """The file, unless it is downloaded: then its digest is in the options."""
-    return () if "url" in job.options else (job.root / str(job.options["file"]),)
+    """The file, unless it is downloaded: then its digest is in the options.
+
+    Raises ConfigError for unusable options.
+    """
+    settings = _settings(job)
+    return () if settings.url else (job.root / settings.file,)
 
 
 plugin = DatasetLoader(
@@ -111,12 +198,14 @@ plugin = DatasetLoader(
     load=load,
     files=files,
     options={
-        "file": Option("path from the project's folder; the name to keep it under when it is downloaded", required=True),
+        "file": Option(
+            "path from the project's folder; the name to keep it under when it is downloaded", required=True
+        ),
         "x": Option("name of the array with the inputs; 'x' if not given"),
         "y": Option("name of the array with the classes; 'y' if not given"),
-        "labels": Option("list of class names, in order"),
-        "layout": Option("order of four axes; NCHW if not given", choices=("NCHW", "NHWC")),
+        "labels": Option("list of class names, in order; '0', '1', … if not given"),
+        "layout": Option("order of four axes; NCHW if not given", choices=tuple(LAYOUTS)),
         "url": Option("where to download the file from"),
-        "sha256": Option("hexadecimal SHA-256 of the download"),
+        "sha256": Option("hexadecimal SHA-256 of the file; required with a url"),
     },
 )

@@ -151,13 +151,13 @@ def _padded(low: float, high: float, part: float, least: float) -> tuple[float, 
 
 
 def title(drawn: Sequence[Point], metric: str) -> str:
-    """"Accuracy (host) against latency p50 (estimate)"."""
+    """The chart in words: "Accuracy (host) against latency p50 (estimate)"."""
     accuracy, cost = _common([p.accuracy for p in drawn]), _common([p.cost for p in drawn])
     return f"Accuracy{accuracy} against {show.name(metric)}{cost}"
 
 
 def _common(measurements: Sequence[Measurement]) -> str:
-    """" (simulator)" when all figures have that evidence; where they differ, the labels say so."""
+    """Evidence that all figures share, as " (simulator)"; where it differs, the labels say so."""
     kinds = {m.evidence for m in measurements}
     return f" ({next(iter(kinds)).value})" if len(kinds) == 1 else ""
 

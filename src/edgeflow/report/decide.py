@@ -136,7 +136,8 @@ def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     if ratio:
         gains.append(f"{show.times(1 / ratio)} as fast as {fp32.cell.scheme}")
     if (size := size_ratio(variant, fp32)) is not None:
-        gains.append(f"{show.times(1 / size)} smaller than {fp32.cell.scheme}" if size < 1 else f"{show.times(size)} its size")
+        smaller = f"{show.times(1 / size)} smaller than {fp32.cell.scheme}"
+        gains.append(smaller if size < 1 else f"{show.times(size)} its size")
     return gains
 
 

@@ -113,14 +113,10 @@ def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float
     """For each stage in `names` its rung and how much the metric changed since the rung before it."""
     before = dict(zip([rung.stage for rung in ladder.rungs[1:]], ladder.rungs, strict=False))
     rungs = {rung.stage: rung for rung in ladder.rungs}
-    return [
-        (rungs.get(name), rungs[name].value - before[name].value if name in before else None) for name in names
-    ]
+    return [(rungs.get(name), rungs[name].value - before[name].value if name in before else None) for name in names]
 
 
 def _hover(scheme: str, rung: Rung) -> str:
     found = relative(rung)
-    lines = [f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}", f"accuracy {show.value('accuracy', rung.value)}"]
-    if found is not None:
-        lines.append(f"golden difference {found:.3g} of the range")
-    return "<br>".join(lines)
+    text = f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}<br>accuracy {show.value('accuracy', rung.value)}"
+    return text if found is None else f"{text}<br>golden difference {found:.3g} of the range"

@@ -20,6 +20,10 @@ from edgeflow.report.variants import Variant
 from edgeflow.types import Evidence, Release, Status
 
 TEMPLATES = Path(__file__).parent / "templates"
+_BLOCKING = {
+    Release.REJECTED: {Status.FAIL},
+    Release.HELD: {Status.UNMEASURED, Status.INSUFFICIENT_EVIDENCE},
+}
 COSTS = ("latency_p50_s", "size_bytes")  # what accuracy is drawn against
 
 
@@ -65,28 +69,31 @@ def render(
     schemes = _unique(v.cell.scheme for v in variants)
     panels = tuple(_panel(i, target, numbered, schemes, figures) for i, target in enumerate(targets))
     scripts = [_unix(get_plotlyjs()), _unix((TEMPLATES / "report.js").read_text(encoding="utf-8"))]
-    return _environment().get_template("index.html.j2").render(
-        title=title,
-        baseline=baseline,
-        targets=targets,
-        decisions=decisions,
-        numbered=numbered,
-        models=_unique(v.cell.model for v in variants),
-        schemes=schemes,
-        panels=panels,
-        stages=ladder_charts.stages(v.ladder for v in variants),
-        by_cell={(v.cell.model, v.cell.target, v.cell.scheme): (tip, v) for tip, v in numbered.items()},
-        ships={(d.model, d.target, d.ship) for d in decisions},
-        counts=Counter(v.release for v in variants),
-        releases=tuple(Release),
-        release_help=show.RELEASE,
-        evidence_help=show.EVIDENCE,
-        marks=charts.MARKS,
-        line_style=lambda scheme: ladder_charts.style(schemes, scheme),
-        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        figures=_safe_json(figures),
-        scripts=scripts,
-        policy=_policy(scripts),
+    template = _environment().get_template("index.html.j2")
+    return str(
+        template.render(
+            title=title,
+            baseline=baseline,
+            targets=targets,
+            decisions=decisions,
+            numbered=numbered,
+            models=_unique(v.cell.model for v in variants),
+            schemes=schemes,
+            panels=panels,
+            stages=ladder_charts.stages(v.ladder for v in variants),
+            by_cell={(v.cell.model, v.cell.target, v.cell.scheme): (tip, v) for tip, v in numbered.items()},
+            ships={(d.model, d.target, d.ship) for d in decisions},
+            counts=Counter(v.release for v in variants),
+            releases=tuple(Release),
+            release_help=show.RELEASE,
+            evidence_help=show.EVIDENCE,
+            marks=charts.MARKS,
+            line_style=lambda scheme: ladder_charts.style(schemes, scheme),
+            css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            figures=_safe_json(figures),
+            scripts=scripts,
+            policy=_policy(scripts),
+        )
     )
 
 
@@ -147,8 +154,7 @@ def short_reason(variant: Variant, prefer: str) -> str:
     if variant.release is Release.RELEASED:
         metric = _shown_metric(variant, prefer)
         return f"{show.name(metric)} {show.optional(metric, variant.value(metric))}"
-    blocking = {Status.FAIL} if variant.release is Release.REJECTED else {Status.UNMEASURED, Status.INSUFFICIENT_EVIDENCE}
-    names = [show.name(c.metric) for c in variant.checks if c.status in blocking]
+    names = [show.name(c.metric) for c in variant.checks if c.status in _BLOCKING[variant.release]]
     return ", ".join(names) or "; ".join(variant.reasons)
 
 
@@ -204,9 +210,9 @@ def _ladders(
     if not variants:
         return ()
     ladders = {v.cell.scheme: v.ladder for v in variants.values()}
-    drawn = {
-        f"{prefix}-ladder": ("Accuracy after each stage", ladder_charts.accuracy(ladders, schemes)),
-        f"{prefix}-distance": ("Greatest golden difference to the stage before, as a part of the range", ladder_charts.distance(ladders, schemes)),
-    }
-    figures.update({chart: figure for chart, (_, figure) in drawn.items()})
-    return tuple(Chart(chart, title) for chart, (title, _) in drawn.items())
+    figures[f"{prefix}-ladder"] = ladder_charts.accuracy(ladders, schemes)
+    figures[f"{prefix}-distance"] = ladder_charts.distance(ladders, schemes)
+    return (
+        Chart(f"{prefix}-ladder", "Accuracy after each stage"),
+        Chart(f"{prefix}-distance", "Greatest golden difference to the stage before, as a part of the range"),
+    )

@@ -70,7 +70,7 @@ def optional(metric: str, number: float | None, unit: str = "") -> str:
 
 
 def interval(measurement: Measurement | None) -> str:
-    """"97.30 – 98.90 %"; empty when there is no interval."""
+    """Both ends, as "97.30 – 98.90 %"; empty when there is no interval."""
     if measurement is None or measurement.interval is None:
         return ""
     return between(measurement.metric, measurement.interval.low, measurement.interval.high, measurement.unit)

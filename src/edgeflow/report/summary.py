@@ -1,4 +1,4 @@
-"""summary.csv: a row per cell of the plan, canonical units in the column names, an empty cell where nothing was measured."""
+"""summary.csv: a row per cell of the plan, units in the column names, an empty cell where nothing was measured."""
 
 from __future__ import annotations
 

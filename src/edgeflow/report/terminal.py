@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 _STYLES = {Release.RELEASED: "green", Release.HELD: "yellow", Release.REJECTED: "red", Release.INFEASIBLE: "dim"}
 _MARKS = {Evidence.DEVICE: "", Evidence.SIMULATOR: " ˢ", Evidence.HOST: " ʰ", Evidence.ESTIMATE: " ᵉ"}
-_CAPTION = "evidence: ˢ simulator  ʰ host  ᵉ estimate  (no mark: device)   – not measured\nin parentheses: what comes closest where nothing ships"
+_CAPTION = (
+    "evidence: ˢ simulator  ʰ host  ᵉ estimate  (no mark: device)   – not measured\n"
+    "in parentheses: what comes closest where nothing ships"
+)
 
 
 def table(decision: Sequence[Any]) -> Table:

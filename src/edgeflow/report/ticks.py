@@ -15,7 +15,13 @@ _DECIMAL: Sequence[Sequence[float]] = (
     (1, 1.5, 2, 3, 4, 5, 6, 8),
     tuple(1 + i / 10 for i in range(90)),
 )
-_BINARY: Sequence[Sequence[float]] = ((1,), (1, 4), (1, 2, 4, 8), (1, 1.5, 2, 3, 4, 6, 8, 12), tuple(1 + i / 8 for i in range(120)))
+_BINARY: Sequence[Sequence[float]] = (
+    (1,),
+    (1, 4),
+    (1, 2, 4, 8),
+    (1, 1.5, 2, 3, 4, 6, 8, 12),
+    tuple(1 + i / 8 for i in range(120)),
+)
 _ENOUGH = 3
 _AT_MOST = 7
 

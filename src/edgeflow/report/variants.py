@@ -46,7 +46,7 @@ class Variant:
     cell: Cell
     verdict: Verdict | None = None  # None exactly when the plan already says that there is no such variant
     program: Program | None = None
-    ladder: Ladder = Ladder(rungs=())
+    ladder: Ladder = field(default_factory=lambda: Ladder(rungs=()))
     figures: Mapping[str, Measurement] = field(default_factory=dict)  # metric → its best proven measurement
     operators: tuple[Operators, ...] = ()
     signature: Signature | None = None
@@ -134,7 +134,7 @@ def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
 
 
 def _missing(cell: Cell, results: Path) -> str:
-    """"model/target/scheme (no verdict.json)", or nothing when all files are there."""
+    """What is missing, as "model/target/scheme (no verdict.json)"; empty when all files are there."""
     names = [path.name for path in _paths(cell, results).values() if not path.is_file()]
     return f"{cell.id} (no {', no '.join(names)})" if names else ""
 

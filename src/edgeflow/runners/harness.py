@@ -1,34 +1,39 @@
 """Execute a program where the device is: predictions, latency, memory. Standard library, numpy and one backend only.
 
-On this host edgeflow imports this file or runs it; on a device it is copied there with a backend, the program and the
-inputs: `python harness.py JOB.json RESULT.json`.
+On this host edgeflow imports this file or runs it; on a device with Python 3.10 or newer it is copied there with a
+backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
 
 A backend is a file with a class `Session`:
     Session(program: str, threads: int)
-    signature() -> {"inputs": [tensor…], "outputs": [tensor…]}, a tensor being
-                   {"name", "dtype" (numpy name), "shape" (-1 for a dynamic axis), "scale", "zero_point" (None for floats)}
-    encode(x: float32[N, …] in the runtime's layout) -> what the program takes, [N, …]; quantized by rounding and clipping
+    signature() -> {"inputs": [tensor…], "outputs": [tensor…]}, a tensor being {"name", "dtype" (numpy name), "shape"
+                   (-1 for a dynamic axis), "scale", "zero_point" (None for floats)}
+    encode(x: float32[N, …] in the runtime's layout) -> native[N, …], what the program takes; integers are rounded to
+                   nearest and clipped
     invoke(native[1, …]) -> raw[1, K]: set the input, run, fetch the output. Only this is timed
     decode(raw[N, K]) -> float32[N, K]
-    predict(x: float32[N, …]) -> float32[N, K]
+    predict(x: float32[N, …]) -> float32[N, K]: what N single inferences answer, as the device makes them
     arena_bytes() -> int where the runtime knows its working memory exactly, else None
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)
+A program that the backend cannot run raises ValueError, which names the program and what about it.
 
 JOB:    backend, program, baseline_program (or null), layout, threads, inputs (npz with x), outputs (npz to write, array
-        `evaluation`), times (false: no latency, no process memory), max_runs, max_seconds, warmup_runs, block_runs
+        `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds, warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
-        signature, operators, versions, conditions
+        signature, operators, versions, conditions (threads, cpu, load averages, stopped_by: which maximum was reached)
 """
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -43,18 +48,26 @@ if TYPE_CHECKING:
     Float32: TypeAlias = NDArray[np.float32]
 
 TIMED_INPUTS = 16  # latency may depend on the data: rotate through that many samples
+LEAST_BLOCKS = 20  # a slow program gets shorter blocks, so that there are that many for an interval
+LEAST_BLOCK_RUNS = 3
+# The other program's block has emptied the caches: measured, the first run after it takes twice the time. In blocks of
+# 50 such runs are 2 % of all, and the 99th percentile would be theirs alone.
+REWARM_RUNS = 2
 
 
 def load_backend(path: str) -> ModuleType:
     """Import a backend from its file, once."""
-    name = f"edgeflow_backend_{Path(path).stem}"
+    name = f"edgeflow_backend:{Path(path).resolve()}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path}: not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        sys.modules[name] = module
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
     return sys.modules[name]
 
 
@@ -84,12 +97,17 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     backend = load_backend(job["backend"])
     with np.load(job["inputs"], allow_pickle=False) as archive:
         x = to_layout(archive["x"], job["layout"])
-    conditions = _conditions(job["threads"])
+    conditions = {**_conditions(job["threads"]), **_load_average("load_average_start")}
     session, result = _start(backend, job, x[:1])
     if job["times"]:
-        result |= _latency(backend, session, job, x[:TIMED_INPUTS])
-    _write_npz(Path(job["outputs"]), session.predict(x))
-    conditions["load_average_end"] = _load_average()
+        blocks = _latency(backend, session, job, x[:TIMED_INPUTS])
+        result["latency_blocks_s"], result["baseline_blocks_s"] = blocks if len(blocks) > 1 else (blocks[0], None)
+        conditions["stopped_by"] = "max_runs" if min(map(_runs, blocks)) >= job["max_runs"] else "max_seconds"
+    if job["outputs"] is not None:
+        evaluation = session.predict(x)
+        with _replacing(Path(job["outputs"])) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, evaluation=evaluation)
+    conditions |= _load_average("load_average_end")
     return {**result, **_describe(session), "conditions": conditions}
 
 
@@ -99,47 +117,65 @@ def _start(backend: ModuleType, job: dict[str, Any], sample: Float32) -> tuple[A
     before = _memory("VmRSS") if exact else _peak_of_process()
     start = time.perf_counter_ns()
     session = backend.Session(job["program"], job["threads"])
-    loaded = time.perf_counter_ns()
+    load = time.perf_counter_ns() - start
     native = session.encode(sample)
+    start = time.perf_counter_ns()
     session.invoke(native)
-    first = time.perf_counter_ns()
+    first = time.perf_counter_ns() - start
     for _ in range(3):
         session.invoke(native)
     after = _memory("VmHWM") if exact else _peak_of_process()
-    result: dict[str, Any] = {"latency_blocks_s": [], "baseline_blocks_s": None, "load_s": (loaded - start) * 1e-9}
-    result |= {"first_inference_s": (first - start) * 1e-9}
-    arena = session.arena_bytes()
+    result = {
+        "latency_blocks_s": [],
+        "baseline_blocks_s": None,
+        "load_s": load * 1e-9,
+        "first_inference_s": (load + first) * 1e-9,
+        **_working_memory(session.arena_bytes(), after - before if job["times"] else None, exact),
+    }
+    return session, result
+
+
+def _working_memory(arena: int | None, growth: int | None, exact: bool) -> dict[str, Any]:
+    """What the runtime says wins over what the process shows; `exact`: the process's peak could be reset."""
     if arena is not None:
-        return session, {**result, "memory_peak_bytes": arena, "memory_method": "tensor arena as the runtime reports it"}
-    if not job["times"]:
-        return session, {**result, "memory_peak_bytes": None, "memory_method": "not measured"}
-    method = "peak resident memory of the process from loading the program on, less resident memory before"
+        return {"memory_peak_bytes": arena, "memory_method": "tensor arena as the runtime reports it"}
+    if growth is None:
+        return {"memory_peak_bytes": None, "memory_method": "not measured"}
+    method = (
+        "peak resident memory of the process while it loads the program and runs it four times, less resident memory "
+        "before; code of the runtime that is used for the first time counts"
+    )
     if not exact:
         method = "growth of the process's peak resident memory; an earlier peak of the imports may hide part of it"
-    return session, {**result, "memory_peak_bytes": max(after - before, 0), "memory_method": method}
+    return {"memory_peak_bytes": max(growth, 0), "memory_method": method}
 
 
-def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> dict[str, Any]:
+Blocks = list[list[float]]  # latencies in seconds, a list a block
+
+
+def _runs(blocks: Blocks) -> int:
+    return sum(len(block) for block in blocks)
+
+
+def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> list[Blocks]:
     """Time the program, alternating in blocks with the baseline so that drift of the machine hits both alike."""
     sessions = [session]
     if job["baseline_program"]:
         sessions.append(backend.Session(job["baseline_program"], job["threads"]))
     natives = [[s.encode(x[i : i + 1]) for i in range(len(x))] for s in sessions]
-    for timed, native in zip(sessions, natives, strict=True):
-        _warm_up(timed, native, job["warmup_runs"], job["max_seconds"] / 10)
-    blocks: list[list[list[float]]] = [[] for _ in sessions]
-    spent = [0.0 for _ in sessions]
-    runs = 0
-    while runs < job["max_runs"] and max(spent) < job["max_seconds"]:
-        count = min(job["block_runs"], job["max_runs"] - runs)
-        # a slow program gets shorter blocks, so that there are enough of them for an interval
-        budget = job["max_seconds"] / 20
-        for i, (timed, native) in enumerate(zip(sessions, natives, strict=True)):
-            block = _block(timed, native, count, budget)
-            blocks[i].append(block)
-            spent[i] += sum(block)
-        runs += count
-    return {"latency_blocks_s": blocks[0], "baseline_blocks_s": blocks[1] if len(blocks) > 1 else None}
+    blocks: list[Blocks] = [[] for _ in sessions]
+    with _without_garbage_collection():
+        for timed, native in zip(sessions, natives, strict=True):
+            _warm_up(timed, native, job["warmup_runs"], job["max_seconds"] / 10)
+        while (missing := job["max_runs"] - min(map(_runs, blocks))) > 0:
+            for timed, native, found in zip(sessions, natives, blocks, strict=True):
+                if len(sessions) > 1:
+                    _warm_up(timed, native, REWARM_RUNS, job["max_seconds"] / 100)
+                runs = min(job["block_runs"], missing)
+                found.append(_block(timed, native, runs, job["max_seconds"] / LEAST_BLOCKS))
+            if max(sum(map(sum, found)) for found in blocks) >= job["max_seconds"]:
+                break
+    return blocks
 
 
 def _warm_up(session: Any, native: list[Any], runs: int, seconds: float) -> None:
@@ -151,7 +187,7 @@ def _warm_up(session: Any, native: list[Any], runs: int, seconds: float) -> None
 
 
 def _block(session: Any, native: list[Any], runs: int, seconds: float) -> list[float]:
-    """Up to `runs` latencies in seconds, at least three, within about `seconds`."""
+    """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median."""
     found: list[float] = []
     spent = 0
     for i in range(runs):
@@ -159,15 +195,25 @@ def _block(session: Any, native: list[Any], runs: int, seconds: float) -> list[f
         session.invoke(native[i % len(native)])
         spent += (taken := time.perf_counter_ns() - start)
         found.append(taken * 1e-9)
-        if spent * 1e-9 > seconds and len(found) >= 3:
+        if spent * 1e-9 > seconds and len(found) >= LEAST_BLOCK_RUNS:
             break
     return found
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pauses of Python's collector are this file's and not the runtime's."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _conditions(threads: int) -> dict[str, Any]:
     return {
         "threads": threads,
-        "load_average_start": _load_average(),
         "cpu": _cpu(),
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
@@ -175,9 +221,12 @@ def _conditions(threads: int) -> dict[str, Any]:
     }
 
 
-def _load_average() -> float:
-    """Processes that were running or waiting, averaged over a minute."""
-    return os.getloadavg()[0]
+def _load_average(name: str) -> dict[str, float]:
+    """Processes that were running or waiting, averaged over a minute; nothing where the system does not tell."""
+    try:
+        return {name: os.getloadavg()[0]}
+    except OSError:
+        return {}
 
 
 def _cpu() -> str:
@@ -210,19 +259,22 @@ def _peak_of_process() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
-def _write_npz(path: Path, evaluation: Float32) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which becomes `path` when the block succeeds and goes away otherwise."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        np.savez(stream, evaluation=evaluation)
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def main(job: str, result: str) -> None:
     """Read a JOB, write its RESULT, whole or not at all."""
     found = measure(json.loads(Path(job).read_text(encoding="utf-8")))
-    temporary = Path(f"{result}.{os.getpid()}")
-    temporary.write_text(json.dumps(found), encoding="utf-8")
-    temporary.replace(result)
+    with _replacing(Path(result)) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,19 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int8)": "int8", "tensor(uint8)": "uint8"}
-
-
-def _options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    return options
+PROVIDERS = ["CPUExecutionProvider"]
+REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
 
 
 class Session:
@@ -31,12 +25,12 @@ class Session:
 
     def __init__(self, program: str, threads: int) -> None:
         self._program = program
-        self._session = onnxruntime.InferenceSession(program, _options(threads), providers=["CPUExecutionProvider"])
-        (self._input,) = self._session.get_inputs()
-        (self._output,) = self._session.get_outputs()
+        self._session = _load(program, _options(threads))
+        self._input = _only(program, "input", self._session.get_inputs())
+        self._output = _only(program, "output", self._session.get_outputs())
 
     def signature(self) -> dict[str, Any]:
-        """Names, types and shapes; ONNX Runtime programs take and give floats."""
+        """Names, types and shapes; programs take and give float32, quantized or not."""
         return {"inputs": [_tensor(self._input)], "outputs": [_tensor(self._output)]}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -53,30 +47,32 @@ class Session:
         return raw
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """All at once where the program has a dynamic batch, else one by one."""
+        """One by one, even where the batch is dynamic.
+
+        A model that quantizes at run time takes one range for the whole batch, so in a batch a sample's answer would
+        depend on the others.
+        """
         native = self.encode(x)
-        if not isinstance(self._input.shape[0], int):
-            return self.invoke(native)
-        return np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))])
+        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
 
     def arena_bytes(self) -> None:
         """Unknown to the runtime."""
         return
 
     def operators(self) -> list[dict[str, Any]]:
-        """What ran in one profiled inference: the optimised graph, node by node."""
+        """What ran in one profiled inference: the graph as it is after the optimisations at start-up."""
         with tempfile.TemporaryDirectory() as folder:
-            options = _options(1)
+            options = _options(threads=1)
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")
-            session = onnxruntime.InferenceSession(self._program, options, providers=["CPUExecutionProvider"])
-            shape = [axis if isinstance(axis, int) else 1 for axis in self._input.shape]
+            session = _load(self._program, options)
+            shape = [max(axis, 1) for axis in _shape(self._input)]
             session.run(None, {self._input.name: np.zeros(shape, np.float32)})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         ran = Counter(
-            (event["args"]["op_name"], event["args"].get("provider", "CPUExecutionProvider"))
+            (event["args"]["op_name"], event["args"]["provider"])
             for event in events
-            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
+            if event["cat"] == "Node" and event["name"].endswith("_kernel_time")
         )
         return [
             {"operator": operator, "count": count, "placement": provider}
@@ -89,7 +85,35 @@ class Session:
         return {"onnxruntime": onnxruntime.__version__}
 
 
-def _tensor(found: Any) -> dict[str, Any]:
-    shape = [axis if isinstance(axis, int) else -1 for axis in found.shape]
-    dtype = _TYPES.get(found.type, found.type)
-    return {"name": found.name, "dtype": dtype, "shape": shape, "scale": None, "zero_point": None}
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    """Operators one after the other, each on up to `threads` threads."""
+    options = onnxruntime.SessionOptions()
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    return options
+
+
+def _load(program: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(program, options, providers=PROVIDERS)
+    except REFUSALS as error:
+        raise ValueError(f"{program}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
+
+
+def _only(program: str, kind: str, tensors: list[Any]) -> Any:
+    """The one input or output; ValueError when there are more, or it does not hold float32."""
+    found = ", ".join(f"{tensor.name} {tensor.type}" for tensor in tensors)
+    if len(tensors) != 1 or tensors[0].type != "tensor(float)":
+        raise ValueError(f"{program}: expected one float32 {kind}, found {len(tensors)}: {found}")
+    return tensors[0]
+
+
+def _shape(tensor: Any) -> list[int]:
+    """The shape with -1 for a dynamic axis."""
+    return [axis if isinstance(axis, int) else -1 for axis in tensor.shape]
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": "float32", "shape": _shape(tensor), "scale": None, "zero_point": None}

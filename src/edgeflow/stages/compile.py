@@ -71,7 +71,7 @@ def _finish(
     spec: Spec, runtime: Runtime, compiled: Compiled, program: Path, inputs: Inputs, outputs: Outputs
 ) -> Program:
     runnable = program if runtime.runs == "program" else inputs.model
-    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs)
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
     task: Task = load_reference(spec.task)
     step, answers = compare("compile", runnable, runtime, task, reference, runtime.compile_tolerance(spec.scheme))
     answers.write(outputs.outputs)

@@ -60,7 +60,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     native = framework.load(from_json(ModelSpec, spec.model), inputs.checkpoint)
     with files.atomic(outputs.model) as model:
         converter.convert(ConvertJob(model=native, example=golden[:1], output=model))
-        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs)
+        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
         step, answers = compare("convert", model, runtime, task, reference, converter.tolerance)
     answers.write(outputs.outputs)
     extend(outputs.ladder, inputs.ladder, step)

@@ -63,7 +63,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         calibration = _calibration(spec, inputs, runtime)
         runtime.optimize(OptimizeJob(inputs.model, model, spec.scheme, spec.profile, calibration, Path(work)))
         tolerance = None if spec.scheme.quantized else runtime.optimize_tolerance
-        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs)
+        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
         step, answers = compare("optimize", model, runtime, task, reference, tolerance)
     answers.write(outputs.outputs)
     extend(outputs.ladder, inputs.ladder, step)

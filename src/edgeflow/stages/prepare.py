@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import DataError
+from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, LoadJob, Samples
 from edgeflow.registry import load_reference
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgeflow.plugin import Float32, Int64
+
+GREY, COLOUR = 1, 3  # channels
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files that the loader reads, so that an edit of one prepares again."""
+    """The files that the loader reads: it finds them itself, the workflow watches them for edits."""
 
     files: tuple[Path, ...] = ()
 
@@ -61,32 +63,53 @@ class Outputs:
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    """Load, scale, split and write; DataError when the data do not fit the configuration."""
+    """Load, split, resize, normalise and write.
+
+    Raises DataError when the data do not fit the configuration, PluginError when the loader breaks its contract.
+    """
     loader: DatasetLoader = load_reference(spec.loader)
     samples = loader.load(LoadJob(spec.dataset, spec.options, Path()))
-    _check(spec, samples)
-    x = _normalize(_resize(samples.x, spec.shape), spec.mean, spec.std)
+    _check_contract(spec, samples)
+    _check_counts(spec, samples)
     splits = split(samples.y, spec)
+    x = _images(spec, samples.x)
     for name, chosen in splits.items():
         files.write_npz(getattr(outputs, name), x=x[chosen], y=samples.y[chosen])
     files.write_json(outputs.info, _describe(spec, samples.labels, splits, outputs))
 
 
-def _check(spec: Spec, samples: Samples) -> None:
+def _check_contract(spec: Spec, samples: Samples) -> None:
+    """What every loader promises of the classes; a sample of no known class would be in no split."""
+    y, where = samples.y, f"dataset {spec.dataset}: loader {spec.loader}"
+    if y.ndim != 1 or y.dtype != "int64":
+        raise PluginError(f"{where}: y is {y.dtype}{list(y.shape)}; a loader gives int64[N]")
+    if len(samples.x) != len(y):
+        raise PluginError(f"{where}: gave {len(samples.x)} images and {len(y)} classes; expected one class per image")
+    if len(y) and not 0 <= y.min() <= y.max() < len(samples.labels):
+        known = len(samples.labels)
+        raise PluginError(
+            f"{where}: gave classes from {y.min()} to {y.max()} and {known} names; expected a name for each"
+        )
+
+
+def _check_counts(spec: Spec, samples: Samples) -> None:
+    """Enough classes and samples for what the configuration wants of them."""
     where = f"dataset {spec.dataset}"
     if len(samples.labels) != spec.classes:
-        names = ", ".join(samples.labels[:5])
-        raise DataError(f"{where}: {len(samples.labels)} classes in the data ({names}, …); 'classes' says {spec.classes}")
+        names = ", ".join(samples.labels[:5]) + (", …" if len(samples.labels) > 5 else "")
+        raise DataError(f"{where}: {len(samples.labels)} classes in the data ({names}); 'classes' says {spec.classes}")
+    if missing := sorted(set(range(spec.classes)) - set(samples.y.tolist())):
+        raise DataError(f"{where}: class {missing[0]} ({samples.labels[missing[0]]}) has no samples")
     held_out = spec.evaluation + spec.golden
     if held_out + spec.calibration > len(samples.y):
         raise DataError(
-            f"{where}: {len(samples.y)} samples; splits want {spec.evaluation} for evaluation, {spec.golden} golden and "
-            f"at least {spec.calibration} in train for calibration; lower a count in 'splits'"
+            f"{where}: {len(samples.y)} samples; splits want {spec.evaluation} for evaluation, {spec.golden} golden "
+            f"and at least {spec.calibration} in train for calibration; lower a count in 'splits'"
         )
 
 
 def split(y: Int64, spec: Spec) -> dict[str, NDArray[np.int64]]:
-    """Indices per split, sorted; each class is represented as in the whole, up to one sample.
+    """Indices per split, sorted; a split takes the same share of every class, up to one sample of each.
 
     Raises DataError when a class has no sample left for training.
     """
@@ -95,34 +118,55 @@ def split(y: Int64, spec: Spec) -> dict[str, NDArray[np.int64]]:
     generator = np.random.Generator(np.random.PCG64(spec.seed))
     # Interleave the shuffled classes by their relative position: any cut through this order is stratified.
     order = [generator.permutation(np.flatnonzero(y == label)) for label in range(spec.classes)]
-    position = np.concatenate([(np.arange(len(indices)) + 0.5) / max(len(indices), 1) for indices in order])
+    position = np.concatenate([(np.arange(len(indices)) + 0.5) / len(indices) for indices in order])
     mixed = np.concatenate(order)[np.argsort(position, kind="stable")]
     golden, evaluation, train = np.split(mixed, [spec.golden, spec.golden + spec.evaluation])
     absent = sorted(set(range(spec.classes)) - set(y[train].tolist()))
     if absent:
-        raise DataError(f"dataset {spec.dataset}: class {absent[0]} has no sample left for training; lower 'evaluation'")
+        raise DataError(
+            f"dataset {spec.dataset}: class {absent[0]} has no sample left for training; lower 'evaluation' or 'golden'"
+        )
     chosen = {"train": train, "calibration": train[: spec.calibration], "evaluation": evaluation, "golden": golden}
     return {name: np.sort(indices) for name, indices in chosen.items()}
 
 
-def _resize(images: Any, shape: Sequence[int]) -> Float32:
-    """float32[N, C, H, W] of the wanted shape: bilinear, grey repeated over channels, colours averaged to grey."""
+def _images(spec: Spec, images: Any) -> Float32:
+    """float32[N, C, H, W] as models take them, of N images of any sizes in [0, 1]."""
+    import numpy as np
+
+    mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (spec.mean, spec.std))
+    found = np.empty((len(images), *spec.shape), np.float32)
+    for index, image in enumerate(images):
+        planes = np.asarray(image, np.float32)
+        _check_image(spec, index, planes)
+        found[index] = (_resize(planes, spec.shape) - mean) / std
+    return found
+
+
+def _check_image(spec: Spec, index: int, image: Float32) -> None:
+    import numpy as np
+
+    where, channels = f"dataset {spec.dataset}: sample {index}", spec.shape[0]
+    if image.ndim != 3 or not image.size:
+        raise DataError(f"{where} has shape {list(image.shape)}; expected [channels, height, width]")
+    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise DataError(f"{where} has values from {image.min():.8g} to {image.max():.8g}; expected values in [0, 1]")
+    if len(image) not in (GREY, channels) and (len(image), channels) != (COLOUR, GREY):
+        raise DataError(
+            f"{where} has shape {list(image.shape)}, and 'shape' says {list(spec.shape)}: {len(image)} channels cannot "
+            f"become {channels}; only grey (1) becomes any number, and colour (3) grey"
+        )
+
+
+def _resize(image: Float32, shape: Sequence[int]) -> Float32:
+    """float32[C, H, W] of the wanted shape: bilinear, grey repeated over channels, colours averaged to grey."""
     import numpy as np
     from PIL import Image
 
     channels, height, width = shape
-    found = np.empty((len(images), channels, height, width), np.float32)
-    for target, image in zip(found, images, strict=True):
-        planes = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in image]
-        target[:] = planes if len(planes) == channels else np.mean(planes, axis=0)
-    return found
-
-
-def _normalize(x: Float32, mean: Sequence[float], std: Sequence[float]) -> Float32:
-    import numpy as np
-
-    shaped = [np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (mean, std)]
-    return np.asarray((x - shaped[0]) / shaped[1], np.float32)
+    planes = image if len(image) in (GREY, channels) else image.mean(axis=0, keepdims=True)
+    resized = [np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BILINEAR)) for p in planes]
+    return np.broadcast_to(np.stack(resized), (channels, height, width))
 
 
 def _describe(

@@ -36,9 +36,9 @@
     cell.addEventListener("blur", hideTip);
   }
   addEventListener("scroll", () => {
-    // focus by keyboard scrolls the cell into sight, and its figures go with it
-    const focused = document.activeElement;
-    if (!tip.hidden && focused.matches("[data-tip]:focus-visible")) showCell(focused);
+    // a cell that is scrolled into sight by the keyboard takes its figures with it
+    const cell = document.querySelector("[data-tip]:focus, [data-tip]:hover");
+    if (!tip.hidden && cell) showCell(cell);
     else hideTip();
   }, { passive: true, capture: true });
   addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });

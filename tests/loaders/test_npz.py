@@ -1,0 +1,300 @@
+"""The npz loader: what it reads, and every way in which a file or its options can be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeflow.errors import ConfigError, DataError
+from edgeflow.loaders.npz import DOWNLOADS, plugin
+from edgeflow.plugin import LoadJob, Samples
+
+X = np.linspace(0, 1, 6 * 3 * 4 * 5, dtype=np.float32).reshape(6, 3, 4, 5)
+Y = np.array([0, 1, 2, 0, 1, 2])
+DIGEST = "0" * 64
+
+
+def write(folder: Path, **arrays: Any) -> str:
+    """An archive in `folder`; returns its name."""
+    np.savez(folder / "own.npz", **{"x": X, "y": Y, **arrays})
+    return "own.npz"
+
+
+def load(folder: Path, **options: Any) -> Samples:
+    """What the loader gives, with the project in `folder`."""
+    return plugin.load(LoadJob("own", {"file": "own.npz", **options}, folder))
+
+
+def refusal(folder: Path, **options: Any) -> str:
+    """The message of the DataError, with "{file}" for the path of the archive."""
+    with pytest.raises(DataError) as caught:
+        load(folder, **options)
+    return str(caught.value).replace(str(folder / "own.npz"), "{file}")
+
+
+# --- what it reads ---------------------------------------------------------------------------------------------------
+
+
+def test_arrays_arrive_as_they_are(tmp_path: Path) -> None:
+    write(tmp_path)
+    samples = load(tmp_path)
+    assert samples.x.dtype == np.float32
+    assert samples.y.dtype == np.int64
+    np.testing.assert_array_equal(samples.x, X)
+    np.testing.assert_array_equal(samples.y, Y)
+    assert samples.labels == ("0", "1", "2")
+
+
+def test_names_labels_and_order_of_axes_are_options(tmp_path: Path) -> None:
+    write(tmp_path, images=X.transpose(0, 2, 3, 1), classes=Y.astype(np.uint8))
+    samples = load(tmp_path, x="images", y="classes", layout="NHWC", labels=["a", 7, "c", "d"])
+    np.testing.assert_array_equal(samples.x, X)
+    assert samples.x.flags.c_contiguous
+    assert samples.labels == ("a", "7", "c", "d")
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_three_axes_are_greyscale_whatever_the_order(tmp_path: Path, layout: str) -> None:
+    write(tmp_path, x=X[:, 0])
+    np.testing.assert_array_equal(load(tmp_path, layout=layout).x, X[:, :1])
+
+
+def test_bytes_are_scaled_to_0_1(tmp_path: Path) -> None:
+    write(tmp_path, x=np.array([0, 51, 255, 1, 2, 3], np.uint8).reshape(6, 1, 1, 1))
+    samples = load(tmp_path)
+    assert samples.x.dtype == np.float32
+    np.testing.assert_allclose(samples.x.ravel()[:3], [0, 0.2, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_floats_of_any_width_become_float32(tmp_path: Path, dtype: type) -> None:
+    write(tmp_path, x=X.astype(dtype))
+    samples = load(tmp_path)
+    assert samples.x.dtype == np.float32
+    np.testing.assert_allclose(samples.x, X, atol=1e-3)
+
+
+def test_the_workflow_watches_the_file(tmp_path: Path) -> None:
+    assert plugin.files(LoadJob("own", {"file": "own.npz"}, tmp_path)) == (tmp_path / "own.npz",)
+
+
+# --- files that are wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "{file}: no such file (dataset own, options.file)"
+
+
+def test_an_array_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path, extra=Y)
+    assert refusal(tmp_path, x="images") == "{file}: no array 'images'; it has: extra, x, y"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": X[0, 0]}, "{file}: x has shape [4, 5]; expected [N, H, W] or four axes in NCHW order"),
+        ({"x": np.float32(0)}, "{file}: x has shape []; expected [N, H, W] or four axes in NCHW order"),
+        ({"x": X[:0]}, "{file}: x has shape [0, 3, 4, 5]: it is empty"),
+        ({"x": X[:, :, :0]}, "{file}: x has shape [6, 3, 0, 5]: it is empty"),
+        ({"x": X.astype(np.int32)}, "{file}: x is int32; expected uint8, or floats in [0, 1]"),
+        ({"x": X > 0}, "{file}: x is bool; expected uint8, or floats in [0, 1]"),
+        ({"x": X + 0j}, "{file}: x is complex64; expected uint8, or floats in [0, 1]"),
+        ({"x": np.where(X == 1, np.nan, X)}, "{file}: x contains NaN or infinity"),
+        ({"x": np.where(X == 1, np.inf, X)}, "{file}: x contains NaN or infinity"),
+        ({"x": X * 255}, "{file}: x has values from 0 to 255; expected floats in [0, 1], or uint8"),
+        ({"x": X - 0.5}, "{file}: x has values from -0.5 to 0.5; expected floats in [0, 1], or uint8"),
+        ({"x": X * 1.000001}, "{file}: x has values from 0 to 1.000001; expected floats in [0, 1], or uint8"),
+        ({"x": np.full((6, 1, 1, 1), {})}, "{file}: array 'x' cannot be read: Object arrays cannot be loaded"),
+        ({"y": Y[:5]}, "{file}: x has 6 samples, y has 5 labels"),
+        ({"y": Y[:0]}, "{file}: x has 6 samples, y has 0 labels"),
+        ({"y": Y[:, None]}, "{file}: y is int64[6, 1]; expected whole numbers [N], one class per sample"),
+        ({"y": np.int64(3)}, "{file}: y is int64[]; expected whole numbers [N], one class per sample"),
+        ({"y": Y.astype(float)}, "{file}: y is float64[6]; expected whole numbers [N], one class per sample"),
+        ({"y": Y > 0}, "{file}: y is bool[6]; expected whole numbers [N], one class per sample"),
+        ({"y": Y - 1}, "{file}: y has classes from -1 to 1; expected 0 to 2 without a gap"),
+        ({"y": Y * 2}, "{file}: y has classes from 0 to 4; expected 0 to 2 without a gap"),
+        ({"y": Y + 2**40}, "{file}: y has classes from 1099511627776 to 1099511627778; expected 0 to 2 without a gap"),
+    ],
+)
+def test_arrays_that_are_wrong(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+    write(tmp_path, **arrays)
+    assert refusal(tmp_path).startswith(message)
+
+
+def test_fewer_names_than_classes(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert refusal(tmp_path, labels=["a", "b"]) == "{file}: y has classes from 0 to 2; expected 0 to 1"
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    with (tmp_path / "own.npz").open("wb") as stream:
+        np.save(stream, X)
+    assert refusal(tmp_path) == "{file}: holds one array without a name; write it with numpy.savez(path, x=…, y=…)"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04]\x94.", b"not an archive", b"PK\x03\x04 and no more"])
+def test_a_file_that_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "own.npz").write_bytes(content)
+    assert refusal(tmp_path).startswith("{file}: not a readable .npz archive: ")
+
+
+def test_a_truncated_archive(tmp_path: Path) -> None:
+    path = tmp_path / write(tmp_path)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert refusal(tmp_path).startswith("{file}: not a readable .npz archive: ")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_with_altered_bytes(tmp_path: Path, save: Any) -> None:
+    path = tmp_path / "own.npz"
+    save(path, x=X, y=Y)
+    content = bytearray(path.read_bytes())
+    content[300:320] = bytes(20)  # inside x
+    path.write_bytes(content)
+    assert refusal(tmp_path).startswith("{file}: array 'x' cannot be read: ")
+
+
+def test_a_member_that_is_no_array(tmp_path: Path) -> None:
+    path = tmp_path / write(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme", "hello")
+    assert refusal(tmp_path, x="readme") == "{file}: 'readme' is not an array"
+
+
+# --- options that are wrong ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        ({"file": 3}, ["file: 3 is not text; put it in quotes"]),
+        ({"file": ["a.npz"]}, ["file: ['a.npz'] is not text"]),
+        ({"file": ""}, ["file: '' is not text; put it in quotes"]),
+        ({"x": 1, "y": 2}, ["x: 1 is not text; put it in quotes", "y: 2 is not text; put it in quotes"]),
+        ({"labels": "abc"}, ["labels: 'abc' is not a list of class names"]),
+        ({"labels": {"a": 0}}, ["labels: {'a': 0} is not a list of class names"]),
+        ({"labels": ["a", True, "c"]}, ["labels: ['a', True, 'c'] is not a list of class names"]),
+        ({"labels": ["a", 1, "1"]}, ["labels: '1' is there twice"]),
+        ({"layout": "HWC"}, ["layout: 'HWC' is not one of NCHW, NHWC"]),
+        ({"sha256": 12}, ["sha256: 12 is not text; put it in quotes"]),
+        ({"sha256": "abc"}, ["sha256: 'abc' is not a SHA-256 of 64 hexadecimal digits"]),
+        ({"url": "http://x/y"}, ["sha256: missing; 'url' needs it, so that the data stay what they are"]),
+        ({"url": 5, "sha256": DIGEST}, ["url: 5 is not text; put it in quotes"]),
+    ],
+)
+def test_options_that_cannot_be_used(tmp_path: Path, options: dict[str, Any], problems: list[str]) -> None:
+    write(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, **options)
+    assert caught.value.problems == tuple(f"dataset own: options.{problem}" for problem in problems)
+    with pytest.raises(ConfigError):  # also when the workflow asks for the files, before anything runs
+        plugin.files(LoadJob("own", {"file": "own.npz", **options}, tmp_path))
+
+
+def test_a_file_is_required(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dataset own: options\.file: missing"):
+        plugin.load(LoadJob("own", {}, tmp_path))
+
+
+# --- digests and downloads -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """An HTTP server for `folder` on the loopback interface; its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to serve with an archive in it; a proxy of the machine is not asked."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    folder = tmp_path / "remote"
+    folder.mkdir()
+    write(folder)
+    return folder
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_local_file_is_held_against_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / write(tmp_path)
+    assert len(load(tmp_path, sha256=digest(path).upper()).y) == 6
+    message = f"{{file}}: its SHA-256 is {digest(path)}; dataset own, options.sha256 says otherwise"
+    assert refusal(tmp_path, sha256=DIGEST) == message
+
+
+def test_a_download_is_kept(remote: Path, tmp_path: Path) -> None:
+    known = digest(remote / "own.npz")
+    with serving(remote) as address:
+        options = {"url": f"{address}/own.npz", "sha256": known, "file": "some/where/kept.npz"}
+        np.testing.assert_array_equal(load(tmp_path, **options).x, X)
+    assert digest(tmp_path / DOWNLOADS / "kept.npz") == known
+    np.testing.assert_array_equal(load(tmp_path, **options).y, Y)  # nobody serves it any more
+
+
+def test_a_kept_file_with_another_digest_is_fetched_again(remote: Path, tmp_path: Path) -> None:
+    (tmp_path / DOWNLOADS).mkdir()
+    (tmp_path / DOWNLOADS / "own.npz").write_bytes(b"of an earlier version")
+    with serving(remote) as address:
+        samples = load(tmp_path, url=f"{address}/own.npz", sha256=digest(remote / "own.npz"))
+    assert len(samples.y) == 6
+
+
+def test_a_download_with_another_digest_is_refused_and_not_kept(remote: Path, tmp_path: Path) -> None:
+    with serving(remote) as address:
+        message = refusal(tmp_path, url=f"{address}/own.npz", sha256=DIGEST)
+    assert message.startswith(f"dataset own: cannot get {address}/own.npz: SHA256 hash of downloaded file")
+    assert digest(remote / "own.npz") in message
+    assert "check options.url and options.sha256, or put the file into the project" in message
+    assert list((tmp_path / DOWNLOADS).iterdir()) == []
+
+
+def test_a_server_without_the_file(remote: Path, tmp_path: Path) -> None:
+    with serving(remote) as address:
+        message = refusal(tmp_path, url=f"{address}/other.npz", sha256=DIGEST)
+    assert message.startswith(f"dataset own: cannot get {address}/other.npz: 404")
+
+
+def test_nobody_listens(remote: Path, tmp_path: Path) -> None:
+    with serving(remote) as address:
+        pass
+    message = refusal(tmp_path, url=f"{address}/own.npz", sha256=digest(remote / "own.npz"))
+    assert message.startswith(f"dataset own: cannot get {address}/own.npz: ")
+    assert not (tmp_path / DOWNLOADS / "own.npz").exists()
+
+
+@pytest.mark.parametrize("url", ["own.npz", "file:///own.npz", "http://"])
+def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    message = refusal(tmp_path, url=url, sha256=DIGEST)
+    assert message.startswith(f"dataset own: cannot get {url}: ")
+
+
+def test_the_workflow_does_not_wait_for_a_download(tmp_path: Path) -> None:
+    job = LoadJob("own", {"file": "own.npz", "url": "http://127.0.0.1/own.npz", "sha256": DIGEST}, tmp_path)
+    assert plugin.files(job) == ()
