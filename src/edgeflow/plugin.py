@@ -2,7 +2,7 @@
 
 A plugin is a module with one frozen dataclass of plain functions in it, named `plugin`. It is found through the
 entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-ins go through the same door. A plugin
-module imports only the standard library and `edgeflow.{types,errors,units,plugin}` at the top: planning loads it in
+module imports only the standard library and `edgeflow.{types,errors,units,stats,plugin,registry}` at the top: planning loads it in
 an environment that has none of the heavy libraries, so those are imported inside the functions.
 
 Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are

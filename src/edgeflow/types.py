@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar
 
 
@@ -310,12 +311,19 @@ def _rebuild(kind: Any, data: Any, where: str) -> Any:
             raise ValueError(f"{where}: expected an object, found {type(data).__name__}")
         return {k: _rebuild(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in data.items()}
     if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if data not in set(kind):
+            raise ValueError(f"{where}: expected one of {', '.join(kind)}, found {data!r}")
         return kind(data)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
         raise ValueError(f"{where}: expected {kind.__name__}, found {data!r}")
     return data
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _rebuild_union(kind: Any, data: Any, where: str) -> Any:
@@ -341,5 +349,5 @@ def _rebuild_dataclass(kind: Any, data: Any, where: str) -> Any:
     )
     if missing := [n for n in required if n not in data]:
         raise ValueError(f"{where}: missing key {missing[0]!r}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     return kind(**{k: _rebuild(hints[k], v, f"{where}.{k}") for k, v in data.items()})

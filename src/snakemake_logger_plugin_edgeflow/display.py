@@ -56,7 +56,7 @@ _SHELL_ERROR = re.compile(
 # The one failure of a job that Snakemake reports as an error only, without a record of the job.
 _MISSING_OUTPUT = re.compile(r"Job (?P<number>\d+) +completed successfully, but some output files are missing")
 
-_VARIANT_WIDTH = 40  # of the column in a dry run; a longer name moves its reason to the right
+_VARIANT_WIDTH = 48  # of the column in a dry run; a longer name moves its reason to the right
 
 _RESTART = re.compile(r"Trying to restart job (?P<number>\d+)\.")
 

@@ -14,6 +14,7 @@ TAIL_LINES = 15
 _TAIL_BYTES = 64 * 1024
 _LINE_CHARACTERS = 500
 
+_FOLLOWS = "follows another job"
 # Snakemake's phrases for why a job runs, and ours. A phrase may be followed by ": " and files, or a difference.
 _REASONS: Mapping[str, str] = {
     "Forced execution": "forced",
@@ -22,7 +23,7 @@ _REASONS: Mapping[str, str] = {
     "Missing output files": "output missing",
     "Incomplete output files": "output incomplete",
     "Updated input files": "input changed",
-    "Input files updated by another job": "follows another job",
+    "Input files updated by another job": _FOLLOWS,
     "Output file is a pipe": "feeds a pipe",
     "Job provides a service": "provides a service",
     "Set of input files has changed": "set of inputs changed",
@@ -65,7 +66,8 @@ def reason(text: str) -> str:
     if updated := _UPDATED.search(text):
         first, *more = updated[1].split(", ")
         found[found.index("input changed")] = f"input changed: {first}" + (f" and {len(more)} more" if more else "")
-    return ", ".join(found)
+    # With a reason of its own, a job need not say that another one runs before it.
+    return ", ".join([text for text in found if text != _FOLLOWS] or [_FOLLOWS])
 
 
 def tail(path: Path, lines: int | None = TAIL_LINES) -> list[str]:

@@ -230,6 +230,7 @@ def test_duration(seconds, text) -> None:
             "input changed: a and 2 more, code changed",
         ),
         ("Input files updated by another job: a", "follows another job"),
+        ("Missing output files: b; Input files updated by another job: a", "output missing"),
         (
             "Params have changed since last execution: Union of exclusive params before and now across all output: "
             "before: '{\"a\": 1}' now: '{\"a\": 2}'",

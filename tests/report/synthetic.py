@@ -233,6 +233,21 @@ def build(
     return Spec("", title, "fp32", targets), Inputs(results / "plan.json", results), outputs
 
 
+HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
+
+
+def build_hostile(root: Path) -> tuple[Spec, Inputs, Outputs]:
+    """Names and reasons that try to leave their place in the page; a name is a folder, so it cannot hold a slash."""
+    name = HOSTILE.replace("/", "")
+    matrix: dict[tuple[str, str, str], Case | str | tuple[str]] = {}
+    for (model, target, scheme), case in MATRIX.items():
+        if (model, target) == ("digits_dscnn", "linux_x86_ort"):
+            hurt = replace(case, reasons=(HOSTILE,)) if isinstance(case, Case) and case.reasons else case
+            own = name if scheme == "int8_static" else scheme
+            matrix[name, name, own] = HOSTILE if isinstance(case, str) else hurt
+    return build(root, matrix, (TargetInfo(name, HOSTILE, HOSTILE),), title=HOSTILE)
+
+
 def path(results: Path, name: str) -> Path:
     """A path of layout.py inside another results folder."""
     return results / Path(name).relative_to(layout.RESULTS)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from synthetic import MATRIX, TARGETS, Case, build
-from test_outputs import _hostile
+from synthetic import MATRIX, TARGETS, Case, build, build_hostile
 
 from edgeflow.stages import report
 from edgeflow.stages.report import Outputs
@@ -122,14 +122,17 @@ def _centre(page: webdriver.Chrome, element: WebElement) -> None:
 
 
 def _hover(page: webdriver.Chrome, element: WebElement) -> str:
-    """Move the mouse about on an element, as people do, until the box is shown; its text."""
+    """Move the mouse onto an element; the text of the box that shows then.
 
-    def shown(_: object) -> bool:
-        ActionChains(page).move_to_element(element).move_by_offset(1, 0).perform()
-        return page.find_element(By.ID, "tip").is_displayed()
-
+    By coordinates: `move_to_element` would scroll a point of a chart to the edge of the window.
+    """
     _centre(page, element)
-    WebDriverWait(page, 20).until(shown)
+    where = "const b = arguments[0].getBoundingClientRect(); return [(b.left + b.right) / 2, (b.top + b.bottom) / 2];"
+    x, y = (round(position) for position in page.execute_script(where, element))
+    actions = ActionBuilder(page)
+    for aside in (40, 2, 0):
+        actions.pointer_action.move_to_location(x - aside, y)
+    actions.perform()
     return _tip(page)
 
 
@@ -329,7 +332,8 @@ def test_paper_gets_the_charts_of_all_targets(page: webdriver.Chrome) -> None:
 
 
 def test_hostile_names_do_not_run(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    spec, outputs = _hostile(tmp_path)
+    spec, inputs, outputs = build_hostile(tmp_path)
+    report.run(spec, inputs, outputs)
     _open(browser, outputs.html)
     cell = browser.find_element(By.CSS_SELECTOR, ".heat td.cell-rejected a")
     browser.execute_script("arguments[0].focus()", cell)

@@ -10,21 +10,17 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import MATRIX, MODELS, SCHEMES, TARGETS, Case, build
+from synthetic import MATRIX, MODELS, SCHEMES, TARGETS, build, build_hostile
 
 from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.report import page, terminal
-from edgeflow.report.decide import TargetInfo
 from edgeflow.stages import report
-from edgeflow.stages.report import Outputs, Spec
+from edgeflow.stages.report import Outputs
 from edgeflow.types import to_json
-
-HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +107,9 @@ def test_the_policy_allows_exactly_the_scripts_that_are_in_the_page(made: Output
     assert b"unsafe-inline" not in policy[1].split(b"script-src")[1].split(b";")[0]
 
 
-def _hostile(root: Path) -> tuple[Spec, Outputs]:
-    """Names and reasons that try to leave their place; a folder's name cannot hold a slash."""
-    name = HOSTILE.replace("/", "")
-    schemes = {"int8_static": name}
-    matrix: dict[tuple[str, str, str], Case | str | tuple[str]] = {}
-    for (model, target, scheme), case in MATRIX.items():
-        if target == "linux_x86_ort" and model == "digits_dscnn":
-            hurt = replace(case, reasons=(HOSTILE,)) if isinstance(case, Case) and case.reasons else case
-            matrix[name, name, schemes.get(scheme, scheme)] = HOSTILE if isinstance(case, str) else hurt
-    spec, inputs, outputs = build(root, matrix, (TargetInfo(name, HOSTILE, HOSTILE),), title=HOSTILE)
-    report.run(spec, inputs, outputs)
-    return spec, outputs
-
-
 def test_hostile_names_are_text(tmp_path: Path) -> None:
-    _, outputs = _hostile(tmp_path)
+    spec, inputs, outputs = build_hostile(tmp_path)
+    report.run(spec, inputs, outputs)
     html = outputs.html.read_text(encoding="utf-8")
     assert "<script>window.pwned" not in html
     assert "<img" not in html

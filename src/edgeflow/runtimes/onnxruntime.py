@@ -216,6 +216,7 @@ def compile_program(job: CompileJob) -> Compiled:
     """
     import onnx
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
     from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
     model = onnx.load(job.source)
@@ -225,7 +226,7 @@ def compile_program(job: CompileJob) -> Compiled:
     options.optimized_model_filepath = str(job.output)
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail as error:
+    except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
         raise StageError(f"compile: ONNX Runtime cannot fuse {job.source.name}: {error}") from error
     return Compiled(tools={"onnxruntime": onnxruntime.__version__})
 
