@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 # uv does not read pip's setting for extra wheel folders.
+# Without cached bytecode every start of Python compiles its imports again, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 
@@ -15,7 +17,7 @@ demo: $(BIN)/.core
 
 ## test: run the tests; makes the toolchains that they need
 test: $(BIN)/.dev
-	@$(BIN)/snakemake --cores $(CORES) --logger edgeflow .toolchains/torch.json .toolchains/edge.json
+	@$(BIN)/snakemake --cores $(CORES) .toolchains/torch.json .toolchains/edge.json --logger edgeflow
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q
 
 ## check: lint, types, layers, formatting

@@ -23,7 +23,6 @@ rule report:
     params:
         spec=flow.spec("report"),
         fingerprint=flow.fingerprint("report"),
-        results=layout.RESULTS,
     shell:
-        "edgeflow report --spec {params.spec:q} --input plan={input.plan:q} results={params.results:q}"
+        "edgeflow report --spec {params.spec:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
         " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log:q} 2>&1"

@@ -9,11 +9,11 @@ rule measure:
         **layout.measure("{model}", "{target}", "{scheme}"),
     log:
         layout.log("measure", "{model}", "{target}", "{scheme}"),
+    resources:
+        device=flow.device_slots,
     params:
         spec=flow.spec("measure"),
         fingerprint=flow.fingerprint("measure"),
-    resources:
-        device=flow.device_slots,
     shell:
         "edgeflow measure --spec {params.spec:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"

@@ -27,7 +27,9 @@ def show(project: Project, plan: Plan) -> None:
     devices = {target: project.device_of(target) for target in dict.fromkeys(c.target for c in plan.cells)}
     without = [target for target, device in devices.items() if device is None]
     if without:
-        console.print(f"No device attached for: {', '.join(without)}; their figures are not device figures.", highlight=False)
+        console.print(
+            f"No device attached for: {', '.join(without)}; their figures are not device figures.", highlight=False
+        )
 
 
 def _matrix(plan: Plan, numbers: dict[str, int]) -> Table:

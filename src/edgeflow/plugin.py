@@ -2,8 +2,8 @@
 
 A plugin is a module with one frozen dataclass of plain functions in it, named `plugin`. It is found through the
 entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-ins go through the same door. A plugin
-module imports only the standard library and `edgeflow.{types,errors,units,stats,plugin,registry}` at the top: planning loads it in
-an environment that has none of the heavy libraries, so those are imported inside the functions.
+module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
+planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
 Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are
 float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its arrays transposed.
@@ -129,8 +129,8 @@ class Converter:
 class Runtime:
     """The software that executes on the device.
 
-    `build_with` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what LiteRT's
-    tools make), so that both share the files; empty when it has its own.
+    `build_with` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
+    LiteRT's tools make), so that both share the files; empty when it has its own.
     """
 
     id: str

@@ -94,6 +94,8 @@ class Display:
         action = self._actions.get(getattr(record, "event", None))
         if action is not None:
             action(record)
+        elif restart := _RESTART.fullmatch(record.getMessage()):
+            self._retry(int(restart["number"]))
         elif self._is_news(record):
             if record.levelno >= logging.ERROR:
                 self._write_error(snakemakes_text(record))
@@ -122,14 +124,9 @@ class Display:
             return self._settings.printshellcmds and getattr(record, "cmd", None) is not None
         if self._settings.verbose:
             return True
-        return event is None and record.levelno >= logging.INFO and not self._silent and not self._is_chatter(message)
-
-    def _is_chatter(self, message: str) -> bool:
-        if restart := _RESTART.fullmatch(message):
-            job = self._progress.failed.get(int(restart["number"]))
-            self._line("again", f"{job.name}: trying once more" if job else message)
-            return True
-        return message.startswith(_CHATTER)
+        return (
+            event is None and record.levelno >= logging.INFO and not self._silent and not message.startswith(_CHATTER)
+        )
 
     # --- events ----------------------------------------------------------------------------------------------------
 
@@ -180,6 +177,10 @@ class Display:
         notes = [record.rule_msg] if record.rule_msg else []
         notes += [f"{name}: {value}" for name, value in record.aux.items()]
         self._failure(job, ending, record.created, notes, record.log)
+
+    def _retry(self, number: int) -> None:
+        job = self._progress.failed.get(number)
+        self._line("again", f"{job.name if job else f'job {number}'}: trying once more")
 
     def _fail_group(self, record: Any) -> None:
         self._line("FAILED", f"group {record.groupid}; its jobs follow", "bold red")

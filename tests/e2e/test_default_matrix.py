@@ -8,7 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-
 from tests.workflow.conftest import Project, copy_checkout
 
 pytestmark = [pytest.mark.e2e, pytest.mark.toolchain, pytest.mark.xdist_group("e2e")]

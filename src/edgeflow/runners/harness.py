@@ -18,7 +18,8 @@ A backend is a file with a class `Session`:
 A program that the backend cannot run raises ValueError, which names the program and what about it.
 
 JOB:    backend, program, baseline_program (or null), layout, threads, inputs (npz with x), outputs (npz to write, array
-        `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds, warmup_runs, block_runs
+        `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds,
+        warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
         signature, operators, versions, conditions (threads, cpu, load averages, stopped_by: which maximum was reached)
 """

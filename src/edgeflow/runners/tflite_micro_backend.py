@@ -63,7 +63,7 @@ class Session:
         return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
 
     def arena_bytes(self) -> int:
-        """Bytes of tensor arena that this model used; pointers are twice as wide here as on a 32-bit microcontroller."""
+        """Bytes of tensor arena that this model used; pointers are twice as wide as on a 32-bit microcontroller."""
         printed = _printed_by(self._interpreter.print_allocations)
         found = re.search(r"Arena allocation total (\d+) bytes", printed)
         if found is None:
@@ -72,7 +72,10 @@ class Session:
 
     def operators(self) -> list[dict[str, Any]]:
         """Operators of the model; all run as reference kernels on the CPU."""
-        return [{"operator": name, "count": n, "placement": "CPU"} for name, n in sorted(operators_of(self._content).items())]
+        return [
+            {"operator": name, "count": n, "placement": "CPU"}
+            for name, n in sorted(operators_of(self._content).items())
+        ]
 
     @staticmethod
     def versions() -> dict[str, str]:

@@ -58,7 +58,9 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     summary = _summary(job.work)
     sram = float(summary["sram_memory_used"]) * 1024
     if job.target.ram_bytes is not None and sram > job.target.ram_bytes:
-        return Unsupported(f"needs {show(sram, 'byte')} of SRAM, {job.target.id} has {show(job.target.ram_bytes, 'byte')}")
+        return Unsupported(
+            f"needs {show(sram, 'byte')} of SRAM, {job.target.id} has {show(job.target.ram_bytes, 'byte')}"
+        )
     job.output.write_bytes(output.read_bytes())
     accelerator = job.target.accelerator.replace("ethos-u", "Ethos-U")
     operators = (

@@ -1,7 +1,7 @@
 """TFLite Micro: the interpreter of microcontrollers. Its real interpreter runs here, on the host, as a simulator.
 
-Models come from LiteRT's converter and quantizer. Memory is the real tensor arena; pointers are twice as wide here as on
-a 32-bit microcontroller, so the figure is an upper bound. Time on this host says nothing about a Cortex-M.
+Models come from LiteRT's converter and quantizer. Memory is the real tensor arena; pointers are twice as wide here as
+on a 32-bit microcontroller, so the figure is an upper bound. Time on this host says nothing about a Cortex-M.
 """
 
 from __future__ import annotations

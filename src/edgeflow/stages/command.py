@@ -7,6 +7,7 @@ toolchain, and in the core environment before it is known which toolchain a stag
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import importlib
 import importlib.util
@@ -34,10 +35,8 @@ def parser(stage: str) -> argparse.ArgumentParser:
 
 def _description(stage: str) -> str:
     module = importlib.util.find_spec(f"edgeflow.stages.{stage}")
-    assert module is not None and module.origin is not None  # noqa: S101 - STAGES lists files of this package
-    import ast
-
-    return ast.get_docstring(ast.parse(Path(module.origin).read_bytes())) or ""
+    source = Path(module.origin).read_bytes() if module and module.origin else b""
+    return ast.get_docstring(ast.parse(source)) or ""
 
 
 def read_spec(text: str) -> dict[str, Any]:

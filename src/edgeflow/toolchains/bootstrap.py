@@ -10,7 +10,8 @@ def _load_edgeflow() -> None:
     spec = importlib.util.spec_from_file_location(
         "edgeflow", package / "__init__.py", submodule_search_locations=[str(package)]
     )
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a file that lies beside this one
+    if spec is None or spec.loader is None:
+        sys.exit(f"{package}: cannot load edgeflow")
     module = importlib.util.module_from_spec(spec)
     sys.modules["edgeflow"] = module
     spec.loader.exec_module(module)

@@ -1,0 +1,420 @@
+"""The PyTorch framework and the train stage: the same bits again, settings, builders and checkpoints that are wrong.
+
+What needs PyTorch runs in its toolchain: `edgeflow train` as a user calls it, and one script for everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import ConfigError
+from edgeflow.frameworks.torch import plugin
+from edgeflow.plugin import ModelSpec, TrainJob
+from edgeflow.types import Ladder
+
+pytestmark = pytest.mark.xdist_group("torch")  # one worker makes what the tests share
+
+TINY = {
+    "id": "tiny",
+    "builder": "edgeflow.zoo.dscnn:build",
+    "arguments": {"channels": 4, "blocks": 1},
+    "input_shape": [1, 10, 8],
+    "classes": 2,
+    "training": {"epochs": 8, "batch_size": 16, "learning_rate": 0.02, "noise": 0.1, "label_smoothing": 0.05},
+}
+TENSORS = (
+    *("stem.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked"),
+    *("blocks.0.depthwise.weight", "blocks.0.pointwise.weight", "classifier.weight", "classifier.bias"),
+)
+
+
+# --- edgeflow train --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the toolchains of the checkout and three splits of two classes, dark and bright."""
+
+    folder: Path
+    source: Path
+
+    def train(self, name: str, check: bool = True, **spec: Any) -> Any:
+        """`edgeflow train` with its outputs in the folder `name`; the name is also the seed of Python's hashes."""
+        given = {
+            "toolchain": "torch",
+            "model": TINY,
+            "framework": "edgeflow.frameworks.torch:plugin",
+            "task": "edgeflow.tasks.classification:plugin",
+            "recipe": "base",
+            "seed": 3,
+            **spec,
+        }
+        inputs = [f"{name}={name}.npz" for name in ("train", "evaluation", "golden")]
+        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
+        return subprocess.run(
+            [
+                *(sys.executable, "-m", "edgeflow", "train", "--spec", json.dumps(given)),
+                *("--input", *inputs),
+                *("--output", *(f"{k}={name}/{v}" for k, v in outputs.items()), f"info={name}/train.json"),
+            ],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONHASHSEED": name, "PYTHONPATH": str(self.source / "src")},
+            capture_output=True,
+            text=True,
+            check=check,
+        )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> Project:
+    """Trained once, into the folder "1"."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / ".toolchains").symlink_to(project / ".toolchains")
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 64), ("evaluation", 40), ("golden", 4)):
+        y = np.arange(n) % 2
+        x = rng.normal(0, 0.3, (n, 1, 10, 8)) + y[:, None, None, None]
+        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+    made = Project(folder, project)
+    made.train("1")
+    return made
+
+
+@pytest.mark.toolchain
+def test_a_training_is_recorded(trained: Project) -> None:
+    folder = trained.folder / "1"
+    golden, evaluation = files.read_npz(folder / "outputs.npz", "golden", "evaluation")
+    assert (golden.shape, evaluation.shape) == ((4, 2), (40, 2))
+    (rung,) = files.read_as(Ladder, folder / "ladder.json").rungs
+    assert (rung.stage, rung.metric, rung.n) == ("train", "accuracy", 40)
+    assert rung.value == (evaluation.argmax(axis=1) == np.arange(40) % 2).mean()
+    assert rung.value > 0.9  # it has learned to tell dark from bright
+    assert rung.artifact_sha256 == files.sha256_file(folder / "checkpoint.safetensors")
+    info = files.read_json(folder / "train.json")
+    assert (info["model"], info["samples"]) == ("tiny", 64)
+    # 4·1·10·4 + 2·4 in the stem, 4·9 + 2·4 + 4·4 + 2·4 in the block, 4·2 + 2 in the classifier
+    assert info["figures"]["parameters"] == 246
+    assert 0 < info["figures"]["final_loss"] < 0.6
+    assert rung.evaluated_on == f"torch {info['tools']['torch']}"
+
+
+@pytest.mark.toolchain
+def test_two_processes_train_the_same_bytes(trained: Project) -> None:
+    trained.train("2")
+    first, second = ({p.name: files.sha256_file(p) for p in (trained.folder / name).iterdir()} for name in "12")
+    assert first == second
+    assert len(first) == 4
+
+
+@pytest.mark.toolchain
+def test_a_training_that_cannot_start_writes_nothing(trained: Project) -> None:
+    done = trained.train("5", model={**TINY, "training": {"epochs": 0, "rate": 1}}, check=False)
+    assert done.returncode == ConfigError.exit_code
+    assert done.stderr.splitlines() == [
+        "ConfigError: model tiny: training.rate: unknown key; known: epochs, batch_size, learning_rate, weight_decay, "
+        "label_smoothing, noise",
+        "model tiny: training.epochs: 0 must be at least 1",
+    ]
+    assert list((trained.folder / "5").glob("*")) == []
+
+
+# --- settings, without PyTorch ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("epochs", 0, "0 must be at least 1"),
+        ("epochs", 2.0, "2.0 is not a whole number"),
+        ("epochs", "20", "'20' is not a whole number"),
+        ("epochs", True, "True is not a whole number"),
+        ("epochs", None, "None is not a whole number"),
+        ("batch_size", -1, "-1 must be at least 1"),
+        ("learning_rate", 0, "0 must be more than 0"),
+        ("learning_rate", -0.1, "-0.1 must be more than 0"),
+        ("learning_rate", "1e-3", "'1e-3' is not a finite number"),
+        ("learning_rate", float("nan"), "nan is not a finite number"),
+        ("learning_rate", float("inf"), "inf is not a finite number"),
+        ("weight_decay", -1, "-1 must be at least 0"),
+        ("label_smoothing", 1.5, "1.5 must be at most 1"),
+        ("noise", [0.1], "[0.1] is not a finite number"),
+    ],
+)
+def test_settings_that_cannot_be_used(tmp_path: Path, name: str, value: Any, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _train(tmp_path, {name: value})
+    assert caught.value.problems == (f"model tiny: training.{name}: {problem}",)
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _train(tmp_path, {"epochs": -1, "noise": "much", "learning_rte": 1})
+    assert [problem.split(":")[1].strip() for problem in caught.value.problems] == [
+        "training.learning_rte",
+        "training.epochs",
+        "training.noise",
+    ]
+
+
+def _train(folder: Path, training: dict[str, Any]) -> None:
+    model = ModelSpec("tiny", TINY["builder"], TINY["arguments"], (1, 10, 8), 2, training)  # type: ignore[arg-type]
+    x, y = np.zeros((2, 1, 10, 8), np.float32), np.array([0, 1])
+    plugin.train(TrainJob(model, x, y, 0, folder / "checkpoint.safetensors"))
+
+
+def test_every_setting_is_declared() -> None:
+    assert set(plugin.training_options) == {
+        *("epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "noise"),
+    }
+    assert not any(option.required for option in plugin.training_options.values())
+
+
+# --- inside the toolchain --------------------------------------------------------------------------------------------
+
+SCRIPT = '''
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgeflow import files
+from edgeflow.errors import EdgeflowError
+from edgeflow.frameworks.torch import plugin
+from edgeflow.plugin import ModelSpec, TrainJob
+from edgeflow.stages import train as stage
+from edgeflow.types import to_json
+from edgeflow.zoo import dscnn, resnet8
+
+tiny = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {"epochs": 1})
+x, y = np.random.default_rng(0).random((600, 1, 10, 8), np.float32), np.arange(600) % 2
+found = {}
+
+
+def train(name="x", **changes):
+    path = Path(name).with_suffix(".safetensors")
+    plugin.train(TrainJob(replace(tiny, **changes), x[:8], y[:8], 0, path))
+    return path
+
+
+def refused(name, function, *arguments, **keywords):
+    try:
+        function(*arguments, **keywords)
+    except EdgeflowError as error:
+        found[name] = f"{type(error).__name__}: {error}"
+    else:
+        found[name] = "no error"
+
+
+def count(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+found["dscnn parameters"] = count(dscnn.build((1, 49, 10), 10))
+found["resnet8 parameters"] = count(resnet8.build((3, 32, 32), 10))
+for zoo in (dscnn, resnet8):
+    for shape in ((1, 49, 10), (3, 32, 32), (2, 10, 8)):
+        network = zoo.build(shape, 7).eval()
+        found[f"{zoo.__name__} {shape}"] = list(network(torch.zeros(5, *shape)).shape)
+
+Path("own.py").write_text("""
+import torch
+from torch import nn
+
+def number(input_shape, classes): return 3
+
+def three(input_shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(80, 3))
+
+def wide(input_shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(81, classes))
+
+class Two(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.layer = nn.Linear(80, classes)
+
+    def forward(self, x):
+        return x, x
+
+class Tied(nn.Module):
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.first = nn.Linear(80, 80)
+        self.second = nn.Linear(80, 80)
+        self.second.weight = self.first.weight
+        self.last = nn.Linear(80, classes)
+        self.last.weight = nn.Parameter(torch.randn(80, classes).t())
+
+    def forward(self, x):
+        return self.last(self.second(torch.relu(self.first(x.flatten(1)))))
+""")
+for name in ("number", "three", "wide", "Two", "nothing"):
+    refused(name, train, builder=f"own.py:{name}", arguments={})
+refused("no module", train, builder="edgeflow.zoo.nowhere:build")
+refused("argument", train, arguments={"chanels": 4})
+refused("loss", train, training={"epochs": 3, "learning_rate": 1e38})
+found["left"] = Path("x.safetensors").exists()
+
+checkpoint = train("tiny")
+native = plugin.load(tiny, checkpoint)
+found["tensors"] = sorted(native.state_dict())
+found["mode"] = [native.training, any(p.requires_grad for p in native.parameters())]
+answers = plugin.predict(native, x)
+found["answers"] = [str(answers.dtype), *answers.shape]
+alone = [plugin.predict(native, x[i : i + 1])[0] for i in range(600)]
+found["batches"] = float(abs(answers - alone).max())
+
+
+def run_stage(name, evaluation, seed):
+    """The whole stage; its checkpoint and what it answers to the evaluation samples, in the order of x."""
+    files.write_npz(Path("train.npz"), x=x[:40], y=y[:40])
+    files.write_npz(Path("golden.npz"), x=x[-4:])
+    files.write_npz(Path("evaluation.npz"), x=x[evaluation], y=y[evaluation])
+    paths = [Path(name, file) for file in ("checkpoint", "outputs.npz", "ladder.json", "train.json")]
+    references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
+    spec = stage.Spec("torch", to_json(tiny), *references, "base", seed)
+    stage.run(spec, stage.Inputs(*map(Path, ("train.npz", "evaluation.npz", "golden.npz"))), stage.Outputs(*paths))
+    return paths[0].read_bytes(), files.read_npz(paths[1], "evaluation")[0][np.argsort(evaluation)]
+
+
+order = np.arange(100, 200)
+first, answers = run_stage("first", order, 3)
+permuted, again = run_stage("permuted", np.random.default_rng(1).permutation(order), 3)
+found["permuted"] = [first == permuted, float(abs(answers - again).max())]
+found["seed"] = first == run_stage("seed", order, 4)[0]
+
+tied = replace(tiny, builder="own.py:Tied", arguments={})
+again = plugin.load(tied, train("tied", builder="own.py:Tied", arguments={}))
+found["tied"] = bool((again.first.weight == again.second.weight).all())
+
+refused("missing", plugin.load, tiny, Path("nowhere.safetensors"))
+Path("damaged.safetensors").write_bytes(checkpoint.read_bytes()[:-9])
+refused("damaged", plugin.load, tiny, Path("damaged.safetensors"))
+refused("fewer blocks", plugin.load, replace(tiny, arguments={"channels": 4, "blocks": 0}), checkpoint)
+refused("more blocks", plugin.load, replace(tiny, arguments={"channels": 4, "blocks": 2}), checkpoint)
+refused("more classes", plugin.load, replace(tiny, classes=3), checkpoint)
+json.dump(found, sys.stdout)
+'''
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
+    """What the script found."""
+    done = subprocess.run(
+        [str(torch_python), "-c", SCRIPT],
+        cwd=tmp_path_factory.mktemp("inside"),
+        env={**os.environ, "PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, Any] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.mark.toolchain
+def test_the_zoo_has_as_many_parameters_as_it_says(found: dict[str, Any]) -> None:
+    assert found["dscnn parameters"] == 23_050
+    assert found["resnet8 parameters"] == 77_946
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("network", ["dscnn", "resnet8"])
+@pytest.mark.parametrize("shape", ["(1, 49, 10)", "(3, 32, 32)", "(2, 10, 8)"])
+def test_the_zoo_takes_any_shape(found: dict[str, Any], network: str, shape: str) -> None:
+    assert found[f"edgeflow.zoo.{network} {shape}"] == [5, 7]
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("nothing", "PluginError: own.py:nothing: own.py has no 'nothing'"),
+        ("no module", "PluginError: edgeflow.zoo.nowhere:build: cannot import edgeflow.zoo.nowhere: No module named"),
+        (
+            "argument",
+            "ConfigError: model tiny: builder edgeflow.zoo.dscnn:build: got an unexpected keyword argument 'chanels'; "
+            "it is called as function(input_shape, classes, **arguments)",
+        ),
+        ("number", "ConfigError: model tiny: builder own.py:number: gave a int; expected a torch.nn.Module"),
+        (
+            "three",
+            "StageError: train: model tiny: the network of own.py:three gives outputs of shape [1, 3] for one sample; "
+            "expected [1, 2], one per class",
+        ),
+        (
+            "wide",
+            "StageError: train: model tiny: the network of own.py:wide cannot be run on inputs of shape [1, 1, 10, 8]",
+        ),
+        (
+            "Two",
+            "StageError: train: model tiny: the network of own.py:Two cannot be run on inputs of shape [1, 1, 10, 8]",
+        ),
+        ("loss", "StageError: train: model tiny: the loss is nan; lower training.learning_rate"),
+        ("missing", "DataError: nowhere.safetensors: not a readable safetensors file: "),
+        ("damaged", "DataError: damaged.safetensors: not a readable safetensors file: "),
+    ],
+)
+def test_what_the_framework_refuses(found: dict[str, Any], case: str, message: str) -> None:
+    assert found[case].startswith(message)
+
+
+@pytest.mark.toolchain
+def test_the_order_of_the_evaluation_split_changes_no_byte_of_the_checkpoint(found: dict[str, Any]) -> None:
+    same, difference = found["permuted"]
+    assert same
+    assert difference < 1e-5
+
+
+@pytest.mark.toolchain
+def test_the_seed_changes_the_checkpoint(found: dict[str, Any]) -> None:
+    assert found["seed"] is False
+
+
+@pytest.mark.toolchain
+def test_a_refused_training_writes_no_checkpoint(found: dict[str, Any]) -> None:
+    assert found["left"] is False
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize(
+    ("case", "kind", "tensors"),
+    [
+        ("fewer blocks", "Unexpected key(s)", ["blocks.0.depthwise.weight", "blocks.0.norm2.running_var"]),
+        ("more blocks", "Missing key(s)", ["blocks.1.depthwise.weight", "blocks.1.norm2.running_var"]),
+        ("more classes", "size mismatch", ["classifier.weight", "classifier.bias"]),
+    ],
+)
+def test_a_checkpoint_of_another_network(found: dict[str, Any], case: str, kind: str, tensors: list[str]) -> None:
+    assert found[case].startswith("StageError: tiny.safetensors: does not fit model tiny: ")
+    assert kind in found[case]
+    assert all(name in found[case] for name in tensors)
+    assert "stem.weight" not in found[case]
+
+
+@pytest.mark.toolchain
+def test_a_checkpoint_has_the_tensors_of_the_network(found: dict[str, Any]) -> None:
+    assert set(TENSORS) <= set(found["tensors"])
+
+
+@pytest.mark.toolchain
+def test_tensors_that_share_memory_or_are_transposed_can_be_kept(found: dict[str, Any]) -> None:
+    assert found["tied"] is True
+
+
+@pytest.mark.toolchain
+def test_loaded_networks_only_infer_and_batches_change_nothing(found: dict[str, Any]) -> None:
+    assert found["mode"] == [False, False]
+    assert found["answers"] == ["float32", 600, 2]
+    assert found["batches"] < 1e-5

@@ -1,0 +1,369 @@
+"""The harness with backends that the tests write: what is timed, in which order, and what a fresh process leaves."""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeflow.runners import harness
+
+MILLISECOND = 1_000_000  # ns
+
+# A program is a number: milliseconds of an inference. Sample i holds i everywhere and takes i ms more.
+TIMED = """
+import gc
+
+CALLS = []  # (program, sample) of each inference
+CLOCK = []  # the test puts its clock here
+COLLECTING = []  # whether the collector was on in each inference
+
+
+class Session:
+    def __init__(self, program, threads):
+        self.program, self.threads = program, threads
+        CLOCK[0].advance_ms(500)
+
+    def encode(self, x):
+        CLOCK[0].advance_ms(70)
+        return x * 2
+
+    def invoke(self, native):
+        sample = int(native.flat[0] / 2)
+        CALLS.append((self.program, sample))
+        COLLECTING.append(gc.isenabled())
+        CLOCK[0].advance_ms(float(self.program) + sample)
+        return native
+
+    def predict(self, x):
+        return x.reshape(len(x), -1)[:, :1]
+
+    def arena_bytes(self):
+        return 4096
+
+    def signature(self):
+        return {"inputs": [], "outputs": []}
+
+    def operators(self):
+        return [{"operator": "NOTHING", "count": 1, "placement": "CPU"}]
+
+    def versions(self):
+        return {"timed": "1"}
+"""
+
+# A program is a file; its first byte says what to do.
+REAL = """
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+ballast = np.ones(25_000_000)  # 200 MB that importing takes and gives back
+del ballast
+
+
+@dataclass
+class Session:
+    program: str
+    threads: int
+
+    def __post_init__(self):
+        with open(self.program, "rb") as stream:
+            self.kind = stream.read(1)
+        if self.kind == b"m":
+            self.weights = np.ones(4_000_000)  # 32 MB
+
+    def encode(self, x):
+        return x
+
+    def invoke(self, native):
+        return native
+
+    def predict(self, x):
+        if self.kind == b"f":
+            raise ValueError("the kernel fails")
+        return x.reshape(len(x), -1)[:, :2] + np.float32(self.threads)
+
+    def arena_bytes(self):
+        return None
+
+    def signature(self):
+        return {"inputs": [], "outputs": []}
+
+    def operators(self):
+        return []
+
+    def versions(self):
+        return {"edgeflow": "imported" if "edgeflow" in sys.modules else "absent"}
+"""
+
+
+class Clock:
+    """Stands in for the harness's `time`: moves only when a backend says so."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def advance_ms(self, milliseconds: float) -> None:
+        self.now_ns += round(milliseconds * MILLISECOND)
+
+    def perf_counter_ns(self) -> int:
+        return self.now_ns
+
+    def perf_counter(self) -> float:
+        return self.now_ns * 1e-9
+
+
+@pytest.fixture
+def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """`measure(program_ms, baseline_ms, **job)` on the fake clock, and the backend's record of what was called."""
+    backend = tmp_path / "timed.py"
+    backend.write_text(TIMED)
+    module = harness.load_backend(str(backend))
+    clock = Clock()
+    module.CLOCK.append(clock)
+    time = SimpleNamespace(
+        perf_counter_ns=clock.perf_counter_ns,
+        perf_counter=clock.perf_counter,
+        strftime=lambda *_: "2026-01-02T03:04:05Z",
+        gmtime=lambda: None,
+    )
+    monkeypatch.setattr(harness, "time", time)
+
+    def measure(program: float, baseline: float | None = None, samples: int = 1, **job: Any) -> dict[str, Any]:
+        x = np.arange(samples, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 1, 2, 2), np.float32)
+        np.savez(tmp_path / "x.npz", x=x)
+        return harness.measure(
+            {
+                "backend": str(backend),
+                "program": str(program),
+                "baseline_program": None if baseline is None else str(baseline),
+                "layout": "NCHW",
+                "threads": 1,
+                "inputs": str(tmp_path / "x.npz"),
+                "outputs": str(tmp_path / "outputs.npz"),
+                "times": True,
+                "max_runs": 100,
+                "max_seconds": 30.0,
+                "warmup_runs": 5,
+                "block_runs": 10,
+                **job,
+            }
+        )
+
+    return SimpleNamespace(measure=measure, module=module, outputs=tmp_path / "outputs.npz")
+
+
+def test_only_invoke_is_timed(timed: SimpleNamespace) -> None:
+    result = timed.measure(8)
+    assert result["latency_blocks_s"] == [pytest.approx([0.008] * 10)] * 10
+    assert result["baseline_blocks_s"] is None
+    assert result["conditions"]["stopped_by"] == "max_runs"
+
+
+def test_first_inference_counts_loading_and_not_encoding(timed: SimpleNamespace) -> None:
+    result = timed.measure(8)
+    assert result["load_s"] == pytest.approx(0.5)
+    assert result["first_inference_s"] == pytest.approx(0.508)
+
+
+def test_blocks_of_program_and_baseline_alternate(timed: SimpleNamespace) -> None:
+    result = timed.measure(8, baseline=2, max_runs=30)
+    assert result["latency_blocks_s"] == [pytest.approx([0.008] * 10)] * 3
+    assert result["baseline_blocks_s"] == [pytest.approx([0.002] * 10)] * 3
+    after_warm_up = [program for program, _ in timed.module.CALLS][4 + 5 + 5 :]
+    untimed = harness.REWARM_RUNS  # the other program has emptied the caches
+    assert after_warm_up == (["8"] * (untimed + 10) + ["2"] * (untimed + 10)) * 3
+
+
+def test_timing_rotates_through_inputs(timed: SimpleNamespace) -> None:
+    result = timed.measure(8, samples=4, block_runs=8, max_runs=8)
+    assert result["latency_blocks_s"] == [pytest.approx([0.008, 0.009, 0.010, 0.011] * 2)]
+
+
+def test_a_slow_program_stops_at_its_time_in_many_short_blocks(timed: SimpleNamespace) -> None:
+    result = timed.measure(400, baseline=1, max_seconds=30.0, max_runs=1000, block_runs=50)
+    blocks = result["latency_blocks_s"]
+    assert 30.0 <= sum(map(sum, blocks)) < 30.0 + sum(blocks[-1])
+    assert len(blocks) >= 15
+    assert all(len(block) >= harness.LEAST_BLOCK_RUNS for block in blocks)
+    assert len(result["baseline_blocks_s"]) == len(blocks)
+    assert result["conditions"]["stopped_by"] == "max_seconds"
+
+
+def test_a_slow_baseline_stops_both(timed: SimpleNamespace) -> None:
+    result = timed.measure(1, baseline=400, max_seconds=3.0, max_runs=10_000)
+    assert len(result["latency_blocks_s"]) == len(result["baseline_blocks_s"])
+    assert sum(map(sum, result["latency_blocks_s"])) < 1.0
+    assert result["conditions"]["stopped_by"] == "max_seconds"
+
+
+def test_the_collector_rests_while_latencies_are_taken(timed: SimpleNamespace) -> None:
+    timed.measure(8, max_runs=10)
+    assert timed.module.COLLECTING[-10:] == [False] * 10
+    assert gc.isenabled()
+
+
+def test_the_runtimes_own_arena_wins_over_the_process(timed: SimpleNamespace) -> None:
+    result = timed.measure(8)
+    assert (result["memory_peak_bytes"], result["memory_method"]) == (4096, "tensor arena as the runtime reports it")
+
+
+def test_conditions_say_what_the_figures_depend_on(timed: SimpleNamespace) -> None:
+    conditions = timed.measure(8)["conditions"]
+    assert conditions["threads"] == 1
+    assert conditions["measured_at"] == "2026-01-02T03:04:05Z"
+    assert {"load_average_start", "load_average_end", "cpu", "machine", "system"} <= set(conditions)
+    assert all(isinstance(value, int | float | str) for value in conditions.values())
+
+
+def test_without_times_there_are_predictions_and_an_arena_only(timed: SimpleNamespace) -> None:
+    result = timed.measure(8, baseline=2, samples=3, times=False)
+    assert (result["latency_blocks_s"], result["baseline_blocks_s"]) == ([], None)
+    assert result["memory_peak_bytes"] == 4096
+    assert "stopped_by" not in result["conditions"]
+    assert {program for program, _ in timed.module.CALLS} == {"8"}
+    with np.load(timed.outputs) as archive:
+        assert archive["evaluation"].tolist() == [[0.0], [1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [
+        ((2, 3, 4, 5), "NHWC", (2, 4, 5, 3)),
+        ((2, 3, 4, 5), "NCHW", (2, 3, 4, 5)),
+        ((2, 7), "NHWC", (2, 7)),
+    ],
+)
+def test_layout(shape: tuple[int, ...], layout: str, expected: tuple[int, ...]) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    found = harness.to_layout(x, layout)
+    assert found.shape == expected
+    assert found.flags.c_contiguous
+    if expected != shape:
+        assert found[1, 2, 3, 0] == x[1, 0, 2, 3]
+
+
+# --- backends are files --------------------------------------------------------------------------------------------
+
+
+def test_backends_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "backend.py").write_text(f"NAME = {folder!r}\n")
+    names = [harness.load_backend(str(tmp_path / folder / "backend.py")).NAME for folder in ("a", "b", "a")]
+    assert names == ["a", "b", "a"]
+
+
+def test_a_backend_is_imported_once(tmp_path: Path) -> None:
+    backend = tmp_path / "backend.py"
+    backend.write_text("class Session: ...\n")
+    assert harness.load_backend(str(backend)) is harness.load_backend(str(backend))
+
+
+def test_a_backend_that_fails_to_import_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    backend = tmp_path / "backend.py"
+    backend.write_text("NAME = 'half'\nimport a_runtime_that_is_missing\n")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="a_runtime_that_is_missing"):
+            harness.load_backend(str(backend))
+
+
+# --- as a process of its own ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A folder as it is copied to a device: harness, backend and inputs, and nothing of edgeflow around it."""
+    folder = tmp_path / "device"
+    folder.mkdir()
+    (folder / "harness.py").write_bytes(Path(harness.__file__).read_bytes())
+    (folder / "backend.py").write_text(REAL)
+    np.savez(folder / "x.npz", x=np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
+    return folder
+
+
+def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[str]:
+    (device / "program.bin").write_bytes(kind)
+    question = {
+        "backend": "backend.py",
+        "program": "program.bin",
+        "baseline_program": None,
+        "layout": "NHWC",
+        "threads": 1,
+        "inputs": "x.npz",
+        "outputs": "outputs.npz",
+        "times": True,
+        "max_runs": 20,
+        "max_seconds": 1.0,
+        "warmup_runs": 1,
+        "block_runs": 10,
+        **job,
+    }
+    (device / "job.json").write_text(json.dumps(question))
+    command = [sys.executable, "-I", "harness.py", "job.json", "result.json"]
+    return subprocess.run(command, cwd=device, capture_output=True, text=True, check=False)
+
+
+def _result(device: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((device / "result.json").read_text())
+    return found
+
+
+def test_it_runs_alone_and_writes_what_the_program_answers(device: Path) -> None:
+    done = _run(device, b" ", threads=2)
+    assert done.returncode == 0, done.stderr
+    assert _result(device)["versions"] == {"edgeflow": "absent"}
+    assert [len(block) for block in _result(device)["latency_blocks_s"]] == [10, 10]
+    with np.load(device / "outputs.npz") as archive:
+        # NHWC: the first two values of a sample are the first pixel of its channels 0 and 1
+        assert archive["evaluation"].tolist() == [[0.0 + 2, 4.0 + 2], [12.0 + 2, 16.0 + 2]]
+        assert archive["evaluation"].dtype == np.float32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+@pytest.mark.parametrize(("kind", "least_mib", "most_mib"), [(b"m", 30, 40), (b" ", 0, 4)])
+def test_memory_is_the_programs_and_not_the_imports(
+    device: Path, kind: bytes, least_mib: float, most_mib: float
+) -> None:
+    assert _run(device, kind).returncode == 0
+    assert least_mib <= _result(device)["memory_peak_bytes"] / 2**20 <= most_mib
+    assert _result(device)["memory_method"].startswith("peak resident memory of the process while it loads")
+
+
+def test_memory_falls_back_to_the_peak_of_the_process(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(device)
+    monkeypatch.setattr(harness, "_reset_peak", lambda: False)
+    Path("program.bin").write_bytes(b"m")
+    job = {"backend": "backend.py", "program": "program.bin", "threads": 1, "times": True}
+    session, result = harness._start(harness.load_backend("backend.py"), job, np.zeros((1, 2), np.float32))
+    assert session.weights.nbytes == 32_000_000
+    assert result["memory_peak_bytes"] >= 0
+    assert "an earlier peak of the imports may hide part of it" in result["memory_method"]
+
+
+def test_memory_is_not_measured_without_times(device: Path) -> None:
+    assert _run(device, b"m", times=False).returncode == 0
+    assert (_result(device)["memory_peak_bytes"], _result(device)["memory_method"]) == (None, "not measured")
+
+
+def test_a_failure_leaves_nothing_behind(device: Path) -> None:
+    done = _run(device, b"f")
+    assert done.returncode != 0
+    assert "the kernel fails" in done.stderr
+    left = {path.name for path in device.iterdir()} - {"__pycache__"}
+    assert left == {"harness.py", "backend.py", "program.bin", "x.npz", "job.json"}
+
+
+def test_outputs_that_cannot_be_written_leave_no_result(device: Path) -> None:
+    done = _run(device, b" ", outputs="missing/outputs.npz")
+    assert done.returncode != 0
+    assert "FileNotFoundError" in done.stderr
+    assert not (device / "result.json").exists()
