@@ -198,6 +198,12 @@ def test_a_slow_program_stops_at_its_time_in_many_short_blocks(timed: SimpleName
     assert result["conditions"]["stopped_by"] == "max_seconds"
 
 
+def test_both_get_the_runs_asked_for(timed: SimpleNamespace) -> None:
+    result = timed.measure(1, baseline=100, max_seconds=40.0, max_runs=100, block_runs=50)
+    assert sum(map(len, result["baseline_blocks_s"])) == 100
+    assert result["conditions"]["stopped_by"] == "max_runs"
+
+
 def test_a_slow_baseline_stops_both(timed: SimpleNamespace) -> None:
     result = timed.measure(1, baseline=400, max_seconds=3.0, max_runs=10_000)
     assert len(result["latency_blocks_s"]) == len(result["baseline_blocks_s"])

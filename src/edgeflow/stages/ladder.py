@@ -63,8 +63,9 @@ def rung(
         if tolerance is not None and greatest > tolerance.relative * scale:
             raise MismatchError(
                 f"{stage}: {artifact.name} does not match the stage before it: golden outputs differ by "
-                f"{greatest:.3g}, allowed are {tolerance.relative:g} of their range {scale:.3g} ({tolerance.reason}); {task.metric} is "
-                f"{score.value:.4f}. The tool reported success; its output is wrong. Nothing was written"
+                f"{greatest:.3g}, allowed are {tolerance.relative:g} of their range {scale:.3g} ({tolerance.reason}); "
+                f"{task.metric} is {score.value:.4f}. The tool reported success; its output is wrong. "
+                "Nothing was written"
             )
     return Rung(
         stage=stage,
