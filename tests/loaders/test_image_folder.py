@@ -151,12 +151,23 @@ def test_a_truncated_image(images: Path, tmp_path: Path, name: str) -> None:
     assert refusal(tmp_path).startswith(f"images/cat/{name}: cannot be read as an image: ")
 
 
-def test_an_image_with_altered_bytes(images: Path, tmp_path: Path) -> None:
-    path = images / "cat/1.png"
+@pytest.mark.parametrize(
+    ("chunk", "offset", "bits", "problem"),
+    [
+        (b"IHDR", -1, 0x05, "Truncated IHDR chunk"),
+        (b"IDAT", -1, 0xFF, "broken PNG file"),
+        (b"IDAT", 6, 0xFF, "broken data stream when reading image file"),
+    ],
+)
+def test_an_image_with_altered_bytes(
+    images: Path, tmp_path: Path, chunk: bytes, offset: int, bits: int, problem: str
+) -> None:
+    # of a size that takes several chunks
+    path = save(images / "cat/1.png", np.random.default_rng(0).integers(0, 256, (200, 400), np.uint8))
     content = bytearray(path.read_bytes())
-    content[content.index(b"IDAT") + 6] ^= 0xFF
+    content[content.index(chunk) + offset] ^= bits
     path.write_bytes(content)
-    assert refusal(tmp_path).startswith("images/cat/1.png: cannot be read as an image: ")
+    assert refusal(tmp_path).startswith(f"images/cat/1.png: cannot be read as an image: {problem}")
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

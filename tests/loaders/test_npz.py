@@ -167,6 +167,15 @@ def test_an_archive_with_altered_bytes(tmp_path: Path, save: Any) -> None:
     assert refusal(tmp_path).startswith("{file}: array 'x' cannot be read: ")
 
 
+def test_an_encrypted_archive(tmp_path: Path) -> None:
+    path = tmp_path / write(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag of the first member, x, and below in the list of members
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert refusal(tmp_path).startswith("{file}: array 'x' cannot be read: File 'x.npy' is encrypted")
+
+
 def test_a_member_that_is_no_array(tmp_path: Path) -> None:
     path = tmp_path / write(tmp_path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -233,7 +242,7 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.fixture
 def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to serve with an archive in it; a proxy of the machine is not asked."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     folder = tmp_path / "remote"
     folder.mkdir()
     write(folder)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from edgeflow import files, layout
 from edgeflow.report.decide import TargetInfo
-from edgeflow.report.variants import Measured
 from edgeflow.stages.report import Inputs, Outputs, Spec
 from edgeflow.types import (
     Budget,
@@ -23,6 +22,7 @@ from edgeflow.types import (
     Evidence,
     Interval,
     Ladder,
+    Measured,
     Measurement,
     Operators,
     Program,

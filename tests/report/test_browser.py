@@ -258,8 +258,9 @@ def test_details_hold_every_check_measurement_rung_and_operator(page: webdriver.
     details = page.find_element(By.ID, "v3")
     WebDriverWait(page, 20).until(lambda _: details.get_attribute("open"))
     for words in ("≤ 1.00 points", "12,000", "90 %, order statistics", "interleaved with fp32 in one run", "build-host",
-                  "high-water mark of the process", "ai-edge-litert 2.3.0", "threads 1", "torch 2.13.0",
-                  "4 × CONV_2D on CPUExecutionProvider", "int8[1, 10] scale 0.0039, zero point -128"):  # fmt: skip
+                  "high-water mark of the process", "ai-edge-litert 2.3.0", "load average 0.4, threads 1",
+                  "torch 2.13.0", "4 × CONV_2D on CPUExecutionProvider",
+                  "int8[1, 10] scale 0.0039, zero point -128"):  # fmt: skip
         assert words in details.text
 
 

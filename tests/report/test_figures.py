@@ -96,6 +96,15 @@ def test_intervals_name_their_unit_once(metric: str, low: float, high: float, te
     assert show.interval(Measurement(metric, low, "", "host", "d", "", "m", 1, interval)) == text  # type: ignore[arg-type]
 
 
+def test_what_measurements_share_is_said_once() -> None:
+    conditions = [{"threads": 1, "load_average": 0.41234567}, {"threads": 1, "load_average": 2.0, "n": 9}, {}]
+    shared = show.common(conditions)
+    assert shared == {"threads": 1}
+    assert show.listed(shared) == "threads 1"
+    assert show.listed(conditions[0], shared) == "load average 0.4123"
+    assert show.common([]) == {}
+
+
 @pytest.mark.parametrize(
     ("metric", "name"),
     [("latency_p50_s", "latency p50"), ("first_inference_s", "first inference"), ("cpu_operators", "cpu operators")],

@@ -10,8 +10,8 @@ from synthetic import MATRIX, build, path
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
-from edgeflow.report.variants import Measured, read
-from edgeflow.types import Evidence, Release, Verdict
+from edgeflow.report.variants import read
+from edgeflow.types import Evidence, Measured, Release, Verdict
 
 KEY = ("digits_dscnn", "linux_x86_ort", "int8_static")
 OTHER = ("digits_resnet8", "cortex_m4_tflm", "fp32")

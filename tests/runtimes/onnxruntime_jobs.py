@@ -89,9 +89,9 @@ def refuse(folder: Path) -> None:
     """What convert says to networks that cannot be exported, and to an exporter that falls back: refused.json."""
     import torch
 
-    class Branches(torch.nn.Module):
+    class Eigenvalues(torch.nn.Module):
         def forward(self, x: Any) -> Any:
-            return x * 2 if x.sum() > 0 else x
+            return torch.linalg.eigvals(x).real
 
     class TwoOutputs(torch.nn.Module):
         def forward(self, x: Any) -> Any:
@@ -109,7 +109,7 @@ def refuse(folder: Path) -> None:
     def fixed_batch(model: Any, example: Any, path: str, **options: Any) -> None:
         export(model, example, path, **{**options, "dynamic_shapes": None})
 
-    said = {"branches": _refusal(folder, Branches()), "two_outputs": _refusal(folder, TwoOutputs())}
+    said = {"unknown_operator": _refusal(folder, Eigenvalues()), "two_outputs": _refusal(folder, TwoOutputs())}
     with mock.patch("torch.onnx.export", fixed_batch):
         said["fixed_batch"] = _refusal(folder, Convolution())
     with mock.patch.object(subject, "OPSET", 17):

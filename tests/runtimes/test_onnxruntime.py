@@ -176,7 +176,7 @@ class TestConvert:
         torch = _answers(converted.first / f"{network}.torch.npz")
         found = _answers(built.first / f"{network}.convert.npz")
         assert _distance(found, torch) <= plugin.converters["torch"].tolerance.relative
-        assert _accuracy(root, network, torch) > 0.8, "the network must have an accuracy to lose"
+        assert _accuracy(root, network, torch) > 0.7, "the network must have an accuracy to lose"
 
     def test_same_bytes_in_another_process(self, converted: SimpleNamespace) -> None:
         first, second = (folder / "resnet8.onnx" for folder in (converted.first, converted.second))
@@ -203,7 +203,7 @@ class TestConvert:
     @pytest.mark.parametrize(
         ("model", "message"),
         [
-            ("branches", "convert: torch.onnx.export cannot export the model: Could not guard on data-dependent"),
+            ("unknown_operator", "convert: torch.onnx.export cannot export the model: Error when translating node %"),
             ("two_outputs", "convert: expected one input and one output, torch.onnx.export wrote input, logits, "),
             ("fixed_batch", "convert: torch.onnx.export fixed the batch; the model's code must not depend on its size"),
             ("opset", "convert: torch.onnx.export wrote opset 18, not 17 as asked"),

@@ -126,9 +126,8 @@ def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
     batch = min(settings.batch_size, len(x))
     steps = len(x) // batch
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps + 1
-    )
+    planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     total = 0.0
     model.train()

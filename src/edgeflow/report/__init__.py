@@ -1,0 +1,1 @@
+"""The report: what to ship per target, the whole matrix, and every figure behind it."""

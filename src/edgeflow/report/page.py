@@ -139,6 +139,8 @@ def _environment() -> Any:
         "value": show.value,
         "between": show.between,
         "times": show.times,
+        "common": show.common,
+        "listed": show.listed,
         "optional": show.optional,
         "short_reason": short_reason,
         "short_evidence": short_evidence,

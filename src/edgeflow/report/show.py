@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from edgeflow import units
 from edgeflow.types import Evidence, Measurement, Release
@@ -28,7 +29,7 @@ _NAMES: Mapping[str, str] = {
     "latency_p50_s": "latency p50",
     "latency_p90_s": "latency p90",
     "latency_p99_s": "latency p99",
-    "latency_ratio_fp32": "latency / fp32",
+    "latency_ratio_fp32": "latency vs fp32",
     "memory_peak_bytes": "peak memory",
     "size_bytes": "size",
 }
@@ -91,3 +92,15 @@ def upper(measurement: Measurement | None) -> float | None:
 def evidence(found: Evidence | None) -> str:
     """The word on the badge."""
     return found.value if found else NOT_MEASURED
+
+
+def common(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of the mappings that hold anything agree on, so that it is said once."""
+    filled = [mapping for mapping in mappings if mapping]
+    return {k: v for k, v in filled[0].items() if all(m.get(k) == v for m in filled)} if filled else {}
+
+
+def listed(mapping: Mapping[str, Any], said: Mapping[str, Any] | None = None) -> str:
+    """Conditions or versions, as "load average 0.42, threads 1", without those that were `said` already."""
+    left = sorted((k, v) for k, v in mapping.items() if k not in (said or {}))
+    return ", ".join(f"{k.replace('_', ' ')} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in left)

@@ -36,7 +36,14 @@ def table(decision: Sequence[Any]) -> Table:
         decisions = from_json(tuple[Decision, ...], decision)
     except ValueError as error:
         raise DataError(f"decision.json: {error}; run snakemake to write it again") from None
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+        caption=_CAPTION,
+        caption_justify="left",
+    )
     for heading, right in _HEADINGS:
         result.add_column(heading, justify="right" if right else "left", overflow="fold")
     for target, group in itertools.groupby(decisions, key=lambda entry: entry.target):

@@ -17,6 +17,7 @@ from edgeflow.types import (
     Check,
     Evidence,
     Ladder,
+    Measured,
     Measurement,
     Operators,
     Program,
@@ -24,19 +25,6 @@ from edgeflow.types import (
     Signature,
     Verdict,
 )
-
-
-@dataclass(frozen=True)
-class Measured:
-    """measurement.json: every figure of one variant, or why there are none."""
-
-    model: str
-    target: str
-    scheme: str
-    infeasible: str
-    measurements: tuple[Measurement, ...]
-    operators: tuple[Operators, ...]
-    signature: Signature | None
 
 
 @dataclass(frozen=True)

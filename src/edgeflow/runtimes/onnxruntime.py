@@ -158,7 +158,7 @@ def optimize(job: OptimizeJob) -> None:
 
 def _to_float16(source: Path, output: Path) -> None:
     import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxconverter_common.float16 import convert_float_to_float16
 
     onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), output)
 

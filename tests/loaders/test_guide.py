@@ -1,0 +1,74 @@
+"""What the guide to datasets shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeflow import config, files, plan, registry
+from edgeflow.stages import prepare
+from edgeflow.types import from_json
+from edgeflow.wiring import Wiring
+
+CLASSES = np.arange(1200) % 2
+
+
+@pytest.fixture
+def blocks(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """A project in the current folder with the files that the guide shows, and its code blocks by their first line."""
+    text = (project / "docs/guide/datasets.md").read_text(encoding="utf-8")
+    found = {block.partition("\n")[0]: block for block in re.findall(r"^```\w+\n(.*?)^```", text, re.M | re.S)}
+    shutil.copytree(project / "config", tmp_path / "config")
+    for line, block in found.items():
+        if path := re.fullmatch(r"# (\S+\.(?:yaml|py))", line):
+            (tmp_path / path[1]).parent.mkdir(exist_ok=True)
+            (tmp_path / path[1]).write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def described(dataset: str, **matrix: object) -> prepare.Outputs:
+    """Prepare a dataset as the workflow would."""
+    default = {"models": "parts_resnet8", "targets": "linux_x86_ort", "schemes": "fp32", "baseline": "fp32"}
+    plugins = registry.discover(config.plugin_files({**default, **matrix}, Path()))
+    opened = config.load(Path(), {**default, **matrix}, plugins)
+    job = Wiring(opened, plugins, plan.plan(opened, plugins)).job("prepare", {"dataset": dataset})
+    assert all(Path(file).is_file() for file in job.inputs["files"])
+    names = ("train", "calibration", "evaluation", "golden")
+    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("dataset.json"))
+    prepare.run(from_json(prepare.Spec, job.spec), prepare.Inputs(), made)
+    return made
+
+
+def test_arrays(blocks: Mapping[str, str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1200, 9, 7), np.uint8)
+    exec(next(block for block in blocks.values() if "np.savez" in block), {"images": images, "classes": CLASSES})
+    made = described("parts")
+    assert files.read_json(made.info)["labels"] == ["good", "scratched"]
+    x, y = files.read_npz(made.evaluation, "x", "y")
+    assert x.shape == (900, 1, 32, 32)
+    assert (y == 0).sum() == 450
+
+
+def test_images(blocks: Mapping[str, str], tmp_path: Path) -> None:
+    for i, label in enumerate(CLASSES):
+        path = tmp_path / "photos" / ("good", "scratched")[label] / f"{i:04}.{('png', 'bmp')[label]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), i % 256, np.uint8)).save(path)
+    made = described("photos")
+    assert files.read_json(made.info)["labels"] == ["good", "scratched"]
+    assert files.read_npz(made.golden, "x")[0].shape == (32, 3, 32, 32)
+
+
+def test_a_loader_of_ones_own(blocks: Mapping[str, str], tmp_path: Path) -> None:
+    text = (tmp_path / "config/datasets/parts.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"^loader: npz\noptions:\n(?:  .*\n)+", "loader: noise\n", text, flags=re.M)
+    (tmp_path / "config/datasets/noisy.yaml").write_text(text, encoding="utf-8")
+    made = described("noisy", plugins="plugins/noise.py")
+    assert files.read_json(made.info)["labels"] == ["dark", "bright"]
