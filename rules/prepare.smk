@@ -13,6 +13,5 @@ rule prepare:
         fingerprint=flow.fingerprint("prepare"),
     shell:
         "edgeflow prepare --spec {params.spec:q}"
-        " --input files={input.files:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
         " golden={output.golden:q} info={output.info:q} > {log:q} 2>&1"

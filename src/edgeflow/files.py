@@ -116,7 +116,7 @@ def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
         raise DataError(f"{path}: no such file") from None
     except KeyError as error:
         raise DataError(f"{path}: {str(error).strip(chr(39) + chr(34))}; expected arrays {', '.join(names)}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:  # TypeError: one bare array
         raise DataError(f"{path}: not a readable .npz archive: {error}") from None
 
 

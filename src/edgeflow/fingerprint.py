@@ -51,6 +51,8 @@ def _closure(start: Iterable[Path]) -> set[Path]:
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
     """The modules of edgeflow that a file imports anywhere, inside functions too."""
+    if path.suffix != ".py":  # a template, say
+        return ()
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):

@@ -240,7 +240,7 @@ class Task:
 
 @dataclass(frozen=True)
 class LoadJob:
-    """Read a dataset as it is; splitting, scaling and resizing are the prepare stage's work."""
+    """Read a dataset, scaled to [0, 1]; splitting, resizing and normalising are the prepare stage's work."""
 
     dataset: str  # id, for messages
     options: Mapping[str, Any]
@@ -251,7 +251,7 @@ class LoadJob:
 class Samples:
     """A whole dataset in memory."""
 
-    x: Float32  # float32[N, C, H, W] in the dataset's own range, or a list of such arrays of different H, W
+    x: Float32  # float32[N, C, H, W] in [0, 1], or a list of float32[C, H, W] where sizes differ
     y: Int64
     labels: tuple[str, ...]  # name of class i
 

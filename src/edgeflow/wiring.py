@@ -22,6 +22,7 @@ from edgeflow.types import Cell, to_json
 if TYPE_CHECKING:
     from edgeflow.config import Project
 
+TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
@@ -314,8 +315,15 @@ class Wiring:
                 if any(cell.target == name for cell in self.plan.cells)
             ],
         }
-        verdicts = [layout.judge(c.model, c.target, c.scheme)["verdict"] for c in self.plan.feasible]
-        return Job("report", spec, {**layout.plan(), "verdicts": verdicts})
+        found: dict[str, list[str]] = {"verdicts": [], "measurements": [], "programs": [], "ladders": []}
+        for cell in self.plan.feasible:
+            names = (cell.model, cell.target, cell.scheme)
+            compiled = layout.compile(*names)
+            found["verdicts"].append(layout.judge(*names)["verdict"])
+            found["measurements"].append(layout.measure(*names)["measurement"])
+            found["programs"].append(compiled["info"])
+            found["ladders"].append(compiled["ladder"])
+        return Job("report", spec, {**layout.plan(), **found}, files=tuple(sorted(TEMPLATES.iterdir())))
 
 
 ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")

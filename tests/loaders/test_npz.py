@@ -265,16 +265,29 @@ def test_a_download_is_kept(remote: Path, tmp_path: Path) -> None:
     with serving(remote) as address:
         options = {"url": f"{address}/own.npz", "sha256": known, "file": "some/where/kept.npz"}
         np.testing.assert_array_equal(load(tmp_path, **options).x, X)
-    assert digest(tmp_path / DOWNLOADS / "kept.npz") == known
+    assert digest(tmp_path / DOWNLOADS / known[:12] / "kept.npz") == known
     np.testing.assert_array_equal(load(tmp_path, **options).y, Y)  # nobody serves it any more
 
 
-def test_a_kept_file_with_another_digest_is_fetched_again(remote: Path, tmp_path: Path) -> None:
-    (tmp_path / DOWNLOADS).mkdir()
-    (tmp_path / DOWNLOADS / "own.npz").write_bytes(b"of an earlier version")
+def test_a_kept_file_that_was_altered_is_fetched_again(remote: Path, tmp_path: Path) -> None:
+    known = digest(remote / "own.npz")
+    kept = tmp_path / DOWNLOADS / known[:12] / "own.npz"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"altered")
     with serving(remote) as address:
-        samples = load(tmp_path, url=f"{address}/own.npz", sha256=digest(remote / "own.npz"))
+        samples = load(tmp_path, url=f"{address}/own.npz", sha256=known)
     assert len(samples.y) == 6
+    assert digest(kept) == known
+
+
+def test_a_download_does_not_replace_another_of_the_same_name(remote: Path, tmp_path: Path) -> None:
+    """Else a dataset that is prepared at the same time would read data that are not its own."""
+    np.savez(remote / "bright.npz", x=np.ones_like(X), y=Y)
+    with serving(remote) as address:
+        for name in ("own.npz", "bright.npz"):
+            load(tmp_path, file="data.npz", url=f"{address}/{name}", sha256=digest(remote / name))
+    kept = {digest(path) for path in (tmp_path / DOWNLOADS).rglob("data.npz")}
+    assert kept == {digest(remote / "own.npz"), digest(remote / "bright.npz")}
 
 
 def test_a_download_with_another_digest_is_refused_and_not_kept(remote: Path, tmp_path: Path) -> None:
@@ -283,7 +296,7 @@ def test_a_download_with_another_digest_is_refused_and_not_kept(remote: Path, tm
     assert message.startswith(f"dataset own: cannot get {address}/own.npz: SHA256 hash of downloaded file")
     assert digest(remote / "own.npz") in message
     assert "check options.url and options.sha256, or put the file into the project" in message
-    assert list((tmp_path / DOWNLOADS).iterdir()) == []
+    assert not [path for path in (tmp_path / DOWNLOADS).rglob("*") if path.is_file()]
 
 
 def test_a_server_without_the_file(remote: Path, tmp_path: Path) -> None:

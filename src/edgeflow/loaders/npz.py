@@ -103,9 +103,11 @@ def _file(job: LoadJob, settings: Settings) -> Path:
 def _download(job: LoadJob, settings: Settings) -> Path:
     import pooch
 
-    known, name = f"sha256:{settings.sha256.lower()}", Path(settings.file).name
+    digest, name = settings.sha256.lower(), Path(settings.file).name
+    # A folder per content: two datasets prepared at once may keep different files under the same name.
+    folder = job.root / DOWNLOADS / digest[:12]
     try:
-        found = pooch.retrieve(settings.url, known, fname=name, path=job.root / DOWNLOADS, progressbar=False)
+        found = pooch.retrieve(settings.url, f"sha256:{digest}", fname=name, path=folder, progressbar=False)
     except (ValueError, OSError) as error:  # those of requests are OSError
         raise DataError(
             f"dataset {job.dataset}: cannot get {settings.url}: {error}; check options.url and options.sha256, or put "

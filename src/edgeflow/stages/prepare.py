@@ -109,8 +109,9 @@ def _check_counts(spec: Spec, samples: Samples) -> None:
 
 
 def split(y: Int64, spec: Spec) -> dict[str, NDArray[np.int64]]:
-    """Indices per split, sorted; a split takes the same share of every class, up to one sample of each.
+    """Indices per split; a split takes the same share of every class, up to one sample of each.
 
+    So does any prefix of calibration: a scheme may use fewer samples than there are. The other splits are sorted.
     Raises DataError when a class has no sample left for training.
     """
     import numpy as np
@@ -126,8 +127,12 @@ def split(y: Int64, spec: Spec) -> dict[str, NDArray[np.int64]]:
         raise DataError(
             f"dataset {spec.dataset}: class {absent[0]} has no sample left for training; lower 'evaluation' or 'golden'"
         )
-    chosen = {"train": train, "calibration": train[: spec.calibration], "evaluation": evaluation, "golden": golden}
-    return {name: np.sort(indices) for name, indices in chosen.items()}
+    return {
+        "train": np.sort(train),
+        "calibration": train[: spec.calibration],  # not sorted: data often come class by class
+        "evaluation": np.sort(evaluation),
+        "golden": np.sort(golden),
+    }
 
 
 def _images(spec: Spec, images: Any) -> Float32:

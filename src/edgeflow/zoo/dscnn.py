@@ -1,4 +1,9 @@
-"""Depthwise-separable CNN, the keyword-spotting network of MLPerf Tiny (Banbury et al. 2021; Zhang et al. 2017)."""
+"""Depthwise-separable CNN, the keyword-spotting network of MLPerf Tiny.
+
+Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", arXiv:1711.07128; Banbury et al., "MLPerf Tiny
+Benchmark", arXiv:2106.07597. Unlike there: no dropout, and the same padding on both sides, so that [1, 49, 10] becomes
+64×24×5 after the first convolution and not 64×25×5. It stays that until the average; then 64, and one number per class.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""ResNet-8, the image-classification network of MLPerf Tiny (Banbury et al. 2021; He et al. 2016)."""
+"""ResNet-8, the image-classification network of MLPerf Tiny.
+
+He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, with three blocks as in Banbury et al.,
+"MLPerf Tiny Benchmark", arXiv:2106.07597. [3, 32, 32] becomes 16×32×32, 32×16×16, 64×8×8, 64, and one number per class.
+"""
 
 from __future__ import annotations
 
