@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import files
+from edgeflow.errors import StageError
 from edgeflow.plugin import Runtime, Task, Tolerance
 from edgeflow.runners import harness
 from edgeflow.stages.ladder import Outputs, rung
@@ -57,7 +58,10 @@ def compare(
 
 
 def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
-    return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
+    try:
+        return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
+    except ValueError as error:  # as the backend's contract has it
+        raise StageError(f"{runtime.id} cannot run what the stage made: {error}") from error
 
 
 def versions(runtime: Runtime) -> str:
