@@ -108,7 +108,7 @@ def _summary(rest: Sequence[str]) -> int:
     from edgeflow.report import terminal
 
     paths = layout.report()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
     return 0

@@ -311,8 +311,7 @@ class Wiring:
             "baseline": self.project.baseline,
             "targets": [
                 {"id": name, "description": t.description, "prefer": t.prefer, "runtime": t.runtime}
-                for name, t in self.project.targets.items()
-                if any(cell.target == name for cell in self.plan.cells)
+                for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
         }
         found: dict[str, list[str]] = {"verdicts": [], "measurements": [], "programs": [], "ladders": []}
