@@ -30,6 +30,7 @@ rule all:
     default_target: True
     input:
         flow.packages(),
+        flow.artifacts(),
         layout.report().values(),
 
 

@@ -96,6 +96,26 @@ class Flow:
         """The package folder of every cell."""
         return [layout.package(c.model, c.target, c.scheme)["package"] for c in self.plan.cells]
 
+    def artifacts(self) -> list[str]:
+        """Every file on the way to the packages.
+
+        Snakemake does not miss a deleted file as long as what was made from it is there; a target is always missed.
+        """
+        found: dict[str, None] = {}
+        for cell in self.plan.feasible:
+            names, route = (cell.model, cell.target, cell.scheme), self.plan.routes[cell]
+            for made in (
+                layout.prepare(route.dataset),
+                layout.train(cell.model, route.recipe),
+                layout.convert(cell.model, route.recipe, route.file_format),
+                layout.optimize(cell.model, route.profile, cell.scheme, route.file_format),
+                layout.compile(*names),
+                layout.measure(*names),
+                layout.judge(*names),
+            ):
+                found.update(dict.fromkeys(made.values()))
+        return list(found)
+
 
 def _clear_stale_locks(snakemake_folder: Path) -> IO[str]:
     """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.

@@ -242,9 +242,10 @@ def test_every_figure_says_how_it_is_known(setting: Setting) -> None:
         assert "measured_at" not in found.conditions
 
 
-def test_the_size_is_that_of_the_file_that_ships_and_needs_no_device(setting: Setting) -> None:
-    size = setting.edit(device="").figures()["size_bytes"]
-    assert (size.value, size.unit, size.evidence) == (setting.inputs.program.stat().st_size, "byte", Evidence.DEVICE)
+@pytest.mark.parametrize(("device", "evidence"), [("bench-01", Evidence.DEVICE), ("", Evidence.HOST)])
+def test_the_size_is_that_of_the_file_that_ships(setting: Setting, device: str, evidence: Evidence) -> None:
+    size = setting.edit(device=device).figures()["size_bytes"]
+    assert (size.value, size.unit, size.evidence) == (setting.inputs.program.stat().st_size, "byte", evidence)
     assert size.artifact_sha256 == files.sha256_file(setting.inputs.program)
 
 

@@ -137,7 +137,7 @@ def test_a_model_as_frameworks_see_it(default: Project) -> None:
         input_shape=(1, 49, 10),
         classes=10,
         training={
-            "epochs": 25,
+            "epochs": 40,
             "batch_size": 64,
             "learning_rate": 0.004,
             "weight_decay": 0.001,

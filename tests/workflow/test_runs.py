@@ -86,16 +86,20 @@ def _start(project: Project) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # as in a terminal: whoever starts the tests in the background makes them and their children ignore SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
 def _until_training(process: subprocess.Popen[str]) -> None:
     """Read Snakemake's own account until a training has started, so that the kill falls into a running stage."""
     assert process.stderr is not None
+    said = []
     for line in process.stderr:
-        if line.startswith("rule train:"):
+        said.append(line)
+        if line.startswith(("rule train:", "localrule train:")):
             return
-    pytest.fail("no training started")
+    pytest.fail("no training started:\n" + "".join(said))
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])

@@ -1,9 +1,14 @@
-"""Runner backend for TFLite Micro's interpreter: standard library, numpy and tflite_micro only (see harness.py)."""
+"""Runner backend for TFLite Micro's interpreter: standard library, numpy and tflite_micro only (see harness.py).
+
+`python tflite_micro_backend.py PROGRAM [ARENA_BYTES]` runs a program once, in an arena of that size, and prints how
+much of it was used; exit code 3: the interpreter refuses the program. It may also abort: hence a process of its own.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,17 +21,33 @@ from tflite_micro import runtime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# More than any microcontroller has. Pages that are never touched take no memory here.
+ARENA_BYTES = 2**28
+REFUSED = 3  # exit code
+
+
+class RefusedError(ValueError):
+    """The program is sound and the interpreter cannot run it: no kernel for it, or no room in the arena."""
+
 
 class Session:
     """One program in the interpreter that microcontrollers run, with its reference kernels."""
 
-    def __init__(self, program: str, threads: int) -> None:
+    def __init__(self, program: str, threads: int, arena_bytes: int = ARENA_BYTES) -> None:
         # `threads` is part of the backend's contract; the interpreter has one
         with open(program, "rb") as stream:
             self._content = stream.read()
-        self._interpreter = runtime.Interpreter.from_bytes(
-            self._content, intrepreter_config=runtime.InterpreterConfig.kAllocationRecording
-        )
+        name = f"TFLite Micro {version('tflite-micro')}"
+        try:
+            self._interpreter = runtime.Interpreter.from_bytes(
+                self._content,
+                arena_size=arena_bytes,
+                intrepreter_config=runtime.InterpreterConfig.kAllocationRecording,
+            )
+        except RuntimeError as error:
+            raise RefusedError(f"{program}: {name} cannot run it: {error}") from error
+        except struct.error as error:
+            raise ValueError(f"{program}: {name} cannot read it: not a whole TFLite file") from error
         self._input = self._interpreter.get_input_details(0)
         self._output = self._interpreter.get_output_details(0)
 
@@ -35,7 +56,7 @@ class Session:
         return {"inputs": [_tensor("input", self._input)], "outputs": [_tensor("output", self._output)]}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """float32[N, H, W, C] → the input's type, quantized by rounding and clipping."""
+        """float32[N, H, W, C] → the input's type; integers are rounded to nearest and clipped."""
         if self._input["dtype"] == np.float32:
             return np.ascontiguousarray(x)
         scale, zero_point = _quantization(self._input)
@@ -63,7 +84,11 @@ class Session:
         return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
 
     def arena_bytes(self) -> int:
-        """Bytes of tensor arena that this model used; pointers are twice as wide as on a 32-bit microcontroller."""
+        """Bytes of tensor arena that the program uses.
+
+        An upper bound for a 32-bit microcontroller: the arena's tail holds structures full of pointers, which are twice
+        as wide on this host. The head, with the activations, is the same.
+        """
         printed = _printed_by(self._interpreter.print_allocations)
         found = re.search(r"Arena allocation total (\d+) bytes", printed)
         if found is None:
@@ -72,10 +97,8 @@ class Session:
 
     def operators(self) -> list[dict[str, Any]]:
         """Operators of the model; all run as reference kernels on the CPU."""
-        return [
-            {"operator": name, "count": n, "placement": "CPU"}
-            for name, n in sorted(operators_of(self._content).items())
-        ]
+        found = sorted(operators_of(self._content).items())
+        return [{"operator": name, "count": n, "placement": "CPU"} for name, n in found]
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -107,13 +130,13 @@ def operators_of(content: bytes) -> dict[str, int]:
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = schema.Model.GetRootAs(content, 0)
-    graph = model.Subgraphs(0)
     found: dict[str, int] = {}
-    for i in range(graph.OperatorsLength()):
-        code = model.OperatorCodes(graph.Operators(i).OpcodeIndex())
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have the second only
-        name = names[number] if code.CustomCode() is None else code.CustomCode().decode()
-        found[name] = found.get(name, 0) + 1
+    for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
+        for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
+            code = model.OperatorCodes(operator.OpcodeIndex())
+            number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have the second only
+            name = names[number] if code.CustomCode() is None else code.CustomCode().decode()
+            found[name] = found.get(name, 0) + 1
     return found
 
 
@@ -132,3 +155,19 @@ def _tensor(name: str, found: dict[str, Any]) -> dict[str, Any]:
         "scale": scale,
         "zero_point": zero_point,
     }
+
+
+def main(program: str, arena_bytes: str = str(ARENA_BYTES)) -> None:
+    """Run a program once on zeros, in an arena of that size, and print how much of it was used."""
+    try:
+        session = Session(program, 1, int(arena_bytes))
+    except RefusedError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
+    shape = session.signature()["inputs"][0]["shape"]
+    session.invoke(session.encode(np.zeros(shape, np.float32)))
+    print(session.arena_bytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,38 +1,45 @@
-"""A model as C source: what microcontroller projects compile in, since they have no file system."""
+"""A model as C++ source: what microcontroller projects compile in, since they have no file system."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from edgeflow.types import Operators
-
-# TFLite's operator names are upper case with underscores; the resolver's functions are CamelCase with these exceptions.
-_SPECIAL = {"ethos-u": "EthosU", "BATCH_TO_SPACE_ND": "BatchToSpaceNd", "SPACE_TO_BATCH_ND": "SpaceToBatchNd"}
+# Functions of MicroMutableOpResolver are operator names in camel case, but for these (micro_mutable_op_resolver.h).
+_SPECIAL = {
+    "BATCH_MATMUL": "BatchMatMul",
+    "CUMSUM": "CumSum",
+    "PADV2": "PadV2",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTM",
+    "ethos-u": "EthosU",
+}
 PER_LINE = 12
 
 
 def identifier(*parts: str) -> str:
-    """A C identifier made of names."""
-    found = re.sub(r"\W", "_", "_".join(parts))
-    return f"_{found}" if found[0].isdigit() else found
+    """A C identifier made of names: letters, digits and single underscores, as the language leaves to users."""
+    found = re.sub(r"[^0-9A-Za-z]+", "_", "_".join(parts)).strip("_")
+    return f"model_{found}" if found[:1].isdigit() else found
 
 
-def resolver_call(operator: str) -> str:
-    """The registration that an operator needs: "CONV_2D" is "AddConv2D"."""
-    words = operator.split("_")
-    camel = "".join("2D" if word == "2D" else word.capitalize() for word in words)
+def registration(operator: str) -> str:
+    """The function of MicroMutableOpResolver that an operator needs: "CONV_2D" is "AddConv2D"."""
+    camel = "".join("2D" if word == "2D" else word.capitalize() for word in operator.split("_"))
     return "Add" + _SPECIAL.get(operator, camel)
 
 
-def sources(name: str, program: bytes, arena_bytes: int, operators: Sequence[Operators]) -> Mapping[str, bytes]:
-    """`<name>.h` and `<name>.cc`: the program, 16-byte aligned as the interpreter wants it, and what it needs."""
-    guard = identifier("EDGEFLOW", name, "H").upper()
-    kinds = sorted({o.operator for o in operators})
-    calls = "\n".join(f"//   resolver.{resolver_call(kind)}();" for kind in kinds)
+def sources(
+    name: str, program: bytes, arena_bytes: int, arena_source: str, operators: Iterable[str]
+) -> Mapping[str, bytes]:
+    """`<name>.h` and `<name>.cc`: the program, 16-byte aligned as the interpreter wants it, and what it needs.
+
+    `arena_source` says in one line where the arena's size is from.
+    """
+    guard = f"{name}_H_".upper()
+    kinds = sorted(set(operators))
+    added = " &&\n         ".join(f"resolver.{registration(kind)}() == 0" for kind in kinds) or "true"
     header = f"""\
-// Made by edgeflow. Operators, for tflite::MicroMutableOpResolver<{len(kinds)}>:
-{calls}
+// Made by edgeflow: {name}.tflite for TensorFlow Lite Micro.
 #ifndef {guard}
 #define {guard}
 
@@ -41,8 +48,17 @@ def sources(name: str, program: bytes, arena_bytes: int, operators: Sequence[Ope
 
 extern const std::uint8_t {name}[];
 constexpr std::size_t {name}_size_bytes = {len(program)};
-constexpr std::size_t {name}_arena_bytes = {arena_bytes};  // tensor arena that it was measured with
-constexpr std::size_t {name}_operator_kinds = {len(kinds)};
+
+// {arena_source}
+constexpr std::size_t {name}_arena_bytes = {arena_bytes};
+
+// Adds the program's operators to a tflite::MicroMutableOpResolver for that many kinds; false when it has no room.
+constexpr unsigned int {name}_operator_kinds = {len(kinds)};
+template <typename Resolver>
+bool {name}_add_operators(Resolver& resolver) {{
+  // kTfLiteOk is 0
+  return {added};
+}}
 
 #endif  // {guard}
 """

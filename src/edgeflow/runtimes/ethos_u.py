@@ -14,110 +14,128 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeflow.errors import StageError
-from edgeflow.plugin import (
-    Compiled,
-    CompileJob,
-    Estimate,
-    Option,
-    PackageJob,
-    Runtime,
-    Tolerance,
-    Unsupported,
-)
+from edgeflow.plugin import Compiled, CompileJob, Estimate, Option, PackageJob, Runtime, Unsupported
+from edgeflow.runtimes import tflite_micro
 from edgeflow.runtimes.c_array import identifier, sources
 from edgeflow.types import Evidence, Operators, Scheme, Target
 from edgeflow.units import show
 
 CUSTOM = "ethos-u"  # the operator that stands for everything the accelerator does
-ACCELERATORS = re.compile(r"ethos-u(55|65|85)-\d+")
+ACCELERATORS = (
+    *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256"),
+    *("ethos-u65-256", "ethos-u65-512"),
+    *("ethos-u85-128", "ethos-u85-256", "ethos-u85-512", "ethos-u85-1024", "ethos-u85-2048"),
+)
+SYSTEM_CONFIGS = (  # sections of Arm/vela.ini, which comes with vela
+    *("Ethos_U55_Deep_Embedded", "Ethos_U55_High_End_Embedded"),
+    *("Ethos_U65_Embedded", "Ethos_U65_Mid_End", "Ethos_U65_High_End", "Ethos_U65_Client_Server"),
+    *("Ethos_U85_SYS_Flash_Low", "Ethos_U85_SYS_Flash_High"),
+    *("Ethos_U85_SYS_DRAM_Low", "Ethos_U85_SYS_DRAM_Mid", "Ethos_U85_SYS_DRAM_High"),
+)
+MEMORY_MODES = ("Sram_Only", "Shared_Sram")  # the other sections place activations in DRAM, which is not accounted here
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
-    """Refuse everything but static integers: the accelerator computes nothing else."""
-    if not ACCELERATORS.fullmatch(target.accelerator):
-        return Unsupported(f"{target.accelerator!r} is not an Ethos-U configuration such as ethos-u55-128")
+    """Refuse everything but static integers, and a system configuration of another accelerator."""
+    if target.accelerator not in ACCELERATORS:
+        return Unsupported(f"{target.accelerator!r} is not an Ethos-U; vela knows {', '.join(ACCELERATORS)}")
+    system = target.options["system_config"]
+    if _family(target.accelerator) != _family(system):  # vela says nothing and calculates with the wrong memories
+        return Unsupported(f"system_config {system} does not describe an {target.accelerator}")
     if scheme.mode != "static":
         return Unsupported("Ethos-U executes int8 and int16 operators with static ranges only")
     return None
 
 
+def _family(name: str) -> str:
+    """ "u55" of "ethos-u55-128" and of "Ethos_U55_High_End_Embedded"."""
+    return re.split("[-_]", name.lower())[1]
+
+
 def compile_program(job: CompileJob) -> Compiled | Unsupported:
-    """Compile with vela; refuse a model of which any operator stays on the CPU, or that the SRAM cannot hold.
+    """Compile with vela; refuse a model of which any operator stays on the CPU, or that the memories cannot hold.
 
-    Raises StageError when vela fails. It warns and exits with 0 on operators it cannot place, so they are counted.
+    Raises StageError when vela fails. It only warns of operators that it cannot place, and of SRAM that is too small.
     """
-    model = job.work / "model.tflite"
-    model.write_bytes(job.source.read_bytes())
-    said = _vela(model, job.target, job.work)
-    on_cpu, on_accelerator = (_count(said, where) for where in ("CPU", "NPU"))
-    output = job.work / "model_vela.tflite"
-    left = _left_on_cpu(output.read_bytes())
-    if on_cpu or left or not on_accelerator:
-        names = ", ".join(left) or "vela does not name them"
-        return Unsupported(f"{on_cpu} operators stay on the CPU: {names}")
+    said = _vela(job)
+    program = (job.work / "model_vela.tflite").read_bytes()
+    if left := _left_on_cpu(program, said):
+        return Unsupported(f"{sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
     summary = _summary(job.work)
-    sram = float(summary["sram_memory_used"]) * 1024
-    if job.target.ram_bytes is not None and sram > job.target.ram_bytes:
+    sram, ram, flash = float(summary["sram_memory_used"]) * 1024, job.target.ram_bytes, job.target.flash_bytes
+    if ram is not None and sram > ram:
+        return Unsupported(f"needs {show(sram, 'byte')} of SRAM, {job.target.id} has {show(ram, 'byte')}")
+    if flash is not None and len(program) > flash:
         return Unsupported(
-            f"needs {show(sram, 'byte')} of SRAM, {job.target.id} has {show(job.target.ram_bytes, 'byte')}"
+            f"the program takes {show(len(program), 'byte')} of flash, {job.target.id} has {show(flash, 'byte')}"
         )
-    job.output.write_bytes(output.read_bytes())
-    accelerator = job.target.accelerator.replace("ethos-u", "Ethos-U")
-    operators = (
-        Operators("all operators of the model", on_accelerator, accelerator),
-        Operators("all operators of the model", on_cpu, "CPU"),
-    )
-    return Compiled(operators, _estimates(summary, sram, on_cpu, job.target), {"ethos-u-vela": _version()})
+    job.output.write_bytes(program)
+    return Compiled(_operators(job), _estimates(job.target, summary, sram), {"ethos-u-vela": _version()})
 
 
-def _vela(model: Path, target: Target, work: Path) -> str:
+def _vela(job: CompileJob) -> str:
+    """Write model_vela.tflite and a summary into the work folder; returns what vela prints."""
+    (job.work / "model.tflite").write_bytes(job.source.read_bytes())
     options = {
-        "--accelerator-config": target.accelerator,
+        "--accelerator-config": job.target.accelerator,
         "--config": "Arm/vela.ini",
-        "--system-config": target.options["system_config"],
-        "--memory-mode": target.options["memory_mode"],
-        "--output-dir": str(work),
+        "--system-config": job.target.options["system_config"],
+        "--memory-mode": job.target.options["memory_mode"],
+        "--output-dir": ".",
     }
-    main = "import sys; from ethosu.vela.vela import main; sys.exit(main())"
-    command = [sys.executable, "-c", main, str(model), *(word for pair in options.items() for word in pair)]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
+    if job.target.ram_bytes is not None:  # else vela may use 4 MiB of SRAM to save time
+        options["--arena-cache-size"] = str(int(job.target.ram_bytes))
+    words = [word for option in options.items() for word in option]
+    command = [sys.executable, "-m", "ethosu.vela", "model.tflite", *words]
+    done = subprocess.run(command, cwd=job.work, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
-        raise StageError(f"compile: vela failed for {target.id}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        raise StageError(f"compile: vela failed for {job.target.id}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
 
 
-def _count(said: str, where: str) -> int:
-    found = re.search(rf"^{where} operators = (\d+)", said, re.MULTILINE)
-    if found is None:
-        raise StageError(f"compile: vela does not say how many operators run on the {where}:\n{said[-2000:]}")
-    return int(found[1])
-
-
-def _left_on_cpu(program: bytes) -> list[str]:
-    """Operators of the output that are not the accelerator's: what vela says is checked against what it made."""
+def _left_on_cpu(program: bytes, said: str) -> Mapping[str, int]:
+    """Operators of the program that are not the accelerator's, by name; StageError when vela denies them."""
     from edgeflow.runners.tflite_micro_backend import operators_of
 
-    return sorted(name for name in operators_of(program) if name != CUSTOM)
+    found = {name: count for name, count in operators_of(program).items() if name != CUSTOM}
+    counted = re.search(r"^CPU operators = (\d+)", said, re.MULTILINE)
+    if counted is None or (int(counted[1]) == 0) != (not found):
+        says = counted[0] if counted else "nothing about operators on the CPU"
+        raise StageError(f"compile: vela says {says!r}, its program has {found or 'none'}")
+    return found
+
+
+def _operators(job: CompileJob) -> tuple[Operators, ...]:
+    """The model's operators: none was left on the CPU, so the accelerator's operator does the work of all."""
+    from edgeflow.runners.tflite_micro_backend import operators_of
+
+    family = _family(job.target.accelerator).upper()
+    found = sorted(operators_of(job.source.read_bytes()).items())
+    return tuple(Operators(name, count, f"Ethos-{family}") for name, count in found)
 
 
 def _summary(work: Path) -> Mapping[str, str]:
+    """Vela's figures: one row, memory in KiB, time in seconds."""
     (path,) = work.glob("*_summary_*.csv")
     with path.open(newline="", encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     return row
 
 
-def _estimates(summary: Mapping[str, str], sram: float, on_cpu: int, target: Target) -> tuple[Estimate, ...]:
-    how = f"vela's model of {target.accelerator}, {target.options['system_config']}, {target.options['memory_mode']}"
-    time = float(summary["inference_time"])
-    deterministic = f"{how}; deterministic, so one figure stands for every percentile"
+def _estimates(target: Target, summary: Mapping[str, str], sram: float) -> tuple[Estimate, ...]:
+    clock = show(float(summary["core_clock"]), "hertz")
+    system, memory = target.options["system_config"], target.options["memory_mode"]
+    how = f"vela's estimate for {target.accelerator} at {clock}, {system}, {memory}"
+    one = f"{how}; deterministic: one figure stands for every percentile"
+    seconds = float(summary["inference_time"])
+    flash = sum(float(summary[f"{where}_flash_memory_used"]) for where in ("on_chip", "off_chip")) * 1024
     return (
-        Estimate("latency_p50_s", time, "second", deterministic),
-        Estimate("latency_p90_s", time, "second", deterministic),
-        Estimate("latency_p99_s", time, "second", deterministic),
-        Estimate("memory_peak_bytes", sram, "byte", f"{how}; SRAM for activations and buffered weights"),
+        Estimate("latency_p50_s", seconds, "second", one),
+        Estimate("latency_p90_s", seconds, "second", one),
+        Estimate("memory_peak_bytes", sram, "byte", f"{how}: SRAM for activations and buffered weights"),
+        Estimate("flash_bytes", flash, "byte", f"{how}: weights and commands in flash"),
         Estimate("accelerator_cycles", float(summary["cycles_total"]), "count", how),
-        Estimate("cpu_operators", on_cpu, "count", how),
+        Estimate("cpu_operators", 0.0, "count", "operators of vela's program beside the accelerator's"),
     )
 
 
@@ -127,16 +145,12 @@ def _version() -> str:
     return version("ethos-u-vela")
 
 
-def compile_tolerance(scheme: Scheme) -> Tolerance:
-    """What runs is the model before vela, in another interpreter than the stage before used."""
-    return Tolerance(0.03, "TFLite Micro's reference kernels round differently from XNNPACK: one to two steps of 1/256")
-
-
 def package_files(job: PackageJob) -> Mapping[str, bytes]:
     """C array and header with vela's SRAM figure as the arena."""
-    arena = next((m.value for m in job.measurements if m.metric == "memory_peak_bytes"), 0)
     name = identifier(job.info.model, job.info.scheme)
-    return sources(name, job.program.read_bytes(), int(arena), (Operators(CUSTOM, 1, job.target.accelerator),))
+    arena = "SRAM that vela plans for activations; the interpreter's own structures, a few KiB, come on top."
+    size = tflite_micro.measured_arena_bytes(job)
+    return sources(name, job.program.read_bytes(), size, arena, (CUSTOM,))
 
 
 plugin = Runtime(
@@ -146,17 +160,21 @@ plugin = Runtime(
     program_suffix="tflite",
     layout="NHWC",
     toolchain="edge",
-    backend=Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py",
+    backend=tflite_micro.BACKEND,
     evidence=Evidence.HOST,
     times=False,
     supports=supports,
     compile=compile_program,
-    compile_tolerance=compile_tolerance,
+    compile_tolerance=tflite_micro.compile_tolerance,
     build_with="litert",
     runs="model",
     package_files=package_files,
     target_options={
-        "system_config": Option("clock and memory bandwidths, a section of vela.ini", required=True),
-        "memory_mode": Option("which memory holds weights and activations, a section of vela.ini", required=True),
+        "system_config": Option(
+            "clock and memory bandwidths: a section of vela.ini", required=True, choices=SYSTEM_CONFIGS
+        ),
+        "memory_mode": Option(
+            "what lies in SRAM and what in flash: a section of vela.ini", required=True, choices=MEMORY_MODES
+        ),
     },
 )

@@ -25,30 +25,33 @@ from edgeflow.types import Evidence, Scheme, Target
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
 
-KINDS = {  # what quantizes, by (mode, weights, activations)
+KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
-    ("float", "float16", "float16"),
+    ("float", "float16", "float16"),  # stored as float16; XNNPACK computes in the widest type that the CPU is fast at
+    ("float", "float16", "float32"),
     ("dynamic", "int8", "int8"),
     ("static", "int8", "int8"),
     ("static", "int8", "int16"),
 }
+ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
-    """Refuse combinations of types that have no quantizer."""
+    """Refuse combinations of types that have no quantizer or no right kernel."""
     if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
         return Unsupported(
-            f"LiteRT has no {scheme.mode} quantization with {scheme.weights} weights and "
-            f"{scheme.activations} activations"
+            f"LiteRT has no {scheme.mode} scheme with {scheme.weights} weights and {scheme.activations} activations"
         )
-    if scheme.weights == "int8" and not scheme.per_channel:
-        return Unsupported("LiteRT's quantizer makes int8 weights per channel only")
+    if scheme.mode == "dynamic" and not scheme.per_channel:
+        return Unsupported(
+            "LiteRT's dynamic depthwise convolutions read a scale for each channel: per-tensor weights answer wrongly"
+        )
     return None
 
 
 def profile(scheme: Scheme, target: Target) -> str:
     """One model for all: nothing about a target changes how it is quantized."""
-    return "litert"
+    return "tflite"
 
 
 # --- convert -------------------------------------------------------------------------------------------------------
@@ -66,69 +69,101 @@ def convert(job: ConvertJob) -> None:
         example = example.permute(0, 2, 3, 1).contiguous()
     try:
         litert_torch.convert(model, (example,)).export(str(job.output))
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        raise StageError(f"convert: litert_torch.convert failed: {error}") from error
+    except (RuntimeError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0]
+        raise StageError(f"convert: litert_torch cannot convert the model: {why}") from error
+    job.output.write_bytes(compact(job.output.read_bytes()))
+
+
+def compact(content: bytes) -> bytes:
+    """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
+
+    A tensor is named after all modules that went into it: measured, 29 % of a quantized model of 23,000 weights. The
+    tools' writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model,
+    where TFLite Micro does not look: it reads noise and reports success.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    class Aligned(schema.BufferT):  # type: ignore[misc]  # the library has no types
+        def Pack(self, builder: Any) -> Any:  # noqa: N802
+            if self.data is not None:
+                builder.Prep(ALIGNMENT_BYTES, len(self.data))
+            return super().Pack(builder)
+
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for number, graph in enumerate(model.subgraphs):
+        border = {*graph.inputs, *graph.outputs}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in border:
+                tensor.name = f"{number}.{i}"  # the quantizer needs unique names; no argument's begins with a digit
+    arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
+    model.buffers = [Aligned(array) for array in arrays]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 # --- optimize ------------------------------------------------------------------------------------------------------
 
 
 def optimize(job: OptimizeJob) -> None:
-    """Apply a scheme."""
+    """Apply a scheme; StageError when the quantizer fails."""
     if (job.scheme.mode, job.scheme.weights) == ("float", "float32"):
         job.output.write_bytes(job.source.read_bytes())
         return
     from ai_edge_quantizer import quantizer
 
-    asked = _recipe(job.scheme)
-    tool = quantizer.Quantizer(str(job.source))
-    tool.load_quantization_recipe(asked)
-    ranges = _calibrate(job, asked) if job.scheme.mode == "static" else None
-    tool.quantize(ranges).export_model(str(job.output), overwrite=True)
+    recipe = _recipe(job.scheme)
+    tool = quantizer.Quantizer(str(job.source), recipe.get_quantization_recipe())
+    try:
+        ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
+        found = tool.quantize(ranges, enable_progress_report=False)
+    except (RuntimeError, ValueError) as error:
+        raise StageError(f"optimize: scheme {job.scheme.id}: ai-edge-quantizer failed: {error}") from error
+    job.output.write_bytes(compact(bytes(found.quantized_model)))
 
 
 def _recipe(scheme: Scheme) -> Any:
-    from ai_edge_quantizer import recipe
-
-    if scheme.mode == "dynamic":
-        return recipe.dynamic_wi8_afp32()
-    if scheme.mode == "static":
-        return recipe.static_wi8_ai16() if scheme.activations == "int16" else recipe.static_wi8_ai8()
-    return _float16_weights()
-
-
-def _float16_weights() -> Any:
-    """Weights stored as float16 and widened when loaded; the library has no ready recipe for it."""
+    """RecipeManager that applies a scheme to every operator."""
     from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
 
-    weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
-    manager = recipe_manager.RecipeManager()
-    manager.add_quantization_config(
-        regex=".*",
-        operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-        op_config=qtyping.OpQuantizationConfig(
-            weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
-        ),
-        algorithm_key=algorithm_manager.AlgorithmName.FLOAT_CASTING,
-    )
-    return manager.get_quantization_recipe()
+    recipe = recipe_manager.RecipeManager()
+    everything = {"regex": ".*", "operation_name": qtyping.TFLOperationName.ALL_SUPPORTED}
+    if scheme.mode == "dynamic":
+        recipe.add_dynamic_config(**everything, num_bits=8)
+    elif scheme.mode == "static":
+        granularity = qtyping.QuantGranularity
+        recipe.add_static_config(
+            **everything,
+            activation_num_bits=16 if scheme.activations == "int16" else 8,
+            weight_num_bits=8,
+            weight_granularity=granularity.CHANNELWISE if scheme.per_channel else granularity.TENSORWISE,
+        )
+    else:
+        float16 = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        casting = algorithm_manager.AlgorithmName.FLOAT_CASTING
+        recipe.add_quantization_config(**everything, op_config=float16, algorithm_key=casting)
+    return recipe
 
 
-def _calibrate(job: OptimizeJob, asked: Any) -> Any:
+def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
     """Least and greatest value of every activation over all samples.
 
-    `Quantizer.calibrate` would take a moving average, which clips and depends on the order of the samples.
+    `Quantizer.calibrate` takes a moving average under the name of min-max, which clips and depends on the order of the
+    samples: measured on digits, golden outputs moved by 14 to 16 % of their range, with true ranges by 1 to 2 %.
     """
-    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
     if job.calibration is None:
         raise StageError(f"optimize: scheme {job.scheme.id} is static and got no calibration samples")
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(asked)
     tool = calibrator.Calibrator(job.source.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     signature, name = _signature(job.source)
-    tool.calibrate({signature: _feeds(name, job.calibration)}, manager)
+    tool.calibrate({signature: _feeds(name, job.calibration)}, recipe)
     return tool.get_model_qsvs()
 
 
@@ -149,8 +184,18 @@ def _feeds(name: str, samples: Float32) -> list[dict[str, Float32]]:
 
 
 def compile_program(job: CompileJob) -> Compiled:
-    """LiteRT loads the model as it is and hands it to XNNPACK at start-up."""
-    job.output.write_bytes(job.source.read_bytes())
+    """The program is the model; StageError when LiteRT cannot load it.
+
+    XNNPACK takes its operators over when the interpreter starts, on the device: the runner says which ones.
+    """
+    from edgeflow.runners.litert_backend import Session
+
+    content = job.source.read_bytes()
+    job.output.write_bytes(content)
+    try:
+        Session(str(job.output), job.target.threads)
+    except ValueError as error:
+        raise StageError(f"compile: {error}") from error
     return Compiled()
 
 
@@ -171,7 +216,7 @@ plugin = Runtime(
     times=True,
     supports=supports,
     converters={
-        "torch": Converter("torch", convert, Tolerance(1e-4, "float32: another order of additions; measured 1e-6"))
+        "torch": Converter("torch", convert, Tolerance(1e-4, "float32: another order of additions; measured 4e-7"))
     },
     profile=profile,
     optimize=optimize,

@@ -205,17 +205,13 @@ class Figures:
         return replace(self._ran, metric=metric, value=value, unit=unit, method=method, conditions=conditions, **more)
 
     def size(self) -> Measurement:
-        """Size of the file that ships.
-
-        Its evidence is that of a device: the figure is about the very file that a device gets, nothing stood in for
-        anything, and no device could find another number.
-        """
+        """Size of the file that ships: exact, but of device evidence only where a device took the file."""
         return Measurement(
             metric="size_bytes",
             value=float(self._info.size_bytes),
             unit="byte",
-            evidence=Evidence.DEVICE,
-            device="the file itself",
+            evidence=self._ran.evidence,
+            device=self._ran.device,
             artifact_sha256=self._info.sha256,
             method="length of the program file",
         )

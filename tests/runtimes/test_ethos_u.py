@@ -1,0 +1,190 @@
+"""Ethos-U: what vela makes of small networks, what it estimates, and what has no program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.runtimes.conftest import SCHEMES, Toolchain
+
+from edgeflow.plugin import PackageJob
+from edgeflow.runtimes.ethos_u import MEMORY_MODES, SYSTEM_CONFIGS, plugin, supports
+from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Target
+
+HIGH_END = {"system_config": "Ethos_U55_High_End_Embedded", "memory_mode": "Shared_Sram"}
+U55 = Target("camera", "ethos_u", "armv8.1-m.main", "ethos-u55-128", ram_bytes=2 * 1024 * 1024, options=HIGH_END)
+INT8 = SCHEMES["int8_static"]
+
+toolchain = pytest.mark.toolchain
+pytestmark = pytest.mark.xdist_group("tflite")  # one worker makes the networks for all
+
+
+# --- without a toolchain ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["int8_static", "int16x8"])
+@pytest.mark.parametrize(
+    ("accelerator", "system"),
+    [
+        ("ethos-u55-128", "Ethos_U55_Deep_Embedded"),
+        ("ethos-u65-512", "Ethos_U65_High_End"),
+        ("ethos-u85-256", "Ethos_U85_SYS_Flash_Low"),
+    ],
+)
+def test_supports(scheme: str, accelerator: str, system: str) -> None:
+    target = replace(U55, accelerator=accelerator, options={**HIGH_END, "system_config": system})
+    assert supports(SCHEMES[scheme], target) is None
+
+
+FLOATS = "Ethos-U executes int8 and int16 operators with static ranges only"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "target", "reason"),
+    [
+        (SCHEMES["fp32"], U55, FLOATS),
+        (SCHEMES["fp16"], U55, FLOATS),
+        (SCHEMES["int8_dynamic"], U55, FLOATS),
+        (
+            INT8,
+            replace(U55, accelerator="ethos-u55-100"),
+            "'ethos-u55-100' is not an Ethos-U; vela knows ethos-u55-32, ethos-u55-64, ethos-u55-128",
+        ),
+        (INT8, replace(U55, accelerator="cpu"), "'cpu' is not an Ethos-U; vela knows ethos-u55-32"),
+        (
+            INT8,
+            replace(U55, accelerator="ethos-u65-256"),
+            "system_config Ethos_U55_High_End_Embedded does not describe an ethos-u65-256",
+        ),
+    ],
+)
+def test_refuses_with_a_reason(scheme: Scheme, target: Target, reason: str) -> None:
+    refusal = supports(scheme, target)
+    assert refusal is not None
+    assert refusal.reason.startswith(reason)
+
+
+def test_what_runs_is_the_model_before_vela() -> None:
+    assert plugin.runs == "model"
+    assert plugin.evidence == Evidence.HOST
+    assert not plugin.times
+    assert {name for name, option in plugin.target_options.items() if option.required} == set(HIGH_END)
+
+
+# --- vela ------------------------------------------------------------------------------------------------------------
+
+
+def _job(source: Path, target: Target = U55, scheme: Scheme = INT8, output: str = "program") -> list[Any]:
+    return ["compile_program", "ethos_u", source, scheme, target, source.with_suffix(f".{output}")]
+
+
+@toolchain
+def test_choices_are_the_sections_of_vela(edge: Toolchain) -> None:
+    (sections,) = edge(["vela_sections"])
+    assert {f"System_Config.{name}" for name in SYSTEM_CONFIGS} == {s for s in sections if s.startswith("System")}
+    assert {f"Memory_Mode.{name}" for name in MEMORY_MODES} < {s for s in sections if s.startswith("Memory")}
+
+
+@toolchain
+@pytest.mark.parametrize("scheme", ["int8_static", "int16x8"])
+def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, scheme: str) -> None:
+    source = optimized / f"mixed.{scheme}.tflite"
+    found, made = edge(_job(source, scheme=SCHEMES[scheme]), ["operators_of", source.with_suffix(".program")])
+    assert made == {"ethos-u": 1}
+    names = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN")
+    assert found["operators"] == [{"operator": name, "count": 1, "placement": "Ethos-U55"} for name in names]
+    assert found["tools"].keys() == {"ethos-u-vela"}
+    estimates = {e["metric"]: e["value"] for e in found["estimates"]}
+    assert estimates.keys() == {
+        *("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "flash_bytes", "accelerator_cycles", "cpu_operators")
+    }
+    assert estimates["cpu_operators"] == 0
+    assert estimates["latency_p90_s"] == estimates["latency_p50_s"]
+    assert estimates["accelerator_cycles"] == pytest.approx(500e6 * estimates["latency_p50_s"])  # core_clock
+    image = 12 * 10 * 16 * (2 if scheme == "int16x8" else 1)
+    assert 2 * image <= estimates["memory_peak_bytes"] <= 4 * image
+    assert estimates["flash_bytes"] <= source.with_suffix(".program").stat().st_size
+    (method,) = {e["method"] for e in found["estimates"] if e["metric"] == "latency_p90_s"}
+    assert method == (
+        "vela's estimate for ethos-u55-128 at 500 MHz, Ethos_U55_High_End_Embedded, Shared_Sram; deterministic: one "
+        "figure stands for every percentile"
+    )
+
+
+@toolchain
+def test_vela_again_gives_the_same_bytes(optimized: Path, edge: Toolchain) -> None:
+    source = optimized / "mixed.int8_static.tflite"
+    first = edge(_job(source, output="first"))
+    second = edge(_job(source, output="second"), PYTHONHASHSEED="77", TZ="Asia/Tokyo")
+    assert first == second
+    assert source.with_suffix(".first").read_bytes() == source.with_suffix(".second").read_bytes()
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("sine.int8_static", "3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
+        ("mixed.fp32", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        ("mixed.int8_dynamic", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+    ],
+)
+def test_operators_on_the_cpu_are_refused_by_name(optimized: Path, edge: Toolchain, file: str, reason: str) -> None:
+    source = optimized / f"{file}.tflite"
+    assert edge(_job(source, output="refused")) == [{"unsupported": reason}]
+    assert not source.with_suffix(".refused").exists()
+
+
+@toolchain
+def test_memories_that_are_too_small_are_refused(optimized: Path, edge: Toolchain) -> None:
+    source = optimized / "mixed.int8_static.tflite"
+    sram, flash = edge(
+        _job(source, replace(U55, ram_bytes=1024), output="refused"),
+        _job(source, replace(U55, flash_bytes=1024), output="refused"),
+    )
+    assert sram["unsupported"].startswith("needs ")
+    assert sram["unsupported"].endswith(" KiB of SRAM, camera has 1 KiB")
+    assert flash["unsupported"].startswith("the program takes ")
+    assert flash["unsupported"].endswith(" KiB of flash, camera has 1 KiB")
+    assert not source.with_suffix(".refused").exists()
+
+
+@toolchain
+def test_vela_plans_for_the_sram_that_there_is(optimized: Path, edge: Toolchain) -> None:
+    """It warns of too little SRAM and exits with 0; told beforehand, it finds a plan that fits."""
+    source = optimized / "mixed.int8_static.tflite"
+    (roomy,) = edge(_job(source))
+    used = next(e["value"] for e in roomy["estimates"] if e["metric"] == "memory_peak_bytes")
+    (tight,) = edge(_job(source, replace(U55, ram_bytes=int(used) - 1)))
+    assert next(e["value"] for e in tight["estimates"] if e["metric"] == "memory_peak_bytes") < used
+
+
+@toolchain
+def test_a_failure_of_vela_is_an_error(optimized: Path, edge: Toolchain) -> None:
+    target = replace(U55, options={**HIGH_END, "system_config": "Ethos_U55_Unknown"})
+    (found,) = edge(_job(optimized / "mixed.int8_static.tflite", target))
+    assert found["error"] == "StageError"
+    assert found["message"].startswith("compile: vela failed for camera: ")
+    assert "System_Config.Ethos_U55_Unknown not found" in found["message"]
+
+
+# --- package ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
+    program = tmp_path / "program.tflite"
+    program.write_bytes(np.random.default_rng(5).bytes(100))
+    operators = (Operators("CONV_2D", 3, "Ethos-U55"),)
+    info = Program("net", "camera", "int8_static", "", "", 100, None, operators, "model")
+    sram = Measurement("memory_peak_bytes", 5000.0, "byte", Evidence.ESTIMATE, "vela", "", "estimate")
+    assert plugin.package_files is not None
+    added = plugin.package_files(PackageJob(program, info, U55, (sram,)))
+    header = added["net_int8_static.h"].decode()
+    assert "resolver.AddEthosU() == 0;" in header
+    assert "AddConv2D" not in header
+    assert "net_int8_static_operator_kinds = 1;" in header
+    assert "net_int8_static_arena_bytes = 5000;" in header
+    assert "net_int8_static_size_bytes = 100;" in header

@@ -1,0 +1,307 @@
+"""TFLite Micro: what its real interpreter runs and refuses, its arena, and the C++ source that ships with a program."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.runtimes.conftest import SCHEMES, Toolchain
+
+from edgeflow.errors import StageError
+from edgeflow.plugin import PackageJob
+from edgeflow.runtimes.c_array import identifier, registration, sources
+from edgeflow.runtimes.tflite_micro import compile_tolerance, plugin, supports
+from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Target
+
+CORTEX_M = Target("sensor", "tflite_micro", "armv7e-m", "cpu", ram_bytes=256 * 1024, flash_bytes=1024 * 1024)
+RUNS = ("fp32", "int8_static", "int16x8")
+OPERATORS = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN")
+
+toolchain = pytest.mark.toolchain
+pytestmark = pytest.mark.xdist_group("tflite")  # one worker makes the networks for all
+
+
+# --- without a toolchain ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", RUNS)
+def test_supports(scheme: str) -> None:
+    assert supports(SCHEMES[scheme], CORTEX_M) is None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        (
+            SCHEMES["int8_dynamic"],
+            "TFLite Micro has no kernels for ranges found at run time: "
+            '"Hybrid models are not supported on TFLite Micro"',
+        ),
+        (SCHEMES["fp16"], "TFLite Micro has no float16 kernels: it dequantizes int8, uint8 and int16 only"),
+        (
+            replace(SCHEMES["fp16"], activations="float32"),
+            "TFLite Micro has no float16 kernels: it dequantizes int8, uint8 and int16 only",
+        ),
+    ],
+)
+def test_refuses_with_a_reason(scheme: Scheme, reason: str) -> None:
+    refusal = supports(scheme, CORTEX_M)
+    assert refusal is not None
+    assert refusal.reason == reason
+
+
+def test_what_runs_here_says_nothing_about_time() -> None:
+    assert not plugin.times
+    assert plugin.evidence == Evidence.SIMULATOR
+    assert plugin.build_with == "litert"
+
+
+# --- the interpreter -------------------------------------------------------------------------------------------------
+
+
+@toolchain
+@pytest.mark.parametrize("scheme", RUNS)
+def test_answers_are_those_of_litert_within_the_tolerance(optimized: Path, edge: Toolchain, scheme: str) -> None:
+    program, x = optimized / f"mixed.{scheme}.tflite", optimized / "x.npy"
+    micro, lite = (
+        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+    )
+    assert abs(micro - lite).max() <= compile_tolerance(SCHEMES[scheme]).relative * np.ptp(lite)
+
+
+@toolchain
+def test_large_models_answer_right(optimized: Path, edge: Toolchain) -> None:
+    """The quantizer puts weights beyond 256 KiB where this interpreter reads noise and reports success."""
+    program = optimized / "wide.int8_static.tflite"
+    assert program.stat().st_size > 256 * 1024
+    (found,) = edge(["predict", "tflite_micro", program, optimized / "x.npy"])
+    expected = np.load(optimized / "wide.npy")
+    assert abs(np.array(found) - expected).max() < 0.05 * np.ptp(expected)
+
+
+@toolchain
+def test_signature_operators_and_arena(optimized: Path, edge: Toolchain) -> None:
+    programs = {scheme: optimized / f"mixed.{scheme}.tflite" for scheme in RUNS}
+    fp32, int8, int16 = edge(*(["inspect", "tflite_micro", program] for program in programs.values()))
+    assert int8["operators"] == [{"operator": name, "count": 1, "placement": "CPU"} for name in OPERATORS]
+    (of_litert,) = edge(["inspect", "litert", programs["int8_static"]])
+    for side in ("inputs", "outputs"):
+        (mine,), (other,) = int8["signature"][side], of_litert["signature"][side]
+        assert {**mine, "name": ""} == {**other, "name": ""}
+    # The addition's inputs and its output are alive at once, three images of 16 channels.
+    images, arenas = 3 * 12 * 10 * 16, [seen["arena_bytes"] for seen in (int8, int16, fp32)]
+    assert [arena > images * size for arena, size in zip(arenas, (1, 2, 4), strict=True)] == [True] * 3
+    assert arenas[2] - arenas[0] == pytest.approx(3 * images, rel=0.2)
+
+
+@toolchain
+def test_activations_may_be_larger_than_the_model(converted: Path, edge: Toolchain) -> None:
+    (found,) = edge(["inspect", "tflite_micro", converted / "roomy.tflite"])
+    assert found["arena_bytes"] > 10 * (converted / "roomy.tflite").stat().st_size
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no model", "cannot read it: not a whole TFLite file"),
+        (None, "cannot run it: TFLM failed to allocate tensors"),
+    ],
+)
+def test_the_runner_refuses_what_it_cannot_run(
+    optimized: Path, edge: Toolchain, content: bytes | None, words: str
+) -> None:
+    program = optimized / "mixed.int8_dynamic.tflite"
+    if content is not None:
+        program = optimized / "no_model.tflite"
+        program.write_bytes(content)
+    (found,) = edge(["refusal", "tflite_micro", program])
+    assert found.startswith(f"{program}: TFLite Micro 0.dev")
+    assert found.endswith(words)
+
+
+# --- compile ---------------------------------------------------------------------------------------------------------
+
+
+def _compile(edge: Toolchain, source: Path, target: Target) -> tuple[Any, Path]:
+    output = source.with_suffix(".program")
+    output.unlink(missing_ok=True)
+    (found,) = edge(["compile_program", "tflite_micro", source, SCHEMES["int8_static"], target, output])
+    return found, output
+
+
+@toolchain
+def test_the_program_is_the_model_when_it_fits(optimized: Path, edge: Toolchain) -> None:
+    source = optimized / "mixed.int8_static.tflite"
+    (seen,) = edge(["inspect", "tflite_micro", source])
+    tight = replace(CORTEX_M, ram_bytes=seen["arena_bytes"], flash_bytes=source.stat().st_size)
+    for target in (CORTEX_M, tight, replace(CORTEX_M, ram_bytes=None, flash_bytes=None)):
+        found, output = _compile(edge, source, target)
+        assert found == {"operators": None, "estimates": [], "tools": {}}
+        assert output.read_bytes() == source.read_bytes()
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("file", "memories", "reason"),
+    [
+        ("wide.int8_static", {"flash_bytes": 256 * 1024}, "the model takes 314 KiB of flash, sensor has 256 KiB"),
+        (
+            "mixed.int8_dynamic",
+            {},
+            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
+            "supported on TFLite Micro.",
+        ),
+        (
+            "mixed.fp16",
+            {"ram_bytes": None},
+            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
+            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+        ),
+    ],
+)
+def test_what_cannot_run_has_no_program(
+    optimized: Path, edge: Toolchain, file: str, memories: dict[str, int | None], reason: str
+) -> None:
+    found, output = _compile(edge, optimized / f"{file}.tflite", replace(CORTEX_M, **memories))
+    assert found == {"unsupported": reason}
+    assert not output.exists()
+
+
+@toolchain
+@pytest.mark.parametrize(("ram_bytes", "has"), [(16 * 1024, "16 KiB"), (500, "500 B")])
+def test_a_short_arena_says_how_much_is_missing(converted: Path, edge: Toolchain, ram_bytes: int, has: str) -> None:
+    source = converted / "roomy.tflite"
+    (seen,) = edge(["inspect", "tflite_micro", source])
+    found, output = _compile(edge, source, replace(CORTEX_M, ram_bytes=ram_bytes))
+    needs = f"{seen['arena_bytes'] / 1024:.3g} KiB"
+    assert found == {"unsupported": f"needs {needs} of tensor arena, sensor has {has}"}
+    assert not output.exists()
+
+
+@toolchain
+def test_a_damaged_model_is_an_error(optimized: Path, edge: Toolchain) -> None:
+    damaged = optimized / "damaged_for_micro.tflite"
+    damaged.write_bytes((optimized / "mixed.tflite").read_bytes()[:1000])
+    found, _ = _compile(edge, damaged, CORTEX_M)
+    assert found["error"] == "StageError"
+    assert "not a whole TFLite file" in found["message"]
+
+
+# --- package ---------------------------------------------------------------------------------------------------------
+
+
+def _package_job(program: Path, *, arena_bytes: float | None = 8000.0) -> PackageJob:
+    operators = tuple(Operators(name, 1, "CPU") for name in OPERATORS)
+    info = Program("2d-net", "sensor", "int8_static", "", "", 0, None, operators, "program")
+    arena = () if arena_bytes is None else (_figure("memory_peak_bytes", arena_bytes),)
+    return PackageJob(program, info, CORTEX_M, (_figure("size_bytes", 1.0), *arena))
+
+
+def _figure(metric: str, value: float) -> Measurement:
+    return Measurement(metric, value, "byte", Evidence.SIMULATOR, "an interpreter", "", "ran once")
+
+
+PROBE = """\
+#include "model_2d_net_int8_static.h"
+#include "model_2d_net_int8_static.h"  // twice: it has a guard
+
+#include <cstdio>
+
+struct Resolver {
+  int left;
+  int add(const char* name) { std::printf("%s ", name); return left-- > 0 ? 0 : 1; }
+  int AddAdd() { return add("ADD"); }
+  int AddConv2D() { return add("CONV_2D"); }
+  int AddDepthwiseConv2D() { return add("DEPTHWISE_CONV_2D"); }
+  int AddFullyConnected() { return add("FULLY_CONNECTED"); }
+  int AddMean() { return add("MEAN"); }
+};
+
+int main(int, char** arguments) {
+  std::FILE* copy = std::fopen(arguments[1], "wb");
+  std::fwrite(model_2d_net_int8_static, 1, model_2d_net_int8_static_size_bytes, copy);
+  std::fclose(copy);
+  Resolver enough{5}, too_small{4};
+  const bool all = model_2d_net_int8_static_add_operators(enough);
+  std::printf("all %d\\n", all);
+  std::printf("all %d\\n", model_2d_net_int8_static_add_operators(too_small));
+  std::printf("%u kinds, %zu bytes, at %zu\\n", model_2d_net_int8_static_operator_kinds,
+              model_2d_net_int8_static_arena_bytes,
+              reinterpret_cast<std::uintptr_t>(model_2d_net_int8_static) % 16);
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+@pytest.mark.parametrize("size", [1, 12, 1201])
+def test_the_source_compiles_to_the_program(tmp_path: Path, size: int) -> None:
+    program = tmp_path / "program.tflite"
+    program.write_bytes(np.random.default_rng(5).bytes(size))
+    added = plugin.package_files(_package_job(program)) if plugin.package_files else {}
+    assert sorted(added) == ["model_2d_net_int8_static.cc", "model_2d_net_int8_static.h"]
+    for name, content in added.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "probe.cc").write_text(PROBE)
+    strict = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    files = ["probe.cc", "model_2d_net_int8_static.cc", "-o", "probe"]
+    subprocess.run(["g++", *strict, *files], cwd=tmp_path, check=True)
+    done = subprocess.run(["./probe", "copy"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    every = "ADD CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED MEAN"
+    assert done.stdout.splitlines() == [f"{every} all 1", f"{every} all 0", "5 kinds, 8000 bytes, at 0"]
+    assert (tmp_path / "copy").read_bytes() == program.read_bytes()
+
+
+def test_a_package_needs_an_arena(tmp_path: Path) -> None:
+    program = tmp_path / "program.tflite"
+    program.write_bytes(b"program")
+    assert plugin.package_files is not None
+    with pytest.raises(StageError, match="2d-net/sensor/int8_static: no memory_peak_bytes among the measurements"):
+        plugin.package_files(_package_job(program, arena_bytes=None))
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("digits_dscnn", "int8_static"), "digits_dscnn_int8_static"),
+        (("dscnn.v2", "int8-static"), "dscnn_v2_int8_static"),
+        (("8bit", "fp32"), "model_8bit_fp32"),
+        (("_net__a_", "fp32"), "net_a_fp32"),
+        (("größe", "fp32"), "gr_e_fp32"),
+    ],
+)
+def test_identifiers_are_valid_in_c(parts: tuple[str, ...], name: str) -> None:
+    assert identifier(*parts) == name
+
+
+@pytest.mark.parametrize(
+    ("operator", "function"),
+    [
+        ("ADD_N", "AddAddN"),
+        ("AVERAGE_POOL_2D", "AddAveragePool2D"),
+        ("BATCH_MATMUL", "AddBatchMatMul"),
+        ("CONV_2D", "AddConv2D"),
+        ("CUMSUM", "AddCumSum"),
+        ("L2_NORMALIZATION", "AddL2Normalization"),
+        ("PADV2", "AddPadV2"),
+        ("RELU6", "AddRelu6"),
+        ("SPACE_TO_BATCH_ND", "AddSpaceToBatchNd"),
+        ("SVDF", "AddSvdf"),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", "AddUnidirectionalSequenceLSTM"),
+        ("ethos-u", "AddEthosU"),
+    ],
+)
+def test_registrations_are_named_as_in_the_resolver(operator: str, function: str) -> None:
+    assert registration(operator) == function
+
+
+def test_the_same_program_gives_the_same_source() -> None:
+    first, second = (
+        sources("net", b"program", 100, "measured", names) for names in (["PAD", "MEAN"], ["MEAN", "PAD", "MEAN"])
+    )
+    assert first == second

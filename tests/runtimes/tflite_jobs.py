@@ -1,0 +1,185 @@
+"""What the tests of the LiteRT family do in a toolchain: `PYTHON tflite_jobs.py OUTPUT JOB…`.
+
+A job is a JSON list: a function of this file and its arguments. OUTPUT gets a JSON list of what they return; an error
+of edgeflow is an answer too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from edgeflow.errors import EdgeflowError
+from edgeflow.plugin import Compiled, CompileJob, ConvertJob, OptimizeJob, Runtime
+from edgeflow.registry import load_reference
+from edgeflow.runners import harness
+from edgeflow.runtimes import litert
+from edgeflow.types import Scheme, Target, from_json, to_json
+
+# --- with the torch toolchain ----------------------------------------------------------------------------------------
+
+
+def convert(net: str, inputs: str, output: str) -> None:
+    """A network as .tflite, and what PyTorch answers beside it."""
+    import torch
+    from tflite_nets import build
+
+    x, model = np.load(inputs), build(net)
+    litert.convert(ConvertJob(model, x[:1], Path(output)))
+    with torch.no_grad():
+        np.save(Path(output).with_suffix(".npy"), model(torch.from_numpy(x)).numpy())
+
+
+def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
+    """The same, and what the converter itself wrote to `raw`."""
+    compact = litert.compact
+
+    def keep(content: bytes) -> bytes:
+        Path(raw).write_bytes(content)
+        return compact(content)
+
+    with mock.patch.object(litert, "compact", keep):
+        convert(net, inputs, output)
+
+
+# --- with the edge toolchain -----------------------------------------------------------------------------------------
+
+
+def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> int:
+    """Apply a scheme; the size of the result in bytes."""
+    samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    with tempfile.TemporaryDirectory() as work:
+        asked = from_json(Scheme, scheme)
+        litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
+    return Path(output).stat().st_size
+
+
+def predict(runtime: str, program: str, inputs: str) -> list[list[float]]:
+    """What a program answers in the runner of a runtime."""
+    found: list[list[float]] = harness.predict(_backend(runtime), program, np.load(inputs), "NHWC").tolist()
+    return found
+
+
+def inspect(runtime: str, program: str) -> dict[str, Any]:
+    """Signature, operators and arena of a program."""
+    session = harness.load_backend(_backend(runtime)).Session(program, 1)
+    session.invoke(session.encode(np.zeros(session.signature()["inputs"][0]["shape"], np.float32)))
+    return {"signature": session.signature(), "operators": session.operators(), "arena_bytes": session.arena_bytes()}
+
+
+def refusal(runtime: str, program: str) -> str:
+    """What the runner of a runtime says of a program that it cannot run."""
+    try:
+        harness.load_backend(_backend(runtime)).Session(program, 1)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def compile_program(runtime: str, source: str, scheme: Any, target: Any, output: str) -> Any:
+    """What a runtime's compiler says of a model."""
+    with tempfile.TemporaryDirectory() as work:
+        asked = from_json(Scheme, scheme), from_json(Target, target)
+        found = _runtime(runtime).compile(CompileJob(Path(source), Path(output), *asked, Path(work)))
+    return to_json(found) if isinstance(found, Compiled) else {"unsupported": found.reason}
+
+
+def operators_of(program: str) -> dict[str, int]:
+    """Operator → how many a .tflite file has."""
+    from edgeflow.runners import tflite_micro_backend
+
+    return tflite_micro_backend.operators_of(Path(program).read_bytes())
+
+
+def layout(program: str) -> dict[str, Any]:
+    """Tensors of a .tflite file, and where in the file its constants lie."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    packed = schema.Model.GetRootAs(Path(program).read_bytes(), 0)
+    model = schema.ModelT.InitFromObj(packed)
+    (graph,) = model.subgraphs
+    border = {*graph.inputs, *graph.outputs}
+    dtypes = {number: name for name, number in vars(schema.TensorType).items() if isinstance(number, int)}
+    buffers = [packed.Buffers(i) for i in range(packed.BuffersLength())]
+    return {
+        "tensors": [
+            {
+                "name": tensor.name.decode(),
+                "border": i in border,
+                "dtype": dtypes[tensor.type],
+                "rank": len(tensor.shape),
+                "constant": model.buffers[tensor.buffer].data is not None,
+                "scales": _scales(tensor.quantization),
+            }
+            for i, tensor in enumerate(graph.tensors)
+        ],
+        "positions": [b._tab.Vector(b._tab.Offset(4)) for b in buffers if b.DataLength()],
+        "outside": [b.Offset() for b in buffers if b.Offset()],
+    }
+
+
+def _scales(quantization: Any) -> int:
+    return 0 if quantization is None or quantization.scale is None else len(quantization.scale)
+
+
+def without_values(program: str) -> dict[str, list[bool]]:
+    """Operator → whether LiteRT has no values of its outputs after an inference, as inside of what a delegate took."""
+    from edgeflow.runners.litert_backend import DELEGATE, Session
+
+    session = Session(program, 1)
+    session.invoke(session.encode(np.zeros(session.signature()["inputs"][0]["shape"], np.float32)))
+    found: dict[str, list[bool]] = {}
+    for node in session._interpreter._get_ops_details():
+        if node["op_name"] != DELEGATE:
+            found.setdefault(node["op_name"], []).extend(_has_no_values(session, int(i)) for i in node["outputs"])
+    return found
+
+
+def _has_no_values(session: Any, tensor: int) -> bool:
+    try:
+        session._interpreter.get_tensor(tensor)
+    except ValueError:
+        return True
+    return False
+
+
+def vela_sections() -> list[str]:
+    """Sections of the configuration that comes with vela."""
+    import configparser
+
+    import ethosu
+
+    found = configparser.ConfigParser()
+    (folder,) = ethosu.__path__
+    assert found.read(Path(folder, "config_files", "Arm", "vela.ini"))
+    return found.sections()
+
+
+def _backend(runtime: str) -> str:
+    return str(_runtime(runtime).backend)
+
+
+def _runtime(name: str) -> Runtime:
+    found: Runtime = load_reference(f"edgeflow.runtimes.{name}:plugin")
+    return found
+
+
+def main(output: str, *jobs: str) -> None:
+    """Do the jobs one after the other."""
+    answers = []
+    for function, *arguments in map(json.loads, jobs):
+        try:
+            answers.append(globals()[function](*arguments))
+        except EdgeflowError as error:
+            answers.append({"error": type(error).__name__, "message": str(error)})
+    Path(output).write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,75 @@
+"""Small untrained networks, float32[N, 2, 12, 10] → float32[N, 4], one for each thing that the LiteRT tests look at."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Mixed(nn.Module):
+    """The operators of the default models: convolution, depthwise convolution, addition, mean, fully connected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 16, 3, padding=1)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        return self.classifier(self.pool(torch.relu(self.depthwise(x) + x)).flatten(1))
+
+
+class Sine(nn.Module):
+    """One operator that has no integer kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 8, 3)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.pool(torch.sin(self.conv(x))).flatten(1))
+
+
+class Wide(nn.Module):
+    """300,000 weights: more than 256 KiB even as int8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(240, 600)
+        self.middle = nn.Linear(600, 250)
+        self.classifier = nn.Linear(250, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(torch.relu(self.middle(torch.relu(self.hidden(x.flatten(1))))))
+
+
+class Roomy(nn.Module):
+    """Activations of 200 times the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 64, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(torch.relu(self.conv(x))).flatten(1)[:, :4]
+
+
+class Eigen(nn.Module):
+    """Something that LiteRT has no operator for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvals(x[:, :, :2, :2]).real.flatten(1)
+
+
+NETS = {"mixed": Mixed, "sine": Sine, "wide": Wide, "roomy": Roomy, "eigen": Eigen}
+
+
+def build(name: str) -> nn.Module:
+    """A network with the same weights every time."""
+    torch.manual_seed(7)
+    return NETS[name]().eval()
