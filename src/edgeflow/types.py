@@ -311,9 +311,10 @@ def _rebuild(kind: Any, data: Any, where: str) -> Any:
             raise ValueError(f"{where}: expected an object, found {type(data).__name__}")
         return {k: _rebuild(typing.get_args(kind)[1], v, f"{where}.{k}") for k, v in data.items()}
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        if data not in set(kind):
-            raise ValueError(f"{where}: expected one of {', '.join(kind)}, found {data!r}")
-        return kind(data)
+        try:
+            return kind(data)
+        except ValueError:
+            raise ValueError(f"{where}: expected one of {', '.join(kind)}, found {data!r}") from None
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):

@@ -47,12 +47,13 @@ def _no_more_waiver(fields):
 
 CHECK = ("verdict", "checks", 0)
 
+RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, found "
 LIES = [
     # the verdict
     (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
     (_set("verdict", "release", "rejected"), "the verdict is 'rejected'; only what is released has a package"),
     (_set("verdict", "release", "infeasible"), "the verdict is 'infeasible'; only what is released has a package"),
-    (_set("verdict", "release", "approved"), "'approved' is not a valid Release"),
+    (_set("verdict", "release", "approved"), RELEASE + "'approved'"),
     (_set("verdict", "status", "fail"), "the verdict's status is 'fail', which releases nothing"),
     (_set("verdict", "status", "unmeasured"), "the verdict's status is 'unmeasured', which releases nothing"),
     (
@@ -136,7 +137,7 @@ LIES = [
     (_set("release_counter", True), "Manifest.release_counter: expected int, found True"),
     (_set("release_counter", 2.0**60), "Manifest.release_counter: expected int, found 1.152921504606847e+18"),
     (_set("verdict", None), "Manifest.verdict: expected an object, found NoneType"),
-    (_set("verdict", "release", []), "[] is not a valid Release"),
+    (_set("verdict", "release", []), RELEASE + "[]"),
     (_set("signature", "inputs", 0, "dtype", {}), "Manifest.signature.inputs[0].dtype: expected str, found {}"),
     (
         _delete("measurements", 0, "interval"),

@@ -87,7 +87,7 @@ def _start(project: Project) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
         # as in a terminal: whoever starts the tests in the background makes them and their children ignore SIGINT
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
     )
 
 
