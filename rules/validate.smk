@@ -1,5 +1,5 @@
 # Takes a program, makes its measurements, then the verdict on them. One measurement at a time on a device: the
-# resource `device`, limited in profiles/default.
+# resource `device`, limited in profiles/default. What is timed on this host takes all of its cores (docs/adr/0005).
 
 
 rule measure:
@@ -9,6 +9,7 @@ rule measure:
         **layout.measure("{model}", "{target}", "{scheme}"),
     log:
         layout.log("measure", "{model}", "{target}", "{scheme}"),
+    threads: flow.measure_threads
     resources:
         device=flow.device_slots,
     params:

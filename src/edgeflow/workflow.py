@@ -88,6 +88,10 @@ class Flow:
         """For `params`: digest of the pinned requirements of a toolchain."""
         return lock_digest(Path(layout.toolchain(wildcards["toolchain"])["lock"]))
 
+    def measure_threads(self, wildcards: Any) -> int:
+        """For `threads`: every core where something is timed on this host, so that no other job runs beside it."""
+        return (os.cpu_count() or 1) if self._wiring.times(wildcards["target"]) else 1
+
     def device_slots(self, wildcards: Any) -> int:
         """For `resources`: 1 where a measurement takes time on the device, 0 where nothing is timed."""
         return int(self._wiring.times(wildcards["target"]))

@@ -90,6 +90,19 @@ def test_the_baseline_ships_when_it_is_the_best(tmp_path: Path) -> None:
     assert decision.size_ratio_fp32 is None
 
 
+@pytest.mark.parametrize(("slower", "ship"), [(1.04, "int8_static"), (1.06, "fp32")])
+def test_of_latencies_that_cannot_be_told_apart_the_smallest_file_ships(
+    tmp_path: Path, slower: float, ship: str
+) -> None:
+    fastest = replace(_case(ORT.id, MODELS[0], "fp32"), p50_s=50e-6)
+    int8 = replace(_case(ORT.id, MODELS[0], "int8_static"), p50_s=50e-6 * slower)
+    matrix = _only(ORT.id, MODELS[0], fp32=fastest, int8_static=int8)
+    decision = _decisions(tmp_path, matrix, (ORT,))[ORT.id, MODELS[0]]
+    assert decision.ship == ship
+    tied = "The smallest of those within 5 % of the fastest (fp32) of 3 released schemes: latency p50 52 µs (device); "
+    assert decision.why.startswith(tied) == (ship == "int8_static")
+
+
 def test_what_ships_without_a_figure_says_so(tmp_path: Path) -> None:
     decision = _decisions(tmp_path, dict(MATRIX))["cortex_m4_tflm", "digits_dscnn"]
     assert decision.ship == "int8_static"
