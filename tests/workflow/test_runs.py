@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -77,38 +78,36 @@ def test_a_converter_that_lies_is_caught(fresh: Callable[..., Project]) -> None:
     assert not list((project.folder / "results/convert/tiny_a/base").rglob("*.lie"))
 
 
-def _start(project: Project) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2"],
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # as in a terminal: whoever starts the tests in the background makes them and their children ignore SIGINT
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
-    )
+def _start(project: Project) -> subprocess.Popen[bytes]:
+    with (project.folder / "said.txt").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            # as in a terminal: whoever starts the tests in the background makes them and their children ignore SIGINT
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
+        )
 
 
-def _until_training(process: subprocess.Popen[str]) -> None:
-    """Read Snakemake's own account until a training has started, so that the kill falls into a running stage."""
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if line.startswith(("rule train:", "localrule train:")):
-            return
-    pytest.fail("no training started:\n" + "".join(said))
+def _until_training(process: subprocess.Popen[bytes], project: Project) -> None:
+    """Return when the file that a training writes is there but not whole."""
+    folder = project.folder / "results/train/tiny_a/base"
+    while not list(folder.glob(".checkpoint.*.safetensors")):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
+            pytest.fail("ended before a training began:\n" + (project.folder / "said.txt").read_text())
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_is_completed_by_the_next(fresh: Callable[..., Project], signal_number: int) -> None:
     project = fresh(targets=["linux_x86_ort"], schemes=["fp32"])
     process = _start(project)
-    _until_training(process)
+    _until_training(process, project)
     os.killpg(process.pid, signal_number)  # the group this test started: Snakemake and its jobs, as Ctrl-C does
-    process.communicate()
+    process.wait()
     assert process.returncode != 0
     assert not (project.folder / "results/train/tiny_a/base/checkpoint.safetensors").exists()
     project.run()
@@ -121,9 +120,9 @@ def test_an_interrupted_run_is_completed_by_the_next(fresh: Callable[..., Projec
 def test_kill_of_snakemake_alone_leaves_no_half_written_file(fresh: Callable[..., Project]) -> None:
     project = fresh(targets=["linux_x86_ort"], schemes=["fp32"])
     process = _start(project)
-    _until_training(process)
+    _until_training(process, project)
     process.kill()
-    process.communicate()
+    process.wait()
     project.run()
     assert project.pending() == set()
 

@@ -70,7 +70,8 @@ def python_of(toolchain: str) -> Path:
     paths = layout.toolchain(toolchain)
     if not Path(paths["stamp"]).is_file():
         raise ToolchainError(f"toolchain {toolchain!r} is not installed here: run 'edgeflow toolchain {toolchain}'")
-    if files.read_json(Path(paths["stamp"])).get("lock_sha256") != lock_digest(Path(paths["lock"])):
+    lock = Path(paths["lock"])  # absent where stages run by hand, outside a project
+    if lock.is_file() and files.read_json(Path(paths["stamp"])).get("lock_sha256") != lock_digest(lock):
         raise ToolchainError(
             f"{paths['lock']} has changed since it was installed: run 'edgeflow toolchain {toolchain}'"
         )
