@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout
+from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import LoadJob, Runtime
@@ -74,10 +75,16 @@ class Wiring:
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
         """The job of a stage for the values of its wildcards.
 
-        Raises KeyError when the configuration has no such thing.
+        Raises UsageError when the configuration has no such thing, or the plan refused it.
         """
         make = getattr(self, f"_{stage}")
-        job: Job = make(**keys)
+        try:
+            job: Job = make(**keys)
+        except KeyError as missing:
+            wanted = "/".join(keys.values())
+            raise UsageError(
+                f"{stage} {wanted}: {missing} is not in the configuration; 'edgeflow plan' shows every cell"
+            ) from None
         return job
 
     def _prepare(self, dataset: str) -> Job:
@@ -179,6 +186,8 @@ class Wiring:
 
     def _variant(self, model: str, target: str, scheme: str) -> tuple[Cell, Route, Runtime]:
         cell = self.plan.by_id[model, target, scheme]
+        if cell.reason:
+            raise UsageError(f"{cell.id} is infeasible: {cell.reason}")
         return cell, self.plan.routes[cell], self.plugins.runtimes[self.project.target(target).runtime]
 
     def _optimized(self, cell: Cell, route: Route) -> layout.Files:
