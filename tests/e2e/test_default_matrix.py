@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.workflow.conftest import Project, copy_checkout
 
-pytestmark = [pytest.mark.e2e, pytest.mark.toolchain, pytest.mark.xdist_group("e2e")]
+pytestmark = [pytest.mark.e2e, pytest.mark.toolchain]
 
 MODELS = ("digits_dscnn", "digits_resnet8")
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert", "cortex_m4_tflm", "ethos_u55_128")
