@@ -52,7 +52,16 @@ def _alive(process: int) -> bool:
         return False
     except PermissionError:  # it is alive and somebody else's
         return True
-    return True
+    return not _zombie(process)
+
+
+def _zombie(process: int) -> bool:
+    """True for a process that has ended and that its parent has not yet asked for; only Linux tells."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in "ZX"  # proc(5): the state follows the name, which may hold anything
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -43,6 +43,14 @@ with atomic(Path({str(path)!r})) as temporary:
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_what_a_process_left_that_nobody_has_waited_for_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended and stays a zombie
+        (tmp_path / f".model.{ended.pid}.onnx").write_text("half")
+        files.write_text(tmp_path / "model.onnx", "whole")
+        assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+
+
 def test_files_of_a_living_process_stay(tmp_path: Path) -> None:
     other = tmp_path / f".model.{os.getppid()}.onnx"
     other.write_text("in progress")
