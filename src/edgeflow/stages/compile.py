@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import files
-from edgeflow.plugin import Compiled, CompileJob, Runtime, Task, Unsupported
+from edgeflow.plugin import Compiled, CompileJob, Estimate, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.checked import Reference, compare
 from edgeflow.stages.ladder import extend
 from edgeflow.types import Evidence, Ladder, Measurement, Operators, Program, Scheme, Signature, Target, from_json
-from edgeflow.types import to_json as plain
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def _signature(seen: dict[str, Any], runtime: Runtime) -> Signature:
     return from_json(Signature, {**seen["signature"], "layout": runtime.layout})
 
 
-def _measurement(estimate: Any, sha256: str, compiled: Compiled) -> Measurement:
+def _measurement(estimate: Estimate, sha256: str, compiled: Compiled) -> Measurement:
     return Measurement(
         metric=estimate.metric,
         value=estimate.value,
@@ -119,7 +118,7 @@ def _record_infeasible(spec: Spec, runtime: Runtime, refusal: Unsupported, input
 
     nothing = np.zeros((0, 0), np.float32)
     files.write_npz(outputs.outputs, golden=nothing, evaluation=nothing)
-    files.write_json(outputs.ladder, plain(files.read_as(Ladder, inputs.ladder)))
+    files.write_json(outputs.ladder, files.read_as(Ladder, inputs.ladder))
     return Program(
         model=spec.model,
         target=spec.target.id,
