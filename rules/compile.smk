@@ -7,13 +7,17 @@ rule compile:
     output:
         **layout.compile("{model}", "{target}", "{scheme}"),
     log:
-        layout.log("compile", "{model}", "{target}", "{scheme}"),
+        text=layout.log("compile", "{model}", "{target}", "{scheme}"),
+        job=layout.job("compile", "{model}", "{target}", "{scheme}"),
     params:
         spec=flow.spec("compile"),
+        toolchain=flow.toolchain("compile"),
+        preload=flow.preload("compile"),
         fingerprint=flow.fingerprint("compile"),
     shell:
-        "edgeflow compile --spec {params.spec:q}"
+        "edgeflow compile --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
         " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q}"
-        " ladder={output.ladder:q} > {log:q} 2>&1"
+        " ladder={output.ladder:q} > {log.text:q} 2>&1"

@@ -7,12 +7,16 @@ rule convert:
     output:
         **layout.convert("{model}", "{recipe}", "{format}"),
     log:
-        layout.log("convert", "{model}", "{recipe}", "{format}"),
+        text=layout.log("convert", "{model}", "{recipe}", "{format}"),
+        job=layout.job("convert", "{model}", "{recipe}", "{format}"),
     params:
         spec=flow.spec("convert"),
+        toolchain=flow.toolchain("convert"),
+        preload=flow.preload("convert"),
         fingerprint=flow.fingerprint("convert"),
     shell:
-        "edgeflow convert --spec {params.spec:q}"
+        "edgeflow convert --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
-        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"

@@ -7,12 +7,16 @@ rule optimize:
     output:
         **layout.optimize("{model}", "{profile}", "{scheme}", "{format}"),
     log:
-        layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
+        text=layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
+        job=layout.job("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
     params:
         spec=flow.spec("optimize"),
+        toolchain=flow.toolchain("optimize"),
+        preload=flow.preload("optimize"),
         fingerprint=flow.fingerprint("optimize"),
     shell:
-        "edgeflow optimize --spec {params.spec:q}"
+        "edgeflow optimize --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q} calibration={input.calibration:q}"
-        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"

@@ -7,13 +7,17 @@ rule package:
     output:
         package=directory(layout.package("{model}", "{target}", "{scheme}")["package"]),
     log:
-        layout.log("package", "{model}", "{target}", "{scheme}"),
+        text=layout.log("package", "{model}", "{target}", "{scheme}"),
+        job=layout.job("package", "{model}", "{target}", "{scheme}"),
     params:
         spec=flow.spec("package"),
+        toolchain=flow.toolchain("package"),
+        preload=flow.preload("package"),
         fingerprint=flow.fingerprint("package"),
     shell:
-        "edgeflow package --spec {params.spec:q}"
+        "edgeflow package --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input verdict={input.verdict:q} measurement={input.measurement:q} program={input.program:q}"
         " info={input.info:q} ladder={input.ladder:q} dataset={input.dataset:q} checkpoint={input.checkpoint:q}"
         " converted={input.converted:q} optimized={input.optimized:q} evaluation={input.evaluation:q}"
-        " calibration={input.calibration:q} --output package={output.package:q} > {log:q} 2>&1"
+        " calibration={input.calibration:q} --output package={output.package:q} > {log.text:q} 2>&1"

@@ -19,10 +19,14 @@ rule report:
     output:
         **layout.report(),
     log:
-        layout.log("report"),
+        text=layout.log("report"),
+        job=layout.job("report"),
     params:
         spec=flow.spec("report"),
+        toolchain=flow.toolchain("report"),
+        preload=flow.preload("report"),
         fingerprint=flow.fingerprint("report"),
     shell:
-        "edgeflow report --spec {params.spec:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
-        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log:q} 2>&1"
+        "edgeflow report --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
+        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log.text:q} 2>&1"

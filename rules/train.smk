@@ -7,12 +7,16 @@ rule train:
     output:
         **layout.train("{model}", "{recipe}"),
     log:
-        layout.log("train", "{model}", "{recipe}"),
+        text=layout.log("train", "{model}", "{recipe}"),
+        job=layout.job("train", "{model}", "{recipe}"),
     params:
         spec=flow.spec("train"),
+        toolchain=flow.toolchain("train"),
+        preload=flow.preload("train"),
         fingerprint=flow.fingerprint("train"),
     shell:
-        "edgeflow train --spec {params.spec:q}"
+        "edgeflow train --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"
-        " info={output.info:q} > {log:q} 2>&1"
+        " info={output.info:q} > {log.text:q} 2>&1"

@@ -8,19 +8,23 @@ rule measure:
     output:
         **layout.measure("{model}", "{target}", "{scheme}"),
     log:
-        layout.log("measure", "{model}", "{target}", "{scheme}"),
+        text=layout.log("measure", "{model}", "{target}", "{scheme}"),
+        job=layout.job("measure", "{model}", "{target}", "{scheme}"),
     threads: flow.measure_threads
     resources:
         device=flow.device_slots,
     params:
         spec=flow.spec("measure"),
+        toolchain=flow.toolchain("measure"),
+        preload=flow.preload("measure"),
         fingerprint=flow.fingerprint("measure"),
     shell:
-        "edgeflow measure --spec {params.spec:q}"
+        "edgeflow measure --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"
         " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
         " evaluation={input.evaluation:q} reference={input.reference:q} compiled_outputs={input.compiled_outputs:q}"
-        " --output measurement={output.measurement:q} outputs={output.outputs:q} > {log:q} 2>&1"
+        " --output measurement={output.measurement:q} outputs={output.outputs:q} > {log.text:q} 2>&1"
 
 
 rule judge:
@@ -29,10 +33,14 @@ rule judge:
     output:
         **layout.judge("{model}", "{target}", "{scheme}"),
     log:
-        layout.log("judge", "{model}", "{target}", "{scheme}"),
+        text=layout.log("judge", "{model}", "{target}", "{scheme}"),
+        job=layout.job("judge", "{model}", "{target}", "{scheme}"),
     params:
         spec=flow.spec("judge"),
+        toolchain=flow.toolchain("judge"),
+        preload=flow.preload("judge"),
         fingerprint=flow.fingerprint("judge"),
     shell:
-        "edgeflow judge --spec {params.spec:q}"
-        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log:q} 2>&1"
+        "edgeflow judge --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        " --spec {params.spec:q}"
+        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log.text:q} 2>&1"

@@ -45,10 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[Sequence[str]], int]:
     from edgeflow.errors import UsageError
-    from edgeflow.stages.command import STAGES
+    from edgeflow.stages import STAGES
 
-    if name in STAGES:
-        return lambda rest: _stage(name, rest)
     commands = {"plan": _plan, "summary": _summary, "schema": _schema, "toolchain": _toolchain, "verify": _verify}
     if name in commands:
         return commands[name]
@@ -56,23 +54,6 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 
     near = difflib.get_close_matches(name, [*commands, *STAGES], n=1)
     raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
-
-
-def _stage(stage: str, rest: Sequence[str]) -> int:
-    """Run a stage in its toolchain."""
-    import json
-
-    from edgeflow.registry import MODULE_FILES, foreign_module_files
-    from edgeflow.stages import command
-    from edgeflow.toolchains import environments
-
-    arguments = command.parser(stage).parse_args(rest)
-    spec = command.read_spec(arguments.spec)
-    references = [spec[kind] for kind in ("framework", "runtime", "task", "loader") if spec.get(kind)]
-    variables = {MODULE_FILES: json.dumps(foreign_module_files(references))}
-    environments.execute(str(spec.get("toolchain", "")), [stage, *rest], variables)
-    command.run(stage, arguments)
-    return 0
 
 
 def _plan(rest: Sequence[str]) -> int:
@@ -149,7 +130,3 @@ def _verify(rest: Sequence[str]) -> int:
 
     print(verify_command(arguments.file))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -86,6 +86,11 @@ def log(stage: str, *keys: str) -> str:
     return "/".join((RESULTS, "logs", stage, *keys)) + ".log"
 
 
+def job(stage: str, *keys: str) -> str:
+    """What one job cost: time, memory, and whether a warm worker ran it."""
+    return "/".join((RESULTS, "jobs", stage, *keys, "job.json"))
+
+
 def toolchain(toolchain_id: str) -> Files:
     """The lock of a toolchain, its environment, and the stamp that says it is whole."""
     return {

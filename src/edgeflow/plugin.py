@@ -123,6 +123,7 @@ class Converter:
     toolchain: str
     convert: Callable[[ConvertJob], None]
     tolerance: Tolerance
+    preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Runtime:
     runs: str = "program"  # "model": programs cannot be run here, only the optimized model they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
     target_options: Mapping[str, Option] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready
     api_version: int = API_VERSION
 
 
@@ -196,6 +198,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION
 
 
@@ -262,7 +265,7 @@ class DatasetLoader:
 
     id: str
     description: str
-    toolchain: str  # "" for the core environment
+    toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
     files: Callable[[LoadJob], tuple[Path, ...]]  # the files that `load` reads, so that an edit of one prepares again
     options: Mapping[str, Option] = field(default_factory=dict)

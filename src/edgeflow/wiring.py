@@ -15,15 +15,17 @@ from edgeflow import layout
 from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
-from edgeflow.plugin import LoadJob, Runtime
+from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.registry import Plugins, file_of
 from edgeflow.toolchains import environments
+from edgeflow.toolchains.client import CORE
 from edgeflow.types import Cell, to_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
+REPORT = ("jinja2", "plotly.graph_objects", "plotly.io")  # what the report is drawn with
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
@@ -41,21 +43,18 @@ class Job:
     inputs: Inputs
     references: tuple[str, ...] = ()  # plugins and builders whose source the result depends on
     files: tuple[Path, ...] = field(default=())  # further sources
-
-    @property
-    def toolchain(self) -> str:
-        """The toolchain that the stage runs in; "" is the core environment."""
-        return str(self.spec.get("toolchain", ""))
+    toolchain: str = CORE  # that the stage runs in
+    preload: tuple[str, ...] = ()  # modules that the toolchain's warm worker imports before
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
-        if not self.toolchain or environments.system():
+        if self.toolchain == CORE or environments.system():
             return self.inputs
         return {**self.inputs, "toolchain": layout.toolchain(self.toolchain)["stamp"]}
 
     def fingerprint(self) -> str:
         """Digest of the code behind this job; changes when an edit may change the result."""
-        lock = Path(layout.toolchain(self.toolchain)["lock"]) if self.toolchain else None
+        lock = Path(layout.toolchain(self.toolchain)["lock"]) if self.toolchain != CORE else None
         return _fingerprint(self.stage, self.references, self.files, lock)
 
 
@@ -93,7 +92,6 @@ class Wiring:
         reference = self.plugins.reference("loader", loader.id)
         read = loader.files(LoadJob(dataset, config.options, Path()))
         spec = {
-            "toolchain": loader.toolchain,
             "dataset": dataset,
             "loader": reference,
             "options": config.options,
@@ -107,47 +105,52 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        return Job("prepare", spec, {"files": [str(path) for path in read]}, (reference,))
+        inputs = {"files": [str(path) for path in read]}
+        return Job("prepare", spec, inputs, (reference,), toolchain=loader.toolchain)
 
     def _train(self, model: str, recipe: str) -> Job:
         spec, references = self._model(model)
+        framework = self._framework(model)
         data = layout.prepare(self.project.models[model].dataset)
         return Job(
             "train",
             {**spec, "recipe": recipe, "seed": self.project.seed},
             {name: data[name] for name in ("train", "evaluation", "golden")},
             references,
+            toolchain=framework.toolchain,
+            preload=framework.preload,
         )
 
     def _model(self, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The part of a spec that says how to build and load a model, and the sources behind it."""
         config = self.project.models[model]
-        framework = self.plugins.frameworks[config.framework]
         task = self.plugins.reference("task", config.task)
-        reference = self.plugins.reference("framework", framework.id)
+        reference = self.plugins.reference("framework", config.framework)
         spec = {
-            "toolchain": framework.toolchain,
             "model": to_json(self.project.model_spec(model)),
             "framework": reference,
             "task": task,
         }
         return spec, (reference, task, config.builder)
 
+    def _framework(self, model: str) -> Framework:
+        return self.plugins.frameworks[self.project.models[model].framework]
+
     def _convert(self, model: str, recipe: str, format: str) -> Job:
         runtime = self._maker(format)
         spec, references = self._model(model)
         reference = self.plugins.reference("runtime", runtime.id)
+        framework = self._framework(model)
+        converter = runtime.converters[framework.id]
         trained = layout.train(model, recipe)
         return Job(
             "convert",
-            {
-                **spec,
-                "toolchain": runtime.converters[self.project.models[model].framework].toolchain,
-                "runtime": reference,
-            },
+            {**spec, "runtime": reference},
             {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model)},
             (*references, reference),
             (runtime.backend,),
+            toolchain=converter.toolchain,
+            preload=(*framework.preload, *converter.preload),
         )
 
     def _maker(self, file_format: str) -> Runtime:
@@ -168,7 +171,6 @@ class Wiring:
         return Job(
             "optimize",
             {
-                "toolchain": runtime.toolchain,
                 "model": model,
                 "scheme": to_json(asked),
                 "profile": profile,
@@ -182,6 +184,8 @@ class Wiring:
             },
             (reference, task),
             (runtime.backend,),
+            toolchain=runtime.toolchain,
+            preload=runtime.preload,
         )
 
     def _variant(self, model: str, target: str, scheme: str) -> tuple[Cell, Route, Runtime]:
@@ -200,7 +204,6 @@ class Wiring:
         return Job(
             "compile",
             {
-                "toolchain": runtime.toolchain,
                 "model": model,
                 "target": to_json(self.project.target(target)),
                 "scheme": to_json(self.project.scheme(scheme)),
@@ -210,6 +213,8 @@ class Wiring:
             {**_pick(self._optimized(cell, route), "model", "outputs", "ladder"), **self._asked(model)},
             (reference, task),
             (runtime.backend,),
+            toolchain=runtime.toolchain,
+            preload=runtime.preload,
         )
 
     def _measure(self, model: str, target: str, scheme: str) -> Job:
@@ -221,7 +226,6 @@ class Wiring:
         return Job(
             "measure",
             {
-                "toolchain": runtime.toolchain,
                 "model": model,
                 "target": to_json(self.project.target(target)),
                 "scheme": scheme,
@@ -243,6 +247,8 @@ class Wiring:
             },
             (reference, task),
             (runtime.backend,),
+            toolchain=runtime.toolchain,
+            preload=runtime.preload,
         )
 
     def _baseline(self, cell: Cell, runtime: Runtime) -> tuple[layout.Files | None, str]:
@@ -265,7 +271,6 @@ class Wiring:
         return Job(
             "judge",
             {
-                "toolchain": "",
                 "model": model,
                 "target": target,
                 "scheme": scheme,
@@ -280,14 +285,13 @@ class Wiring:
         runtime = self.plugins.runtimes[self.project.target(target).runtime]
         reference = self.plugins.reference("runtime", runtime.id)
         spec = {
-            "toolchain": "",
             "model": model,
             "target": to_json(self.project.target(target)),
             "scheme": scheme,
             "runtime": reference,
             "infeasible": cell.reason,
         }
-        return Job("package", spec, self._packed(cell), (reference,))
+        return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
 
     def _packed(self, cell: Cell) -> Inputs:
         """Everything a package holds or names by digest; nothing for a cell that the plan refused."""
@@ -315,7 +319,6 @@ class Wiring:
 
     def _report(self) -> Job:
         spec = {
-            "toolchain": "",
             "title": self.project.title,
             "baseline": self.project.baseline,
             "targets": [
@@ -331,7 +334,7 @@ class Wiring:
             found["measurements"].append(layout.measure(*names)["measurement"])
             found["programs"].append(compiled["info"])
             found["ladders"].append(compiled["ladder"])
-        return Job("report", spec, {**layout.plan(), **found}, files=tuple(sorted(TEMPLATES.iterdir())))
+        return Job("report", spec, {**layout.plan(), **found}, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
 
 
 ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")

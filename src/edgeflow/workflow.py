@@ -15,7 +15,8 @@ from edgeflow import layout
 from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
-from edgeflow.registry import Plugins, discover
+from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
+from edgeflow.toolchains import client
 from edgeflow.types import to_json
 from edgeflow.wiring import Inputs, Job, Wiring
 
@@ -48,6 +49,8 @@ class Flow:
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = _open(config)
+        client.claim_run()
+        os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)
         self._jobs: dict[tuple[str, ...], Job] = {}
         self.matrix = json.dumps(to_json(config), sort_keys=True)
@@ -81,6 +84,22 @@ class Flow:
 
         def of(wildcards: Any) -> str:
             return self._job(stage, wildcards).fingerprint()
+
+        return of
+
+    def toolchain(self, stage: str) -> Callable[[Any], str]:
+        """For `params`: the toolchain that a stage's job runs in."""
+
+        def of(wildcards: Any) -> str:
+            return self._job(stage, wildcards).toolchain
+
+        return of
+
+    def preload(self, stage: str) -> Callable[[Any], str]:
+        """For `params`: the modules that a warm worker imports before it runs a stage's job."""
+
+        def of(wildcards: Any) -> str:
+            return ",".join(self._job(stage, wildcards).preload)
 
         return of
 

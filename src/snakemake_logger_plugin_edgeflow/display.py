@@ -220,6 +220,8 @@ class Display:
 
     def _logs(self, logs: Sequence[str]) -> None:
         for log in logs:
+            if log.endswith(".json"):  # a record for programs beside the log for people
+                continue
             try:
                 lines = wording.tail(Path(log), None if self._settings.show_failed_logs else wording.TAIL_LINES)
             except OSError as error:

@@ -51,7 +51,6 @@ class Project:
     def train(self, name: str, check: bool = True, **spec: Any) -> Any:
         """`edgeflow train` with its outputs in the folder `name`; the name is also the seed of Python's hashes."""
         given = {
-            "toolchain": "torch",
             "model": TINY,
             "framework": "edgeflow.frameworks.torch:plugin",
             "task": "edgeflow.tasks.classification:plugin",
@@ -63,7 +62,7 @@ class Project:
         outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
         return subprocess.run(
             [
-                *(sys.executable, "-m", "edgeflow", "train", "--spec", json.dumps(given)),
+                *(sys.executable, "-m", "edgeflow", "train", "--toolchain", "torch", "--spec", json.dumps(given)),
                 *("--input", *inputs),
                 *("--output", *(f"{k}={name}/{v}" for k, v in outputs.items()), f"info={name}/train.json"),
             ],
@@ -282,7 +281,7 @@ def run_stage(name, evaluation, seed):
     files.write_npz(Path("evaluation.npz"), x=x[evaluation], y=y[evaluation])
     paths = [Path(name, file) for file in ("checkpoint", "outputs.npz", "ladder.json", "train.json")]
     references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
-    spec = stage.Spec("torch", to_json(tiny), *references, "base", seed)
+    spec = stage.Spec(to_json(tiny), *references, "base", seed)
     stage.run(spec, stage.Inputs(*map(Path, ("train.npz", "evaluation.npz", "golden.npz"))), stage.Outputs(*paths))
     return paths[0].read_bytes(), files.read_npz(paths[1], "evaluation")[0][np.argsort(evaluation)]
 

@@ -66,7 +66,7 @@ def escaping(job):
 
 def runtime(pack):
     return Runtime(
-        id="fake", description="", format="tflite", program_suffix="tflite", layout="NHWC", toolchain="",
+        id="fake", description="", format="tflite", program_suffix="tflite", layout="NHWC", toolchain="core",
         backend=Path("none.py"), evidence=Evidence.SIMULATOR, times=False, supports=lambda scheme, target: None,
         compile=lambda job: Compiled(), compile_tolerance=lambda scheme: Tolerance(0, ""), package_files=pack,
     )
@@ -156,7 +156,7 @@ class Build:
         files.write_json(path, {**files.read_json(path), **changes})
 
     def spec(self, plugin: str = "plugin", **changes: object) -> Spec:
-        made = Spec("", "net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", release_counter=2)
+        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", release_counter=2)
         return dataclasses.replace(made, **changes)
 
     def inputs(self) -> Inputs:

@@ -90,7 +90,7 @@ from edgeflow.plugin import Runtime
 from edgeflow.types import Evidence
 
 plugin = Runtime(
-    id="tiny", description="", format="npz", program_suffix="npz", layout="NCHW", toolchain="",
+    id="tiny", description="", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",
     backend=Path(__file__).with_name("tiny_backend.py"), evidence=Evidence.{evidence}, times={times},
     supports=lambda scheme, target: None, compile=None, compile_tolerance=None, runs={runs!r},
 )
@@ -175,7 +175,6 @@ def setting(tmp_path: Path) -> Setting:
     made = Setting(
         tmp_path,
         measure.Spec(
-            toolchain="",
             model="m",
             target=Target("t", "tiny", platform.machine(), "cpu", threads=1),
             scheme="int8",
@@ -409,7 +408,7 @@ BUDGETS = [
 
 def _judge(setting: Setting, **changes: object) -> Path:
     names = {"model": "m", "target": "t", "scheme": "int8"}
-    spec = {"toolchain": "", **names, "budgets": BUDGETS, "release_without": [], **changes}
+    spec = {**names, "budgets": BUDGETS, "release_without": [], **changes}
     verdict = setting.folder / "verdict.json"
     arguments = ["--input", f"measurement={setting.outputs.measurement}", "--output", f"verdict={verdict}"]
     assert command.main(["judge", "--spec", json.dumps(spec), *arguments]) == 0
@@ -446,7 +445,7 @@ def test_a_variant_that_is_slower_than_the_baseline_is_rejected(setting: Setting
 
 def test_judging_another_variants_measurements_is_refused(setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
     setting.run()
-    spec = {"toolchain": "", "model": "m", "target": "t", "scheme": "fp16", "budgets": [], "release_without": []}
+    spec = {"model": "m", "target": "t", "scheme": "fp16", "budgets": [], "release_without": []}
     arguments = ["--input", f"measurement={setting.outputs.measurement}", "--output", "verdict=never.json"]
     assert command.main(["judge", "--spec", json.dumps(spec), *arguments]) == MismatchError.exit_code
     assert "is about m/t/int8, expected m/t/fp16; measure it again" in capsys.readouterr().err

@@ -16,15 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow import cli, files
+from edgeflow import files
 from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, Samples
-from edgeflow.stages import prepare
+from edgeflow.stages import command, prepare
 
 SPLITS = ("train", "calibration", "evaluation", "golden")
 N, CLASSES = 200, 4
 SPEC = prepare.Spec(
-    toolchain="",
     dataset="own",
     loader="edgeflow.loaders.npz:plugin",
     options={"file": "own.npz"},
@@ -295,5 +294,5 @@ def test_no_samples_at_all(prepared: Prepare) -> None:
 def test_the_command_says_what_is_wrong(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = json.dumps({**asdict(SPEC), "options": {"file": "missing.npz"}})
     written = [f"{name}={path}" for name, path in asdict(outputs(data / "out")).items()]
-    assert cli.main(["prepare", "--spec", spec, "--output", *written]) == DataError.exit_code
+    assert command.main(["prepare", "--spec", spec, "--output", *written]) == DataError.exit_code
     assert capsys.readouterr().err == "DataError: missing.npz: no such file (dataset own, options.file)\n"

@@ -9,7 +9,6 @@ from edgeflow.stages import prepare
 
 CLASSES, PER_CLASS = 10, 100
 SPEC = prepare.Spec(
-    toolchain="",
     dataset="own",
     loader="own.py:plugin",
     options={},

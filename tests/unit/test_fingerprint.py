@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeflow.fingerprint import lock_digest
-from edgeflow.stages.command import STAGES
+from edgeflow.stages import STAGES
 
 CODE = "import sys; from edgeflow.fingerprint import fingerprint; print(*[fingerprint(s) for s in sys.argv[1:]])"
 

@@ -192,6 +192,7 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
+    preload=("torch", "safetensors.torch"),
     training_options={
         "epochs": Option("passes over the training split"),
         "batch_size": Option("samples per step"),

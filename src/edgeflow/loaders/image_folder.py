@@ -87,7 +87,7 @@ def files(job: LoadJob) -> tuple[Path, ...]:
 plugin = DatasetLoader(
     id="image_folder",
     description="a folder of images per class",
-    toolchain="",
+    toolchain="core",
     load=load,
     files=files,
     options={"folder": Option("path from the project's folder", required=True)},

@@ -196,7 +196,7 @@ def files(job: LoadJob) -> tuple[Path, ...]:
 plugin = DatasetLoader(
     id="npz",
     description="arrays in an .npz file",
-    toolchain="",
+    toolchain="core",
     load=load,
     files=files,
     options={

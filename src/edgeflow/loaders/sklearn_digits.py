@@ -25,7 +25,7 @@ def files(job: LoadJob) -> tuple[Path, ...]:
 plugin = DatasetLoader(
     id="sklearn_digits",
     description="scikit-learn's handwritten digits",
-    toolchain="",
+    toolchain="core",
     load=load,
     files=files,
 )

@@ -204,6 +204,7 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
     return Tolerance(0.0, "the program is the model")
 
 
+CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 4e-7")
 plugin = Runtime(
     id="litert",
     description="LiteRT with XNNPACK",
@@ -216,11 +217,12 @@ plugin = Runtime(
     times=True,
     supports=supports,
     converters={
-        "torch": Converter("torch", convert, Tolerance(1e-4, "float32: another order of additions; measured 4e-7"))
+        "torch": Converter("torch", convert, CONVERTED, preload=("litert_torch", "ai_edge_litert.interpreter"))
     },
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),
     compile=compile_program,
     compile_tolerance=compile_tolerance,
+    preload=("ai_edge_quantizer", "ai_edge_litert.interpreter", "ai_edge_litert.tools.flatbuffer_utils"),
 )

@@ -257,6 +257,12 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
     return Tolerance(0.02, "int8: QDQ and integer kernels may round a tie apart, 4e-3 a step; measured 1 step")
 
 
+CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7")
+EXPORTER = (  # what torch.onnx.export imports the first time: a second
+    *("onnx", "onnxruntime", "onnxscript", "onnxscript.function_libs", "torch.onnx", "torch.export", "torch._dynamo"),
+    *("torch.onnx._internal.exporter._core", "torch.onnx._internal.exporter._torchlib.ops", "networkx"),
+    *("torch.fx.experimental.symbolic_shapes", "sympy.combinatorics"),
+)
 plugin = Runtime(
     id="onnxruntime",
     description="ONNX Runtime, CPU execution provider",
@@ -268,12 +274,14 @@ plugin = Runtime(
     evidence=Evidence.HOST,
     times=True,
     supports=supports,
-    converters={
-        "torch": Converter("torch", convert, Tolerance(1e-4, "float32: another order of additions; measured 3e-7"))
-    },
+    converters={"torch": Converter("torch", convert, CONVERTED, preload=EXPORTER)},
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),
     compile=compile_program,
     compile_tolerance=compile_tolerance,
+    preload=(
+        *("onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
+        *("onnxruntime.tools.onnx_model_utils", "onnxconverter_common.float16"),
+    ),
 )

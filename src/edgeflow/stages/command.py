@@ -18,18 +18,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeflow.errors import EdgeflowError, UsageError
+from edgeflow.errors import EdgeflowError, ToolchainError, UsageError
 from edgeflow.types import from_json
 
-STAGES = ("prepare", "train", "convert", "optimize", "compile", "measure", "judge", "package", "report")
+
+def print_help(stage: str) -> None:
+    """Say what a stage does, in the words of its module, and which options it has."""
+    options = parser(stage)
+    options.description = _description(stage)
+    options.print_help()
 
 
 def parser(stage: str) -> argparse.ArgumentParser:
     """The options that every stage has."""
-    options = argparse.ArgumentParser(prog=f"edgeflow {stage}", description=_description(stage))
+    options = argparse.ArgumentParser(prog=f"edgeflow {stage}")
     options.add_argument("--spec", required=True, help="what to do: JSON, or a file that holds it")
     options.add_argument("--input", nargs="*", default=[], metavar="NAME=PATH", action="extend")
     options.add_argument("--output", nargs="*", default=[], metavar="NAME=PATH", action="extend")
+    worker = options.add_argument_group("where it runs, read by the command before the stage starts")
+    worker.add_argument("--toolchain", default="core", help="the environment: a lock in envs/, or core (default)")
+    worker.add_argument("--preload", help="modules that the toolchain's warm worker imports first: a,b.c")
+    worker.add_argument("--job", metavar="PATH", help="write here what the job cost, as JSON")
     return options
 
 
@@ -101,4 +110,8 @@ def main(argv: Sequence[str]) -> int:
     except EdgeflowError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        where = f"{stage} needs the module {error.name!r}, which this environment does not have: {sys.prefix}"
+        print(f"ToolchainError: {where}; name another one with --toolchain, or add it to the lock", file=sys.stderr)
+        return ToolchainError.exit_code
     return 0

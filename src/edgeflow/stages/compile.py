@@ -24,7 +24,6 @@ from edgeflow.types import Evidence, Ladder, Measurement, Operators, Program, Sc
 class Spec:
     """All that compile depends on beside its files."""
 
-    toolchain: str
     model: str
     target: Target
     scheme: Scheme

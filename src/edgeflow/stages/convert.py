@@ -23,7 +23,6 @@ from edgeflow.types import from_json
 class Spec:
     """All that convert depends on beside its files."""
 
-    toolchain: str
     model: Mapping[str, Any]  # plugin.ModelSpec
     framework: str  # plugin references
     runtime: str

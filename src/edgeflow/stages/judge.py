@@ -18,7 +18,6 @@ from edgeflow.types import Budget, Cell, Measured
 class Spec:
     """All that judge depends on beside its files."""
 
-    toolchain: str
     model: str
     target: str
     scheme: str

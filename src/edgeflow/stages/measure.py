@@ -37,7 +37,6 @@ BLOCK_RUNS = 50
 class Spec:
     """All that measure depends on beside its files."""
 
-    toolchain: str
     model: str
     target: Target
     scheme: str

@@ -24,7 +24,6 @@ from edgeflow.types import Scheme
 class Spec:
     """All that optimize depends on beside its files."""
 
-    toolchain: str
     model: str
     scheme: Scheme
     profile: str

@@ -37,7 +37,6 @@ ANCESTORS = ("program", "optimized", "converted", "checkpoint", "evaluation", "c
 class Spec:
     """All that package depends on beside its files."""
 
-    toolchain: str
     model: str
     target: Target
     scheme: str

@@ -29,7 +29,6 @@ GREY, COLOUR = 1, 3  # channels
 class Spec:
     """All that prepare depends on beside its files."""
 
-    toolchain: str
     dataset: str
     loader: str  # plugin reference
     options: Mapping[str, Any]

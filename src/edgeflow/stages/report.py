@@ -20,7 +20,6 @@ from edgeflow.report.variants import Variant, read
 class Spec:
     """What the report says beside the figures."""
 
-    toolchain: str
     title: str
     baseline: str  # id of the scheme that the others are compared with
     targets: tuple[TargetInfo, ...]  # in the order of the report

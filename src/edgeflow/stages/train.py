@@ -21,7 +21,6 @@ from edgeflow.types import Ladder, from_json
 class Spec:
     """All that train depends on beside its files."""
 
-    toolchain: str
     model: Mapping[str, Any]  # plugin.ModelSpec
     framework: str  # plugin references
     task: str

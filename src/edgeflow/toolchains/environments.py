@@ -9,14 +9,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeflow import files, layout
 from edgeflow.errors import ToolchainError
 from edgeflow.fingerprint import lock_digest
-
-BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+from edgeflow.toolchains.client import CORE
 
 
 def system() -> bool:
@@ -61,11 +60,11 @@ def _python(environment: Path) -> Path:
 
 
 def python_of(toolchain: str) -> Path:
-    """The interpreter of a toolchain; of the core environment for "".
+    """The interpreter of a toolchain.
 
     Raises ToolchainError with the command that makes it when it does not exist.
     """
-    if not toolchain or system():
+    if toolchain == CORE or system():
         return Path(sys.executable)
     paths = layout.toolchain(toolchain)
     if not Path(paths["stamp"]).is_file():
@@ -76,13 +75,3 @@ def python_of(toolchain: str) -> Path:
             f"{paths['lock']} has changed since it was installed: run 'edgeflow toolchain {toolchain}'"
         )
     return _python(Path(paths["environment"]))
-
-
-def execute(toolchain: str, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Replace this process by `edgeflow <arguments>` in a toolchain; returns only when that is this interpreter."""
-    python = python_of(toolchain)
-    if python == Path(sys.executable):
-        os.environ.update(variables)
-        return
-    # -P: the folder of the script must not be importable, it would shadow modules of the same name
-    os.execve(python, [str(python), "-P", str(BOOTSTRAP), *arguments], {**os.environ, **variables})

@@ -1,0 +1,359 @@
+"""The warm worker of a toolchain: a fork server that has imported its heavy libraries, and computes nothing itself.
+
+`python -P worker.py PATH IDLE_S`, with the listening socket PATH.sock as descriptor 3.
+It imports what jobs ask for, of third parties only: edgeflow's own code is imported by every job afresh, so that an edit
+counts from the next job on. Each job is a forked child with the descriptors, environment, limits and working folder of
+the client that asked (see client.py for the messages). The worker ends when it had no job for IDLE_S seconds, and when
+the last Snakemake run that used it has ended; with it end its jobs.
+
+Standard library only, and nothing of edgeflow: it runs in every toolchain.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import ctypes
+import fcntl
+import gc
+import importlib
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+
+# What every job imports: edgeflow's own code needs it of the standard library.
+STANDARD = (
+    *("argparse", "ast", "difflib", "enum", "hashlib", "importlib.metadata", "importlib.util", "inspect", "json"),
+    *("logging", "pathlib", "platform", "subprocess", "tempfile", "typing", "warnings", "zipfile", "numpy"),
+)
+LISTENER = 3
+RECEIVE_BYTES = 1 << 16
+REQUEST_TIMEOUT_S = 10.0  # a client sends its request in one go
+PDEATHSIG = 1  # prctl(2): PR_SET_PDEATHSIG
+MORE_KILLABLE = 200  # oom_score_adj(5) of jobs above the worker: out of memory, a job goes and the worker stays
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks for, and what its job inherits."""
+
+    bootstrap: str
+    folder: str
+    preload: tuple[str, ...]
+    run: int  # process id of the Snakemake run; 0 for a command by hand
+    umask: int
+    nice: int
+    affinity: frozenset[int]
+    ignored_signals: tuple[int, ...]
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    descriptors: tuple[int, ...]
+
+    @classmethod
+    def receive(cls, connection: socket.socket) -> Request:
+        """Read one request; ConnectionError when the client goes away before it is whole."""
+        received, ancillary, _, _ = connection.recvmsg(RECEIVE_BYTES, socket.CMSG_SPACE(3 * array.array("i").itemsize))
+        descriptors = array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                descriptors.frombytes(data)
+        length, newline, body = received.partition(b"\n")
+        parts = [body]
+        missing = int(length or 0) - len(body)
+        while missing > 0:
+            parts.append(connection.recv(min(missing, RECEIVE_BYTES)))
+            if not parts[-1]:
+                raise ConnectionError("the client went away")
+            missing -= len(parts[-1])
+        if not newline or len(descriptors) != 3:
+            raise ConnectionError("not a request")
+        return cls._parse([os.fsdecode(field) for field in b"".join(parts).split(b"\0")[:-1]], tuple(descriptors))
+
+    @classmethod
+    def _parse(cls, fields: list[str], descriptors: tuple[int, ...]) -> Request:
+        bootstrap, folder, preload, run, umask, nice, affinity, ignored, count, *rest = fields
+        return cls(
+            bootstrap=bootstrap,
+            folder=folder,
+            preload=tuple(filter(None, preload.split(","))),
+            run=int(run or 0),
+            umask=int(umask),
+            nice=int(nice),
+            affinity=frozenset(map(int, filter(None, affinity.split(",")))),
+            ignored_signals=tuple(map(int, filter(None, ignored.split(",")))),
+            argv=tuple(rest[: int(count)]),
+            environment=dict(variable.split("=", 1) for variable in rest[int(count) :]),
+            descriptors=descriptors,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """A running child and the client that waits for it."""
+
+    pid: int
+    connection: socket.socket
+    run: int
+
+
+class Worker:
+    """The server: accepts requests, forks jobs, reaps them, and knows when to go."""
+
+    def __init__(self, path: str, idle_s: float) -> None:
+        self._path = path
+        self._idle_s = idle_s
+        self._listener = socket.socket(fileno=LISTENER)
+        self._listener.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._jobs: dict[int, Job] = {}  # by process id
+        self._runs: dict[int, int] = {}  # live Snakemake runs: process id → descriptor that becomes readable at its end
+        self._had_runs = False
+        self._imported: set[str] = set()
+        self._watch_children()
+
+    def _watch_children(self) -> None:
+        readable, writable = os.pipe()
+        for end in (readable, writable):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._wakeup, self._wakeup_writable = readable, writable
+        self._selector.register(readable, selectors.EVENT_READ, self._drain)
+
+    def serve(self) -> None:
+        """Work until it is time to go."""
+        self._import(STANDARD)
+        while True:
+            events = self._selector.select(self._idle_s)
+            for key, _ in events:
+                key.data(key.fileobj)
+            self._reap()
+            unused = not events or (self._had_runs and not self._runs)
+            if not self._jobs and unused and self._leave():
+                return
+
+    def _leave(self) -> bool:
+        """Give the socket up, unless somebody starts a worker or waits to be served at this moment."""
+        with open(os.path.join(os.path.dirname(self._path), "lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._selector.select(0):
+                return False
+            os.unlink(self._path + ".sock")
+        log = self._path + ".log"
+        if not os.path.getsize(log):
+            os.unlink(log)
+        return True
+
+    # --- requests ---
+
+    def _accept(self, _: object) -> None:
+        try:
+            connection, _address = self._listener.accept()
+        except BlockingIOError:
+            return
+        connection.settimeout(REQUEST_TIMEOUT_S)
+        try:
+            request = Request.receive(connection)
+        except (OSError, ValueError) as error:
+            print(f"refused a request: {error}", flush=True)
+            connection.close()
+            return
+        self._watch_run(request.run)
+        self._import(request.preload)
+        self._fork(request, connection)
+
+    def _import(self, modules: tuple[str, ...]) -> None:
+        """Import what is missing; what cannot be imported is for the job to complain about."""
+        missing = [name for name in modules if name not in self._imported]
+        for name in missing:
+            try:
+                importlib.import_module(name)
+            except Exception as error:  # whatever a library raises when it is imported
+                print(f"{name}: {type(error).__name__}: {error}", flush=True)
+            self._imported.add(name)
+        if missing:
+            gc.collect()
+            gc.freeze()  # the collector would write into every page, and so copy it, in every job
+
+    def _fork(self, request: Request, connection: socket.socket) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._forget()
+            run_job(request, parent)
+        for descriptor in request.descriptors:
+            os.close(descriptor)
+        self._jobs[pid] = Job(pid, connection, request.run)
+        self._selector.register(connection, selectors.EVENT_READ, self._client_left)
+        self._tell(connection, f"started {pid}")
+
+    def _forget(self) -> None:
+        """In the child: close what is the worker's own. Libraries may hold descriptors too; those stay."""
+        signal.set_wakeup_fd(-1)
+        for key in self._selector.get_map().values():
+            os.close(key.fd)
+        self._selector.close()
+        os.close(self._wakeup_writable)
+
+    @staticmethod
+    def _tell(connection: socket.socket, line: str) -> None:
+        try:
+            connection.sendall(line.encode() + b"\n")
+        except OSError:  # the client is gone: its job is ended when that is noticed
+            return
+
+    # --- endings ---
+
+    def _drain(self, _: object) -> None:
+        try:
+            os.read(self._wakeup, RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+
+    def _reap(self) -> None:
+        while self._jobs:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if not pid:
+                return
+            job = self._jobs.pop(pid)
+            self._tell(job.connection, f"ended {status} {usage.ru_utime} {usage.ru_stime} {_kib(usage.ru_maxrss)}")
+            self._selector.unregister(job.connection)
+            job.connection.close()
+
+    def _client_left(self, connection: object) -> None:
+        for job in self._jobs.values():
+            if job.connection is connection:
+                self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Nobody waits for it any more."""
+        for reach in (os.killpg, os.kill):
+            try:
+                reach(job.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            return
+
+    def _watch_run(self, pid: int) -> None:
+        """Notice when a Snakemake run ends, however it ends; only Linux tells without asking again and again."""
+        if not pid or pid in self._runs or not hasattr(os, "pidfd_open"):
+            return
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:  # it has ended already
+            return
+        self._had_runs = True
+        self._runs[pid] = descriptor
+        self._selector.register(descriptor, selectors.EVENT_READ, self._run_ended)
+
+    def _run_ended(self, descriptor: object) -> None:
+        (pid,) = (run for run, watched in self._runs.items() if watched == descriptor)
+        os.close(self._runs.pop(pid))
+        for job in self._jobs.values():
+            if job.run == pid:
+                self._end(job)
+
+
+def _kib(maxrss: int) -> int:
+    return maxrss // 1024 if sys.platform == "darwin" else maxrss  # getrusage(2): bytes on macOS, KiB on Linux
+
+
+# --- in the child ----------------------------------------------------------------------------------------------------
+
+
+def run_job(request: Request, parent: int) -> None:
+    """Become the process that the client would have started, and end as it would have ended."""
+    code, interrupted = 1, False
+    try:
+        _inherit(request, parent)
+        _limit_threads(request.environment)
+        code = _run(request)
+    except BaseException as error:  # as at the top of an interpreter: whatever it is, it goes to stderr
+        interrupted = isinstance(error, KeyboardInterrupt)
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _finish()
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)  # as an interpreter ends after an interrupt
+        os._exit(code)
+
+
+def _inherit(request: Request, parent: int) -> None:
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in request.ignored_signals:
+        signal.signal(number, signal.SIG_IGN)
+    _end_with(parent)
+    for target, source in enumerate(request.descriptors):
+        os.dup2(source, target)
+        os.close(source)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    os.umask(request.umask)
+    os.chdir(request.folder)
+    if request.affinity:
+        os.sched_setaffinity(0, request.affinity)
+    os.setpriority(os.PRIO_PROCESS, 0, max(request.nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr] # as an interpreter starts
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this job when the worker dies, where it can: Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PDEATHSIG, signal.SIGKILL)
+        with open("/proc/self/oom_score_adj", "r+") as score:
+            score.write(str(min(int(score.read()) + MORE_KILLABLE, 1000)))
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGKILL)
+
+
+def _limit_threads(environment: dict[str, str]) -> None:
+    """As many threads as Snakemake gave the job: the libraries read these variables when they were loaded."""
+    threads = environment.get("OMP_NUM_THREADS", "")
+    if not threads.isdecimal():
+        return
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(threads))
+    if control := sys.modules.get("threadpoolctl"):
+        control.threadpool_limits(int(threads))
+
+
+def _run(request: Request) -> int:
+    sys.argv = [request.bootstrap, *request.argv]
+    try:
+        runpy.run_path(request.bootstrap, run_name="__main__")
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        print(end.code, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _finish() -> None:
+    """What an interpreter does at its end, less taking apart the modules."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed, or nobody reads any more
+            continue
+
+
+if __name__ == "__main__":
+    os.chdir("/")  # no folder is held; what PYTHONPATH says has been made absolute by now
+    Worker(sys.argv[1], float(sys.argv[2])).serve()
