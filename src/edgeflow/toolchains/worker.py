@@ -1,10 +1,10 @@
 """The warm worker of a toolchain: a fork server that has imported its heavy libraries, and computes nothing itself.
 
 `python -P worker.py PATH IDLE_S`, with the listening socket PATH.sock as descriptor 3.
-It imports what jobs ask for, of third parties only: edgeflow's own code is imported by every job afresh, so that an edit
-counts from the next job on. Each job is a forked child with the descriptors, environment, limits and working folder of
-the client that asked (see client.py for the messages). The worker ends when it had no job for IDLE_S seconds, and when
-the last Snakemake run that used it has ended; with it end its jobs.
+It imports what jobs ask for, of third parties only: edgeflow's own code is imported by every job afresh, so that an
+edit counts from the next job on. Each job is a forked child with the descriptors, environment and working folder of the
+client that asked (see client.py for the messages). The worker ends when it had no job for IDLE_S seconds, and when the
+last Snakemake run that used it has ended; with a run end its jobs.
 
 Standard library only, and nothing of edgeflow: it runs in every toolchain.
 """
@@ -174,7 +174,7 @@ class Worker:
         for name in missing:
             try:
                 importlib.import_module(name)
-            except Exception as error:  # whatever a library raises when it is imported
+            except Exception as error:  # noqa: BLE001 - whatever a library raises when it is imported
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
             self._imported.add(name)
         if missing:
@@ -274,7 +274,7 @@ def run_job(request: Request, parent: int) -> None:
         _inherit(request, parent)
         _limit_threads(request.environment)
         code = _run(request)
-    except BaseException as error:  # as at the top of an interpreter: whatever it is, it goes to stderr
+    except BaseException as error:  # noqa: BLE001 - the top of an interpreter: all of it goes to stderr
         interrupted = isinstance(error, KeyboardInterrupt)
         sys.excepthook(*sys.exc_info())
     finally:
@@ -291,8 +291,8 @@ def _inherit(request: Request, parent: int) -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in request.ignored_signals:
-        signal.signal(number, signal.SIG_IGN)
+    for ignored in request.ignored_signals:
+        signal.signal(ignored, signal.SIG_IGN)
     _end_with(parent)
     for target, source in enumerate(request.descriptors):
         os.dup2(source, target)
