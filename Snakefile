@@ -26,6 +26,10 @@ localrules:
     plan,
 
 
+onstart:
+    flow.stop_on_sigterm()
+
+
 rule all:
     default_target: True
     input:

@@ -15,7 +15,7 @@ rule compile:
         preload=flow.preload("compile"),
         fingerprint=flow.fingerprint("compile"),
     shell:
-        "edgeflow compile --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow compile --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"

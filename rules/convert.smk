@@ -15,7 +15,7 @@ rule convert:
         preload=flow.preload("convert"),
         fingerprint=flow.fingerprint("convert"),
     shell:
-        "edgeflow convert --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow convert --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"

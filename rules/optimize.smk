@@ -15,7 +15,7 @@ rule optimize:
         preload=flow.preload("optimize"),
         fingerprint=flow.fingerprint("optimize"),
     shell:
-        "edgeflow optimize --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow optimize --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q} calibration={input.calibration:q}"

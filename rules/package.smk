@@ -15,7 +15,7 @@ rule package:
         preload=flow.preload("package"),
         fingerprint=flow.fingerprint("package"),
     shell:
-        "edgeflow package --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow package --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input verdict={input.verdict:q} measurement={input.measurement:q} program={input.program:q}"
         " info={input.info:q} ladder={input.ladder:q} dataset={input.dataset:q} checkpoint={input.checkpoint:q}"

@@ -15,7 +15,7 @@ rule prepare:
         preload=flow.preload("prepare"),
         fingerprint=flow.fingerprint("prepare"),
     shell:
-        "edgeflow prepare --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow prepare --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
         " golden={output.golden:q} info={output.info:q} > {log.text:q} 2>&1"

@@ -27,6 +27,6 @@ rule report:
         preload=flow.preload("report"),
         fingerprint=flow.fingerprint("report"),
     shell:
-        "edgeflow report --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow report --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
         " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log.text:q} 2>&1"

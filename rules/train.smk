@@ -15,7 +15,7 @@ rule train:
         preload=flow.preload("train"),
         fingerprint=flow.fingerprint("train"),
     shell:
-        "edgeflow train --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow train --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"

@@ -19,7 +19,7 @@ rule measure:
         preload=flow.preload("measure"),
         fingerprint=flow.fingerprint("measure"),
     shell:
-        "edgeflow measure --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow measure --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"
         " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
@@ -41,6 +41,6 @@ rule judge:
         preload=flow.preload("judge"),
         fingerprint=flow.fingerprint("judge"),
     shell:
-        "edgeflow judge --toolchain {params.toolchain:q} --preload {params.preload:q} --job {log.job:q}"
+        "edgeflow judge --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log.text:q} 2>&1"

@@ -2,11 +2,58 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PROJECT = Path(__file__).parent.parent
+PATIENCE_S = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_workers() -> Iterator[None]:
+    """Warm workers of this session alone, shared by all of its tests; none is left behind."""
+    folder = tempfile.mkdtemp(prefix="ef-")  # short: a socket's path has 107 characters at most
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as run, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        patch.setenv("EDGEFLOW_RUN", str(run.pid))
+        yield
+        run.kill()
+    left = [pid for pid in _workers(folder) if not wait_for_end(pid)]
+    shutil.rmtree(folder)
+    assert not left, f"warm workers that are still there: {left}"
+
+
+def _workers(folder: str) -> list[int]:
+    """Process ids of the workers whose socket is in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if any(word.endswith("worker.py") for word in words) and any(word.startswith(folder) for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for_end(pid: int) -> bool:
+    """Wait until a process has ended; False when it does not."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        readable, _, _ = select.select([descriptor], [], [], PATIENCE_S)
+    finally:
+        os.close(descriptor)
+    return bool(readable)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,6 +88,19 @@ class Flow:
             return self._job(stage, wildcards).fingerprint()
 
         return of
+
+    @staticmethod
+    def stop_on_sigterm() -> None:
+        """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
+        import psutil
+
+        def stop(_number: int, _frame: object) -> None:
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.terminate()
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGTERM, stop)
 
     def toolchain(self, stage: str) -> Callable[[Any], str]:
         """For `params`: the toolchain that a stage's job runs in."""

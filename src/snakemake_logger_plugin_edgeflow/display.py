@@ -147,7 +147,7 @@ class Display:
             variant=wording.variant(record.wildcards, record.rule_msg),
             started_s=record.created,
             command=(record.shellcmd or "").strip(),
-            logs=tuple(record.log),
+            logs=_texts(record.log),
             outputs=tuple(record.output),
         )
         if self._settings.dryrun:
@@ -176,7 +176,7 @@ class Display:
         ending = self._endings.pop(key)[0] if key is not None else ""
         notes = [record.rule_msg] if record.rule_msg else []
         notes += [f"{name}: {value}" for name, value in record.aux.items()]
-        self._failure(job, ending, record.created, notes, record.log)
+        self._failure(job, ending, record.created, notes, _texts(record.log))
 
     def _retry(self, number: int) -> None:
         job = self._progress.failed.get(number)
@@ -220,8 +220,6 @@ class Display:
 
     def _logs(self, logs: Sequence[str]) -> None:
         for log in logs:
-            if log.endswith(".json"):  # a record for programs beside the log for people
-                continue
             try:
                 lines = wording.tail(Path(log), None if self._settings.show_failed_logs else wording.TAIL_LINES)
             except OSError as error:
@@ -273,6 +271,11 @@ class Display:
         for what, jobs in (("failed", progress.failed.values()), ("stopped", unfinished)):
             for job in jobs:
                 self._screen.write(_indent([f"{what}: {job.name}" + "".join(f"  {log}" for log in job.logs)]))
+
+
+def _texts(logs: Sequence[str]) -> tuple[str, ...]:
+    """The logs for people: a rule may name a record for programs beside them."""
+    return tuple(log for log in logs if not log.endswith(".json"))
 
 
 def _indent(lines: Sequence[str]) -> str:

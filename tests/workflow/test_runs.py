@@ -139,3 +139,20 @@ def test_a_configuration_error_is_one_clear_message(fresh: Callable[..., Project
     assert done.returncode != 0
     assert "int8_statik" in done.stdout + done.stderr
     assert "int8_static" in done.stdout + done.stderr
+
+
+def test_warm_and_cold_runs_make_the_same_files(
+    built: Project, fresh: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but what is measured: figures of time differ from run to run."""
+    monkeypatch.setenv("EDGEFLOW_WARM", "0")
+    cold = fresh(targets=["linux_x86_ort"], schemes=["fp32", "int8_static"])
+    cold.run()
+    made = [p.relative_to(cold.folder) for p in sorted(cold.folder.glob("results/*/**/*")) if p.is_file()]
+    same = [path for path in made if path.parts[1] in ("prepare", "train", "convert", "optimize", "compile")]
+    assert len(same) > 20
+    assert [path for path in same if (cold.folder / path).read_bytes() != (built.folder / path).read_bytes()] == []
+    for folder, how in ((cold.folder, "cold"), (built.folder, "warm")):
+        records = [json.loads(path.read_text()) for path in folder.rglob("job.json")]
+        assert len(records) > 10
+        assert {record["worker"] for record in records} == {how}

@@ -169,7 +169,7 @@ plugin = Runtime(
     build_with="litert",
     runs="model",
     package_files=package_files,
-    preload=("tflite_micro.runtime", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
+    preload=("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
     target_options={
         "system_config": Option(
             "clock and memory bandwidths: a section of vela.ini", required=True, choices=SYSTEM_CONFIGS

@@ -114,5 +114,5 @@ plugin = Runtime(
     compile_tolerance=compile_tolerance,
     build_with="litert",
     package_files=package_files,
-    preload=("tflite_micro.runtime", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
+    preload=("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
 )

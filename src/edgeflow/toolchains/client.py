@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -39,7 +40,10 @@ ALLOCATIONS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "COBALT_JOBID
 
 
 def claim_run() -> None:
-    """Have this process and what it starts count as one run, unless it is part of one: workers end with their runs."""
+    """Have this process and what it starts count as one run, unless it is part of one.
+
+    Jobs end with their run, however it ends, and workers with the last run that used them.
+    """
     outer = os.environ.get(RUN, "")
     try:
         os.kill(int(outer), 0)
@@ -58,11 +62,12 @@ class WorkerLostError(Exception):
 
 
 class Job:
-    """A running job: how to reach it, and what became of it."""
+    """A running job: how to reach it, and when to end it."""
 
     def __init__(self) -> None:
         self.pid = 0
         self.worker = "cold"
+        self._watched = _watched()
         for number in FORWARDED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._forward)
@@ -72,6 +77,28 @@ class Job:
             send(self.pid, number)
         else:
             _die_by(number)
+
+    def wait(self, news: int) -> None:
+        """Return when there are news of the job; end it when nobody is left to wait for it."""
+        readable, _, _ = select.select([news, *self._watched], [], [])
+        if news not in readable:
+            if not self.pid:
+                _die_by(signal.SIGKILL)
+            send(self.pid, signal.SIGKILL)
+            self._watched = ()
+
+
+def _watched() -> tuple[int, ...]:
+    """Descriptors that become readable when the Snakemake run of this job ends, or the shell that it started for it.
+
+    None where a job is started by hand, since it may outlive its shell, and where the system has no such thing.
+    """
+    if not os.environ.get(RUN) or not hasattr(os, "pidfd_open"):
+        return ()
+    try:
+        return os.pidfd_open(os.getppid()), os.pidfd_open(int(os.environ[RUN]))
+    except (OSError, ValueError):  # it has ended already, or is on another machine
+        return ()
 
 
 def send(pid: int, number: int) -> None:
@@ -142,7 +169,7 @@ def _warm(job: Job, argv: Sequence[str], toolchain: str, preload: str) -> tuple[
         descriptors = array.array("i", [0, 1, 2])
         sent = connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         connection.sendall(request[sent:])
-        answers = _lines(connection)
+        answers = _lines(job, connection)
         word, pid = next(answers).split()
     except StopIteration:
         raise NoWorkerError("it ended before the job began") from None
@@ -160,9 +187,13 @@ def _warm(job: Job, argv: Sequence[str], toolchain: str, preload: str) -> tuple[
     return int(status), float(user_s) + float(system_s), int(peak_kib) * 1024
 
 
-def _lines(connection: socket.socket) -> Iterator[bytes]:
+def _lines(job: Job, connection: socket.socket) -> Iterator[bytes]:
     pending = b""
-    while received := connection.recv(4096):
+    while True:
+        job.wait(connection.fileno())
+        received = connection.recv(4096)
+        if not received:
+            return
         *lines, pending = (pending + received).split(b"\n")
         yield from lines
 
@@ -315,6 +346,8 @@ def _cold(job: Job, argv: Sequence[str], toolchain: str) -> tuple[int, float, in
         finally:
             os._exit(127)
     job.pid = pid
+    if hasattr(os, "pidfd_open"):
+        job.wait(os.pidfd_open(pid))
     _, status, usage = os.wait4(pid, 0)
     scale = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes on macOS, KiB on Linux
     return status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale

@@ -3,8 +3,8 @@
 `python -P worker.py PATH IDLE_S`, with the listening socket PATH.sock as descriptor 3.
 It imports what jobs ask for, of third parties only: edgeflow's own code is imported by every job afresh, so that an
 edit counts from the next job on. Each job is a forked child with the descriptors, environment and working folder of the
-client that asked (see client.py for the messages). The worker ends when it had no job for IDLE_S seconds, and when the
-last Snakemake run that used it has ended; with a run end its jobs.
+client that asked (see client.py for the messages), and ends with that client. The worker ends when it had no job for
+IDLE_S seconds, and when the last Snakemake run that used it has ended.
 
 Standard library only, and nothing of edgeflow: it runs in every toolchain.
 """
@@ -24,12 +24,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
-# What every job imports: edgeflow's own code needs it of the standard library.
+# What every job imports or needs: the last one to set the number of threads.
 STANDARD = (
     *("argparse", "ast", "difflib", "enum", "hashlib", "importlib.metadata", "importlib.util", "inspect", "json"),
-    *("logging", "pathlib", "platform", "subprocess", "tempfile", "typing", "warnings", "zipfile", "numpy"),
+    *("logging", "pathlib", "platform", "subprocess", "tempfile", "typing", "warnings", "zipfile"),
+    *("numpy", "threadpoolctl"),
 )
 LISTENER = 3
 RECEIVE_BYTES = 1 << 16
@@ -98,7 +101,6 @@ class Job:
 
     pid: int
     connection: socket.socket
-    run: int
 
 
 class Worker:
@@ -185,11 +187,10 @@ class Worker:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._forget()
-            run_job(request, parent)
+            run_job(request, parent, self._forget)
         for descriptor in request.descriptors:
             os.close(descriptor)
-        self._jobs[pid] = Job(pid, connection, request.run)
+        self._jobs[pid] = Job(pid, connection)
         self._selector.register(connection, selectors.EVENT_READ, self._client_left)
         self._tell(connection, f"started {pid}")
 
@@ -227,13 +228,9 @@ class Worker:
             job.connection.close()
 
     def _client_left(self, connection: object) -> None:
-        for job in self._jobs.values():
-            if job.connection is connection:
-                self._end(job)
-
-    def _end(self, job: Job) -> None:
-        """Nobody waits for it any more."""
-        for reach in (os.killpg, os.kill):
+        """Nobody waits for its job any more."""
+        (job,) = (job for job in self._jobs.values() if job.connection is connection)
+        for reach in (os.killpg, os.kill):  # it leads a process group, once it has come that far
             try:
                 reach(job.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -254,10 +251,8 @@ class Worker:
 
     def _run_ended(self, descriptor: object) -> None:
         (pid,) = (run for run, watched in self._runs.items() if watched == descriptor)
+        self._selector.unregister(self._runs[pid])
         os.close(self._runs.pop(pid))
-        for job in self._jobs.values():
-            if job.run == pid:
-                self._end(job)
 
 
 def _kib(maxrss: int) -> int:
@@ -267,22 +262,35 @@ def _kib(maxrss: int) -> int:
 # --- in the child ----------------------------------------------------------------------------------------------------
 
 
-def run_job(request: Request, parent: int) -> None:
-    """Become the process that the client would have started, and end as it would have ended."""
+def run_job(request: Request, parent: int, forget: Callable[[], None]) -> None:
+    """Become the process that the client would have started, and end as it would have ended; never returns.
+
+    `forget` closes what is the worker's own.
+    """
     code, interrupted = 1, False
     try:
+        forget()
         _inherit(request, parent)
         _limit_threads(request.environment)
         code = _run(request)
     except BaseException as error:  # noqa: BLE001 - the top of an interpreter: all of it goes to stderr
         interrupted = isinstance(error, KeyboardInterrupt)
-        sys.excepthook(*sys.exc_info())
+        error.__traceback__ = _of_the_job(error.__traceback__, request.bootstrap)
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         _finish()
         if interrupted:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)  # as an interpreter ends after an interrupt
         os._exit(code)
+
+
+def _of_the_job(trace: TracebackType | None, bootstrap: str) -> TracebackType | None:
+    """A traceback without the frames of the worker."""
+    job = trace
+    while job is not None and job.tb_frame.f_code.co_filename != bootstrap:
+        job = job.tb_next
+    return job or trace
 
 
 def _inherit(request: Request, parent: int) -> None:

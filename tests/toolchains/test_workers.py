@@ -1,0 +1,335 @@
+"""Warm workers: what runs in them is a process like any other, and nothing of them is left behind."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.conftest import wait_for_end
+from tests.toolchains.conftest import Stage
+
+from edgeflow.errors import ToolchainError
+
+TEXT = "print('to stdout'); print('to stderr', file=sys.stderr)\n"
+ENDINGS = {
+    "success": "",
+    "an error of edgeflow": "raise DataError('bad data')",
+    "an exception": "raise RuntimeError('boom')",
+    "exit code": "sys.exit(42)",
+    "exit text": "sys.exit('bye')",
+    "SIGSEGV": "sys.stdout.flush(); os.kill(os.getpid(), signal.SIGSEGV)",
+    "SIGKILL": "sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)",
+    "SIGTERM": "sys.stdout.flush(); os.kill(os.getpid(), signal.SIGTERM)",
+    "interrupt": "os.kill(os.getpid(), signal.SIGINT)",
+    "a thread that is still at work": "import threading; threading.Timer(0.01, print, ['late']).start()",
+    "an exit handler": "import atexit; atexit.register(print, 'at exit')",
+}
+
+
+@pytest.mark.parametrize("code", ENDINGS.values(), ids=ENDINGS)
+def test_a_job_says_and_ends_as_in_a_process_of_its_own(warm: Stage, cold: Stage, code: str) -> None:
+    expected, found = cold.run(TEXT + code), warm.run(TEXT + code)
+    assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)
+    assert warm.job()["worker"] == "warm"
+    assert "to stdout" in found.stdout
+
+
+def test_a_job_inherits_what_a_process_inherits(warm: Stage, cold: Stage) -> None:
+    code = """
+umask = os.umask(0); os.umask(umask)
+print(os.getcwd(), umask, sys.stdin.read(), os.environ["SOMETHING"], os.getpriority(os.PRIO_PROCESS, 0))
+print(os.sched_getaffinity(0), signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGINT), sys.path[:2])
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []), sorted(os.listdir("/proc/self/fd"))[:3], sys.stdout.line_buffering)
+"""
+
+    def prepare() -> None:
+        os.umask(0o027)
+        os.nice(3)
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    said = []
+    for stage in (warm, cold):
+        process = stage.with_variables(SOMETHING="a\nb=c").start(code, preexec_fn=prepare)
+        said.append(process.communicate("given"))
+        assert process.returncode == 0, said
+    assert said[0] == said[1]
+    assert "23 given a\nb=c 3" in said[0][0]
+
+
+def test_limits_hold(warm: Stage) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+    done = warm.run("bytearray(4 << 30)", preexec_fn=limit)
+    assert done.returncode == 1
+    assert "MemoryError" in done.stderr
+    assert warm.run("bytearray(4 << 30)").returncode == 0
+
+
+def test_warm_and_cold_write_the_same_bytes(warm: Stage, cold: Stage) -> None:
+    assert warm.run("", "a").returncode == 0
+    assert cold.run("", "b").returncode == 0
+    assert warm.files("a") == cold.files("b")
+    assert (warm.job("a")["worker"], cold.job("b")["worker"]) == ("warm", "cold")
+
+
+# --- jobs do not disturb each other ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_crash_ends_that_job_alone(own: Stage, number: signal.Signals) -> None:
+    worker = own.worker()
+    other = own.start("print('began', flush=True); sys.stdin.read(); print(os.getppid())", "other")
+    assert other.stdout is not None
+    assert other.stdout.readline() == "began\n"
+    assert own.run(f"os.kill(os.getpid(), {int(number)})").returncode == -number
+    said, _ = other.communicate()
+    assert (other.returncode, int(said)) == (0, worker)
+    assert own.worker() == worker
+
+
+@pytest.fixture
+def memory_group() -> object:
+    """A control group that may use 200 MB; needs a machine that lets this user make one."""
+    name = f"edgeflow-test-{os.getpid()}"
+    for parent, limits in (
+        ("/sys/fs/cgroup/memory", ("memory.limit_in_bytes",)),
+        ("/sys/fs/cgroup", ("memory.max", "memory.swap.max")),
+    ):
+        folder = Path(parent) / name
+        try:
+            folder.mkdir()
+            for limit in limits:
+                (folder / limit).write_text("200000000" if "swap" not in limit else "0")
+        except OSError:
+            continue
+        yield folder
+        folder.rmdir()
+        return
+    pytest.skip("no control group with a memory limit can be made here")
+
+
+def test_out_of_memory_ends_that_job_alone(own: Stage, memory_group: Path) -> None:
+    def join() -> None:
+        (memory_group / "cgroup.procs").write_text("0")
+
+    first = own.run("print(os.getppid())", preexec_fn=join)
+    worker = int(first.stdout)
+    greedy = own.run("x = np.ones(400_000_000, np.uint8)", preexec_fn=join)
+    assert greedy.returncode == -signal.SIGKILL, greedy.stderr
+    again = own.run("print(os.getppid())", preexec_fn=join)
+    assert int(again.stdout) == worker, again.stderr
+    os.kill(worker, signal.SIGKILL)  # so that the group is empty
+    assert wait_for_end(worker)
+
+
+def test_a_job_gets_the_threads_of_its_rule(warm: Stage) -> None:
+    code = "import threadpoolctl; print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    for threads in ("1", "2"):
+        stage = warm.with_variables(OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
+        assert stage.run(code).stdout == f"{{{threads}}}\n"
+
+
+# --- which worker ----------------------------------------------------------------------------------------------------
+
+
+def test_many_that_find_none_start_one(own: Stage) -> None:
+    started = [own.start("print(os.getppid())", f"out{i}") for i in range(8)]
+    said = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0] * 8, said
+    assert {own.job(f"out{i}")["worker"] for i in range(8)} == {"warm"}
+    assert len({out for out, _ in said}) == 1
+
+
+def test_edited_code_counts_from_the_next_job_on(own: Stage, project: Path, tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    shutil.copytree(project / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    stage = own.with_variables(PYTHONPATH=str(source))
+    worker = stage.worker()
+    module = source / "edgeflow/stages/prepare.py"
+    module.write_text(module.read_text() + "\nprint('edited', __name__)\n")
+    loader = tmp_path / "loader.py"
+    loader.write_text(loader.read_text() + "\nprint('edited loader')\n")
+    done = stage.run("print(os.getppid())")
+    assert done.stdout.splitlines() == ["edited edgeflow.stages.prepare", "edited loader", str(worker)]
+
+
+def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:
+    lock = tmp_path / "envs/core.txt"
+    lock.parent.mkdir()
+    lock.write_text("numpy==2.4.0\n")
+    before = own.worker()
+    assert own.worker() == before
+    lock.write_text("numpy==2.4.1\n")
+    assert own.worker() != before
+
+
+def test_another_allocation_of_a_cluster_is_another_worker(own: Stage) -> None:
+    workers = [own.with_variables(SLURM_JOB_ID=job).worker() for job in ("1", "2", "1")]
+    assert workers[0] != workers[1]
+    assert workers[0] == workers[2]
+
+
+def test_modules_are_imported_before_the_job(own: Stage) -> None:
+    code = "print('wave' in sys.modules, 'no_such_module' in sys.modules)"
+    assert own.run(code).stdout == "False False\n"
+    assert own.run(code, "out", "--preload=wave,no_such_module").stdout == "True False\n"
+
+
+# --- endings ---------------------------------------------------------------------------------------------------------
+
+PAUSE = "print(os.getpid(), flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def _pausing(stage: Stage) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A client and its job, which waits for its input to end."""
+    with stage.start(PAUSE) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("kind", ["warm", "cold"])
+def test_a_signal_for_the_command_reaches_the_job(
+    request: pytest.FixtureRequest, kind: str, number: signal.Signals
+) -> None:
+    with _pausing(request.getfixturevalue(kind)) as (process, job):
+        process.send_signal(number)
+        assert process.wait() == -number
+        assert wait_for_end(job)
+
+
+@pytest.mark.parametrize("kind", ["warm", "cold"])
+def test_a_job_ends_with_its_command(request: pytest.FixtureRequest, kind: str) -> None:
+    with _pausing(request.getfixturevalue(kind)) as (process, job):
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert wait_for_end(job)
+
+
+def test_a_job_ends_with_its_run(own: Stage) -> None:
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as run,
+        _pausing(own.with_variables(EDGEFLOW_RUN=str(run.pid))) as (process, job),
+    ):
+        run.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert wait_for_end(job)
+
+
+def test_a_worker_that_dies_under_a_job_is_an_error_and_the_retry_works(own: Stage) -> None:
+    worker = own.worker()
+    with _pausing(own) as (process, job):
+        os.kill(worker, signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == ToolchainError.exit_code
+    assert said.startswith("ToolchainError: the warm worker of toolchain 'core' ended while prepare ran")
+    assert "EDGEFLOW_WARM=0" in said
+    assert wait_for_end(job)
+    assert own.worker() != worker
+
+
+def test_a_worker_ends_with_the_last_run_that_used_it(own: Stage) -> None:
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as first,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as last,
+    ):
+        worker = own.with_variables(EDGEFLOW_RUN=str(first.pid)).worker()
+        assert own.with_variables(EDGEFLOW_RUN=str(last.pid)).worker() == worker
+        first.kill()
+        first.wait()
+        assert own.with_variables(EDGEFLOW_RUN=str(last.pid)).worker() == worker
+        last.kill()
+        last.wait()
+        assert wait_for_end(worker)
+    assert not list(Path(own.variables["XDG_RUNTIME_DIR"]).rglob("*.sock"))
+
+
+def test_a_worker_ends_when_it_is_idle(own: Stage) -> None:
+    stage = own.with_variables(EDGEFLOW_RUN="", EDGEFLOW_WARM_IDLE_S="0.05")
+    worker = stage.worker()
+    assert wait_for_end(worker)
+    assert stage.worker() != worker
+
+
+# --- where none can be had -------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_others_can_enter_is_not_used(own: Stage, cold: Stage) -> None:
+    folder = Path(own.variables["XDG_RUNTIME_DIR"]) / f"edgeflow-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    done = own.run("", "a")
+    assert done.returncode == 0
+    assert f"no warm worker for toolchain 'core': {folder} is not a folder that is yours alone" in done.stderr
+    assert own.job("a")["worker"] == "cold"
+    assert cold.run("", "b").returncode == 0
+    assert own.files("a") == cold.files("b")
+
+
+def test_without_a_place_for_sockets_jobs_run_cold(own: Stage, tmp_path: Path) -> None:
+    done = own.with_variables(XDG_RUNTIME_DIR=str(tmp_path / "missing")).run("")
+    assert done.returncode == 0
+    assert "running cold" in done.stderr
+    assert own.job()["worker"] == "cold"
+
+
+def test_a_worker_that_cannot_start_leaves_the_job_cold(own: Stage, project: Path, tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    shutil.copytree(project / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (source / "edgeflow/toolchains/worker.py").write_text("raise SystemExit('broken')\n")
+    done = own.with_variables(PYTHONPATH=str(source)).run("")
+    assert done.returncode == 0
+    assert "no warm worker for toolchain 'core'" in done.stderr
+    assert own.job()["worker"] == "cold"
+
+
+def test_a_toolchain_that_is_not_installed_says_what_to_do(warm: Stage) -> None:
+    done = warm.run("", "out", "--toolchain", "nowhere")
+    assert done.returncode == ToolchainError.exit_code
+    assert done.stderr == (
+        "ToolchainError: toolchain 'nowhere' is not installed here: run 'edgeflow toolchain nowhere'\n"
+    )
+
+
+def test_a_library_that_the_toolchain_lacks_says_what_to_do(warm: Stage) -> None:
+    done = warm.run("import no_such_library")
+    assert done.returncode == ToolchainError.exit_code
+    assert "prepare needs the module 'no_such_library'" in done.stderr
+    assert "--toolchain" in done.stderr
+
+
+# --- what a job costs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["warm", "cold"])
+def test_time_and_memory_of_a_job_are_recorded(request: pytest.FixtureRequest, kind: str) -> None:
+    stage: Stage = request.getfixturevalue(kind)
+    code = "x = np.ones(300_000_000, np.uint8)\nwhile time.process_time() < .5: pass"
+    assert stage.run(code).returncode == 0
+    job = stage.job()
+    assert (job["stage"], job["toolchain"], job["worker"], job["exit_code"]) == ("prepare", "core", kind, 0)
+    assert 300_000_000 < job["memory_peak_bytes"] < 1_000_000_000
+    assert 0.5 <= job["cpu_s"] < job["wall_s"] * 4
+    assert stage.run("").returncode == 0
+    assert stage.job()["memory_peak_bytes"] < 300_000_000
+
+
+def test_the_command_loads_little_and_nothing_of_third_parties(project: Path) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(project / 'src')!r}); import edgeflow.__main__, edgeflow.errors, "
+        "edgeflow.stages, edgeflow.layout, edgeflow.toolchains.client; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"argparse", "ast", "dataclasses", "inspect", "json", "pathlib", "re", "subprocess", "typing"}
