@@ -192,7 +192,7 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
-    preload=("torch", "safetensors.torch"),
+    preload=("torch", "torch._dynamo", "safetensors.torch", "numpy.ctypeslib"),  # optimizers import _dynamo when used
     training_options={
         "epochs": Option("passes over the training split"),
         "batch_size": Option("samples per step"),
