@@ -93,7 +93,10 @@ class Build:
         estimate = self._measurement("accelerator_cycles", 1e6, Evidence.ESTIMATE, {"compiler": "4.0"})
         self.write(
             "info",
-            Program("net", "board", "int8_static", "", self.program, 1100, signature, (), "program", (estimate,)),
+            Program(
+                *("net", TARGET.runtime, "any", "int8_static", ""),
+                *(self.program, 1100, signature, (), "program", (estimate,)),
+            ),
         )
         ran = {"interpreter": "2.1", "compiler": "4.0"}
         self.measurements = (
@@ -156,7 +159,7 @@ class Build:
         files.write_json(path, {**files.read_json(path), **changes})
 
     def spec(self, plugin: str = "plugin", **changes: object) -> Spec:
-        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", release_counter=2)
+        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", "any", release_counter=2)
         return dataclasses.replace(made, **changes)
 
     def inputs(self) -> Inputs:

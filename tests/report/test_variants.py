@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import MATRIX, build, path
+from synthetic import MATRIX, build, path, program
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
@@ -28,8 +28,8 @@ def test_every_cell_of_the_plan_becomes_a_variant(tmp_path: Path) -> None:
 def test_lost_variants_are_all_named_with_the_files_that_are_missing(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
     path(inputs.results, layout.judge(*KEY)["verdict"]).unlink()
-    path(inputs.results, layout.compile(*OTHER)["ladder"]).unlink()
-    path(inputs.results, layout.compile(*OTHER)["info"]).unlink()
+    path(inputs.results, program(*OTHER)["ladder"]).unlink()
+    path(inputs.results, program(*OTHER)["info"]).unlink()
     with pytest.raises(StageError) as caught:
         read(inputs.plan, inputs.results)
     message = str(caught.value)

@@ -178,7 +178,7 @@ def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
     program = tmp_path / "program.tflite"
     program.write_bytes(np.random.default_rng(5).bytes(100))
     operators = (Operators("CONV_2D", 3, "Ethos-U55"),)
-    info = Program("net", "camera", "int8_static", "", "", 100, None, operators, "model")
+    info = Program("net", "ethos_u", "any", "int8_static", "", "", 100, None, operators, "model")
     sram = Measurement("memory_peak_bytes", 5000.0, "byte", Evidence.ESTIMATE, "vela", "", "estimate")
     assert plugin.package_files is not None
     added = plugin.package_files(PackageJob(program, info, U55, (sram,)))

@@ -198,7 +198,7 @@ def test_a_damaged_model_is_an_error(optimized: Path, edge: Toolchain) -> None:
 
 def _package_job(program: Path, *, arena_bytes: float | None = 8000.0) -> PackageJob:
     operators = tuple(Operators(name, 1, "CPU") for name in OPERATORS)
-    info = Program("2d-net", "sensor", "int8_static", "", "", 0, None, operators, "program")
+    info = Program("2d-net", "tflite_micro", "any", "int8_static", "", "", 0, None, operators, "program")
     arena = () if arena_bytes is None else (_figure("memory_peak_bytes", arena_bytes),)
     return PackageJob(program, info, CORTEX_M, (_figure("size_bytes", 1.0), *arena))
 

@@ -137,7 +137,8 @@ class Setting:
             np.savez(stream, weights=weights.astype(np.float32), cost_ns=np.array(cost_ns), arena=np.array(arena))
         info = Program(
             model="m",
-            target="t",
+            runtime="tiny",
+            build="any",
             scheme=scheme or name,
             infeasible="",
             sha256=files.sha256_file(program),

@@ -41,7 +41,8 @@ def test_deleting_an_optimized_model_rebuilds_its_descendants_only(copy: Project
     (copy.folder / "results/optimize/tiny_a/onnx/onnxruntime-x86/int8_static/model.onnx").unlink()
     pending = copy.pending()
     assert variants(pending, "optimize") == {"tiny_a/onnx/onnxruntime-x86/int8_static"}
-    for rule in ("compile", "measure", "judge", "package"):
+    assert variants(pending, "compile") == {"tiny_a/onnxruntime/x86/int8_static"}
+    for rule in ("measure", "judge", "package"):
         assert variants(pending, rule) == {"tiny_a/linux_x86_ort/int8_static"}
     assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}
     copy.run()
@@ -61,7 +62,7 @@ def test_editing_a_runtime_rebuilds_what_it_makes(copy: Project) -> None:
     plugin.write_text(plugin.read_text() + "\n# an edit\n")
     pending = copy.pending()
     assert "train" not in rules(pending)
-    assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"linux_x86_ort"}
+    assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"onnxruntime"}
     assert {keys.split("/")[-1] for keys in variants(pending, "convert")} == {"onnx"}
 
 
@@ -84,7 +85,10 @@ def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy
     path.write_bytes(bytes(content))
     pending = copy.pending()
     static = {v for v in VARIANTS if v.startswith("tiny_a/") and v.endswith("/int8_static")}
-    for rule in ("compile", "measure", "judge", "package"):
+    assert variants(pending, "compile") == {
+        f"tiny_a/{build}/int8_static" for build in ("onnxruntime/x86", "litert/any")
+    }
+    for rule in ("measure", "judge", "package"):
         assert variants(pending, rule) == static
     assert {keys.split("/")[3] for keys in variants(pending, "optimize")} == {"int8_static"}
     assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}
