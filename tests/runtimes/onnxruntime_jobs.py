@@ -161,6 +161,19 @@ def build_unshared(folder: Path) -> None:
                 _build(folder, "resnet8", scheme, ARCHITECTURES[family], calibration)
 
 
+def ask(folder: Path) -> None:
+    """How often a model is called for 100 samples, and how far its answers are from single ones: ask.json."""
+    said = {}
+    x = np.load(folder.parent / "resnet8.npz")["x"][:100]
+    for path in (folder.parent / "resnet8.onnx", *sorted((folder.parent / "built").glob("resnet8.*.onnx"))):
+        session = harness.load_backend(str(subject.plugin.backend)).Session(str(path), 1)
+        alone = np.concatenate([session.invoke(x[i : i + 1]) for i in range(len(x))])
+        with mock.patch.object(session, "invoke", wraps=session.invoke) as invoke:
+            found = session.predict(x)
+        said[path.stem] = {"calls": invoke.call_count, "distance": float(abs(found - alone).max() / np.ptp(alone))}
+    (folder / "ask.json").write_text(json.dumps(said))
+
+
 def recalibrate(folder: Path) -> None:
     """int8_static with a calibration of twice the range."""
     calibration = np.load(folder.parent / "dscnn.npz")["train_x"] * 2
@@ -239,7 +252,8 @@ def _load_error(program: Path) -> str:
 
 
 JOBS: dict[str, Callable[[Path], None]] = {
-    job.__name__: job for job in (convert, convert_one, refuse, build, build_again, build_unshared, recalibrate, run)
+    job.__name__: job
+    for job in (convert, convert_one, refuse, build, build_again, build_unshared, ask, recalibrate, run)
 }
 
 if __name__ == "__main__":

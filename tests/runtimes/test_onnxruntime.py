@@ -168,6 +168,14 @@ def built(root: Path, converted: SimpleNamespace, edge_python: Path) -> SimpleNa
     return SimpleNamespace(first=first, second=second, unshared=root / "unshared", facts=facts, said=said[0])
 
 
+@pytest.fixture(scope="module")
+def asked(root: Path, built: SimpleNamespace, edge_python: Path) -> dict[str, dict[str, float]]:
+    """How the models and programs of one network are asked."""
+    _finish(_start(edge_python, root / "asked", 4, "ask"))
+    found: dict[str, dict[str, float]] = json.loads((root / "asked" / "ask.json").read_text())
+    return found
+
+
 def _answers(path: Path) -> np.ndarray[Any, Any]:
     with np.load(path) as archive:
         found: np.ndarray[Any, Any] = archive["y"]
@@ -283,6 +291,26 @@ class TestOptimize:
     def test_calibration_decides_the_ranges(self, built: SimpleNamespace) -> None:
         name = "dscnn.int8_static.x86.model.onnx"
         assert (built.first / name).read_bytes() != (built.second / name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("variant", "calls", "distance"),
+        [
+            ("resnet8", 7, 0),
+            ("resnet8.fp32.x86.model", 7, 0),
+            ("resnet8.fp16.x86.model", 7, 0),
+            ("resnet8.int8_static.x86.model", 7, 0),
+            ("resnet8.int8_static.arm.model", 7, 0),
+            ("resnet8.int16x8.x86.model", 7, 1e-4),  # a tie of 2**-16 steps may be rounded apart
+            ("resnet8.int8_dynamic.x86.model", 100, 0),
+            ("resnet8.fp32.x86.program", 100, 0),
+            ("resnet8.int8_static.x86.program", 100, 0),
+        ],
+    )
+    def test_a_hundred_samples_are_asked_in_batches_where_that_changes_nothing(
+        self, asked: dict[str, dict[str, float]], variant: str, calls: int, distance: float
+    ) -> None:
+        assert asked[variant]["calls"] == calls
+        assert asked[variant]["distance"] <= distance
 
     def test_an_answer_does_not_depend_on_the_samples_beside_it(self, built: SimpleNamespace) -> None:
         # One range for a whole batch would move the model's answers away from those of the program, whose batch is one.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -74,6 +77,29 @@ def test_a_changed_budget_judges_and_reports_only(copy: Project) -> None:
     pending = copy.pending()
     assert rules(pending) == AFTER_JUDGE
     assert variants(pending, "judge") == {v for v in VARIANTS if "/linux_x86_ort/" in v}
+
+
+def test_what_the_compiler_does_not_see_of_a_target_compiles_nothing(copy: Project) -> None:
+    target = copy.folder / "config/targets/linux_x86_litert.yaml"
+    target.write_text(target.read_text() + "\nram_bytes: 1 GiB\nflash_bytes: 1 GiB\nclock_hz: 1 GHz\n")
+    pending = copy.pending()
+    assert rules(pending) == {"measure", "judge", "package", "report"}
+    assert variants(pending, "measure") == {v for v in VARIANTS if "/linux_x86_litert/" in v}
+
+
+def test_a_target_that_has_no_room_is_infeasible_after_it_was_measured(copy: Project) -> None:
+    target = copy.folder / "config/targets/linux_x86_litert.yaml"
+    target.write_text(target.read_text() + "\nflash_bytes: 1 KiB\n")
+    package = "results/package/tiny_a/linux_x86_litert/int8_static"
+    copy.run(package)
+    record = json.loads((copy.folder / package / "package.json").read_text())
+    assert record["status"] == "infeasible"
+    assert re.fullmatch(r"the program takes [\d.]+ KiB of flash, linux_x86_litert has 1 KiB", record["reasons"][0])
+    copy.run()
+    with (copy.folder / "results/summary.csv").open(newline="") as stream:
+        rows = {(r["model"], r["target"], r["scheme"]): r for r in csv.DictReader(stream)}
+    assert rows["tiny_a", "linux_x86_litert", "int8_static"]["status"] == "infeasible"
+    assert rows["tiny_a", "linux_x86_litert", "int8_static"]["reason"] == record["reasons"][0]
 
 
 def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy: Project) -> None:
