@@ -355,8 +355,8 @@ class Wiring:
             found["measurements"].append(layout.measure(*names)["measurement"])
             found["programs"].append(compiled["info"])
             found["ladders"].append(compiled["ladder"])
-        inputs = {**layout.plan(), **{name: list(dict.fromkeys(paths)) for name, paths in found.items()}}
-        return Job("report", spec, inputs, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
+        each = {name: list(dict.fromkeys(paths)) for name, paths in found.items()}  # a program may have several cells
+        return Job("report", spec, {**layout.plan(), **each}, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
 
 
 ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")

@@ -63,7 +63,7 @@ def accelerate(job):
 
 
 plugin = Runtime(
-    id="micro", description="", format="npy", program_suffix="npy", layout="NCHW", toolchain="",
+    id="micro", description="", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
     backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
     supports=lambda scheme, target: None, compile=copy,
     compile_tolerance=lambda scheme: Tolerance(1e-6, "the program is the model"),
@@ -84,7 +84,6 @@ class Setting:
     def compile(self, plugin: str, runtime: str, source: stage.Inputs) -> stage.Outputs:
         """What a plugin of the file makes of a model."""
         spec = stage.Spec(
-            toolchain="",
             model="m",
             target=Target("any", runtime, "", "cpu"),
             scheme=Scheme("int8", "int8", "int8", "static", calibration_samples=1),
