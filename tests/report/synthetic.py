@@ -239,7 +239,7 @@ def build(
         if not isinstance(outcome, str):
             _write_cell(results, _cell(model, target, scheme, outcome), outcome)
     outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
-    return Spec("", title, "fp32", targets), Inputs(results / "plan.json", results), outputs
+    return Spec(title, "fp32", targets), Inputs(results / "plan.json", results), outputs
 
 
 HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
