@@ -19,6 +19,9 @@ wildcard_constraints:
     recipe=flow.ID,
     format=flow.ID,
     toolchain=flow.ID,
+    profile=flow.NAME,
+    runtime=flow.NAME,
+    build=flow.NAME,
 
 
 localrules:

@@ -1,14 +1,15 @@
-# Takes an optimized model, makes the program of one variant, and its ladder.
+# Takes an optimized model or another runtime's program; makes the program of all targets of which the compiler sees the
+# same, and its ladder.
 
 
 rule compile:
     input:
         unpack(flow.inputs("compile")),
     output:
-        **layout.compile("{model}", "{target}", "{scheme}"),
+        **layout.compile("{model}", "{runtime}", "{build}", "{scheme}"),
     log:
-        text=layout.log("compile", "{model}", "{target}", "{scheme}"),
-        job=layout.job("compile", "{model}", "{target}", "{scheme}"),
+        text=layout.log("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
+        job=layout.job("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
     params:
         spec=flow.spec("compile"),
         toolchain=flow.toolchain("compile"),
@@ -18,6 +19,7 @@ rule compile:
         "edgeflow compile --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
         " --spec {params.spec:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
+        " source_info={input.source_info:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
         " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q}"
         " ladder={output.ladder:q} > {log.text:q} 2>&1"

@@ -40,9 +40,12 @@ def optimize(model: str, profile: str, scheme: str, file_format: str) -> Files:
     return {"model": f"{folder}/model.{file_format}", **_checked(folder)}
 
 
-def compile(model: str, target: str, scheme: str) -> Files:
-    """Key: model, target, scheme; the program gets its runtime's suffix in the package."""
-    folder = f"{RESULTS}/compile/{model}/{target}/{scheme}"
+def compile(model: str, runtime: str, build: str, scheme: str) -> Files:
+    """Key: model, runtime, build, scheme; shared by all targets of which the runtime's compiler sees the same.
+
+    The program gets its runtime's suffix in the package.
+    """
+    folder = f"{RESULTS}/compile/{model}/{runtime}/{build}/{scheme}"
     return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", **_checked(folder)}
 
 

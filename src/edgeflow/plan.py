@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime
 from edgeflow.types import Cell, Scheme, Target
 
 if TYPE_CHECKING:
     from edgeflow.config import Project
     from edgeflow.registry import Plugins
+
+BUILD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a folder's name
+
+ProgramKey = tuple[str, str, str, str]  # model, runtime, build, scheme
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Route:
     recipe: str
     file_format: str
     profile: str
+    builds: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,17 @@ class Plan:
         """Cells by (model, target, scheme)."""
         return {(cell.model, cell.target, cell.scheme): cell for cell in self.cells}
 
+    @cached_property
+    def programs(self) -> Mapping[ProgramKey, tuple[Route, int]]:
+        """Everything that is compiled: the route of one of the cells that share it, and its place in `builds`."""
+        return {
+            (cell.model, build.runtime, build.id, cell.scheme): (route, i)
+            for cell, route in self.routes.items()
+            for i, build in enumerate(route.builds)
+        }
+
     def jobs(self) -> Mapping[str, tuple[int, int]]:
-        """Stage → (jobs, jobs if nothing were shared), up to judge, for the feasible cells."""
+        """Stage → (jobs, jobs if every cell had its own), up to package; the last is made for infeasible cells too."""
         keys: dict[str, set[tuple[str, ...]]] = {s: set() for s in ("prepare", "train", "convert", "optimize")}
         for cell in self.feasible:
             route = self.routes[cell]
@@ -52,31 +68,42 @@ class Plan:
             keys["convert"].add((cell.model, route.recipe, route.file_format))
             keys["optimize"].add((cell.model, route.profile, cell.scheme))
         count = len(self.feasible)
-        own = dict.fromkeys(("compile", "measure", "judge"), (count, count))
-        return {**{stage: (len(found), count) for stage, found in keys.items()}, **own}
+        return {
+            **{stage: (len(found), count) for stage, found in keys.items()},
+            "compile": (len(self.programs), sum(len(route.builds) for route in self.routes.values())),
+            **dict.fromkeys(("measure", "judge"), (count, count)),
+            "package": (len(self.cells), len(self.cells)),
+        }
 
     def to_json(self) -> dict[str, Any]:
-        """`{"cells": [{"model", "target", "scheme"} and, where infeasible, "reason"]}`."""
+        """`{"cells": [{"model", "target", "scheme"} and "reason" where infeasible, else "runtime" and "build"]}`."""
         return {"cells": [_cell_json(cell) for cell in self.cells]}
 
 
 def _cell_json(cell: Cell) -> dict[str, str]:
     found = {"model": cell.model, "target": cell.target, "scheme": cell.scheme}
-    return {**found, "reason": cell.reason} if cell.reason else found
+    return {**found, "reason": cell.reason} if cell.reason else {**found, "runtime": cell.runtime, "build": cell.build}
 
 
 def plan(project: Project, plugins: Plugins) -> Plan:
-    """Every cell of the project's matrix, in the order of the configuration."""
+    """Every cell of the project's matrix, in the order of the configuration.
+
+    Raises PluginError when a runtime would share programs that differ.
+    """
     schemes = {name: project.scheme(name) for name in project.schemes}
     targets = {name: project.target(name) for name in project.targets}
     cells: list[Cell] = []
     routes: dict[Cell, Route] = {}
     for model, target, scheme in _names(project):
         reason = _refusal(project, plugins, model, schemes[scheme], targets[target])
-        cell = Cell(model, target, scheme, reason)
+        if reason:
+            cells.append(Cell(model, target, scheme, reason))
+            continue
+        route = _route(project, plugins, model, schemes[scheme], targets[target])
+        cell = Cell(model, target, scheme, "", route.builds[-1].runtime, route.builds[-1].id)
         cells.append(cell)
-        if not reason:
-            routes[cell] = _route(project, plugins, model, schemes[scheme], targets[target])
+        routes[cell] = route
+    _check_sharing(routes)
     return Plan(tuple(cells), routes)
 
 
@@ -95,11 +122,54 @@ def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, tar
     builder = builder_of(plugins, runtime)
     if framework not in builder.converters:
         return f"{builder.id} has no converter for {framework} models"
-    refusal = runtime.supports(scheme, target) or (builder is not runtime and builder.supports(scheme, target)) or None
-    return refusal.reason if refusal else ""
+    involved = {r.id: r for r in (runtime, builder, *_compilers(plugins, runtime))}
+    refusals = (r.supports(scheme, target) for r in involved.values())
+    return next((refusal.reason for refusal in refusals if refusal), "")
 
 
 def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> Route:
     builder = builder_of(plugins, plugins.runtimes[target.runtime])
     profile = builder.profile(scheme, target) if builder.profile else builder.id
-    return Route(project.models[model].dataset, scheme.recipe, builder.format, profile)
+    builds = tuple(_build(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
+    return Route(project.models[model].dataset, scheme.recipe, builder.format, profile, builds)
+
+
+def _compilers(plugins: Plugins, runtime: Runtime) -> tuple[Runtime, ...]:
+    """The runtimes whose compilers make a program, one after the other."""
+    return (plugins.runtimes[runtime.compiles_from], runtime) if runtime.compiles_from else (runtime,)
+
+
+def _build(runtime: Runtime, scheme: Scheme, target: Target) -> Target:
+    seen = runtime.compiles_for(scheme, target) if runtime.compiles_for else target
+    if not BUILD.fullmatch(seen.id):
+        raise PluginError(
+            f"runtime {runtime.id}: compiles_for gave {target.id} the id {seen.id!r}, which names no folder; "
+            "use letters, digits and '_.-'"
+        )
+    return replace(seen, runtime=runtime.id)
+
+
+def _check_sharing(routes: Mapping[Cell, Route]) -> None:
+    """What goes by one name is made from one model, and for one reduced target."""
+    known: dict[ProgramKey, tuple[Cell, Any]] = {}
+    for cell, route in routes.items():
+        for i, build in enumerate(route.builds):
+            made_from = (route.file_format, route.profile, route.builds[: i + 1])
+            first, expected = known.setdefault((cell.model, build.runtime, build.id, cell.scheme), (cell, made_from))
+            if made_from != expected:
+                raise PluginError(
+                    f"runtime {build.runtime}: compiles_for gives {first.target} and {cell.target} the same id "
+                    f"{build.id!r} for {cell.scheme}, but they differ in {_difference(expected, made_from)}; "
+                    "make the id say so, or erase it"
+                )
+
+
+def _difference(one: Any, other: Any) -> str:
+    """The first field of a target, or else the profile, in which two things that would be shared differ."""
+    if one[:2] != other[:2]:
+        return f"profile ({one[1]}, {other[1]})"
+    for a, b in zip(one[2], other[2], strict=True):
+        for name in (f.name for f in fields(a)):
+            if getattr(a, name) != getattr(b, name):
+                return f"{name} ({getattr(a, name)}, {getattr(b, name)})"
+    raise AssertionError("nothing differs")

@@ -80,10 +80,10 @@ class OptimizeJob:
 class CompileJob:
     """Turn an optimized model into the program that ships."""
 
-    source: Path
+    source: Path  # the optimized model, or the program of `Runtime.compiles_from`
     output: Path
     scheme: Scheme
-    target: Target
+    target: Target  # what `Runtime.compiles_for` leaves of it
     work: Path
 
 
@@ -132,6 +132,13 @@ class Runtime:
 
     `build_with` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
     LiteRT's tools make), so that both share the files; empty when it has its own.
+
+    `compiles_for` says what of a target the compiler reads: a Target in which everything else is erased, and whose id
+    names what is left (letters, digits and "_.-", e.g. "x86"). Targets with the same id share their programs. None: the
+    compiler may read the whole target, and nothing is shared.
+
+    `compiles_from` names the runtime whose programs this one's compiler takes in place of optimized models, with what
+    they answered and why there are none.
     """
 
     id: str
@@ -151,7 +158,9 @@ class Runtime:
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
     optimize: Callable[[OptimizeJob], None] | None = None
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
-    runs: str = "program"  # "model": programs cannot be run here, only the optimized model they were compiled from
+    compiles_for: Callable[[Scheme, Target], Target] | None = None
+    compiles_from: str = ""
+    runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
     target_options: Mapping[str, Option] = field(default_factory=dict)
     preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready

@@ -72,7 +72,10 @@ def _kind_of(plugin: Any, reference: str) -> str:
 
 
 def _check_runtimes(runtimes: Mapping[str, Any], references: Mapping[tuple[str, str], str]) -> None:
-    """Converted models are kept by format, so one runtime makes them, and the others name it in `build_with`."""
+    """Converted models are kept by format, so one runtime makes them, and the others name it in `build_with`.
+
+    A compiler that takes another's programs gets what that one made of the same model, and not of a third's program.
+    """
     makers: dict[str, str] = {}
     for runtime in runtimes.values():
         where = references["runtime", runtime.id]
@@ -86,6 +89,18 @@ def _check_runtimes(runtimes: Mapping[str, Any], references: Mapping[tuple[str, 
             )
         else:
             makers[runtime.format] = runtime.id
+        if name := runtime.compiles_from:
+            _check_compiles_from(runtime, runtimes.get(name), where)
+
+
+def _check_compiles_from(runtime: Any, source: Any, where: str) -> None:
+    wrong = f"{where}: compiles_from {runtime.compiles_from!r}: "
+    if source is None:
+        raise PluginError(f"{wrong}there is no such runtime")
+    if source.compiles_from:
+        raise PluginError(f"{wrong}its programs are made from those of {source.compiles_from!r}; name that one")
+    if (source.build_with or source.id) != (runtime.build_with or runtime.id):
+        raise PluginError(f"{wrong}another runtime makes its models; set the same build_with")
 
 
 def load_reference(reference: str) -> Any:

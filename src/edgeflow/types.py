@@ -192,10 +192,11 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Program:
-    """What compile made for one variant (`program.json`)."""
+    """What compile made for all variants that get the same bytes (`program.json`)."""
 
     model: str
-    target: str
+    runtime: str
+    build: str  # id of what the compiler saw of the target: `Runtime.compiles_for`
     scheme: str
     infeasible: str  # why there is no usable program; empty when there is one
     sha256: str
@@ -205,6 +206,11 @@ class Program:
     runs: str  # "program": the runner executes the program itself; "model": only what it was compiled from can run here
     estimates: tuple[Measurement, ...] = ()  # figures that the compiler gives
     tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`model/runtime/build/scheme`, as messages name a program."""
+        return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
 
 
 @dataclass(frozen=True)
@@ -263,11 +269,18 @@ class Cell:
     target: str
     scheme: str
     reason: str = ""  # why it is infeasible; empty when it will be built
+    runtime: str = ""  # with `build`: which program it ships, shared with every cell that says the same; empty when
+    build: str = ""  # infeasible
 
     @property
     def id(self) -> str:
         """`model/target/scheme`, as messages name a variant."""
         return f"{self.model}/{self.target}/{self.scheme}"
+
+    @property
+    def program(self) -> str:
+        """`model/runtime/build/scheme`, as messages name a program."""
+        return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
 
 
 T = TypeVar("T")

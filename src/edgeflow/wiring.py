@@ -197,31 +197,47 @@ class Wiring:
     def _optimized(self, cell: Cell, route: Route) -> layout.Files:
         return layout.optimize(cell.model, route.profile, cell.scheme, route.file_format)
 
-    def _compile(self, model: str, target: str, scheme: str) -> Job:
-        cell, route, runtime = self._variant(model, target, scheme)
-        reference = self.plugins.reference("runtime", runtime.id)
+    def _compiled(self, cell: Cell, at: int = -1) -> layout.Files:
+        """What was compiled for a cell; `at` 0: by the first of its compilers."""
+        build = self.plan.routes[cell].builds[at]
+        return layout.compile(cell.model, build.runtime, build.id, cell.scheme)
+
+    def _compile(self, model: str, runtime: str, build: str, scheme: str) -> Job:
+        route, at = self.plan.programs[model, runtime, build, scheme]
+        target = route.builds[at]
+        source = layout.optimize(model, route.profile, scheme, route.file_format)
+        if at > 0:
+            before = route.builds[at - 1]
+            program = layout.compile(model, before.runtime, before.id, scheme)
+            source = {**program, "model": program["program"]}
+        made_by = self.plugins.runtimes[runtime]
+        reference = self.plugins.reference("runtime", runtime)
         task = self.plugins.reference("task", self.project.models[model].task)
         return Job(
             "compile",
             {
                 "model": model,
-                "target": to_json(self.project.target(target)),
+                "target": to_json(target),
                 "scheme": to_json(self.project.scheme(scheme)),
                 "runtime": reference,
                 "task": task,
             },
-            {**_pick(self._optimized(cell, route), "model", "outputs", "ladder"), **self._asked(model)},
+            {
+                **_pick(source, "model", "outputs", "ladder"),
+                "source_info": source.get("info", NONE),
+                **self._asked(model),
+            },
             (reference, task),
-            (runtime.backend,),
-            toolchain=runtime.toolchain,
-            preload=runtime.preload,
+            (made_by.backend,),
+            toolchain=made_by.toolchain,
+            preload=made_by.preload,
         )
 
     def _measure(self, model: str, target: str, scheme: str) -> Job:
         cell, route, runtime = self._variant(model, target, scheme)
         reference = self.plugins.reference("runtime", runtime.id)
         task = self.plugins.reference("task", self.project.models[model].task)
-        compiled = layout.compile(model, target, scheme)
+        compiled = self._compiled(cell)
         baseline, without = self._baseline(cell, runtime)
         return Job(
             "measure",
@@ -238,7 +254,7 @@ class Wiring:
             },
             {
                 **_pick(compiled, "program", "info"),
-                "source": self._optimized(cell, route)["model"],
+                "source": self._source(cell, route),
                 "compiled_outputs": compiled["outputs"],
                 "baseline": baseline["program"] if baseline else NONE,
                 "baseline_info": baseline["info"] if baseline else NONE,
@@ -251,6 +267,10 @@ class Wiring:
             preload=runtime.preload,
         )
 
+    def _source(self, cell: Cell, route: Route) -> str:
+        """What the program was compiled from."""
+        return self._compiled(cell, 0)["program"] if len(route.builds) > 1 else self._optimized(cell, route)["model"]
+
     def _baseline(self, cell: Cell, runtime: Runtime) -> tuple[layout.Files | None, str]:
         """The compiled baseline of the same model and target, or why there is nothing to compare with."""
         name = self.project.baseline
@@ -261,7 +281,7 @@ class Wiring:
             return None, f"{name} is not in the matrix for this target"
         if baseline.reason:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
-        return (layout.compile(cell.model, cell.target, name), "") if runtime.times else (None, "")
+        return (self._compiled(baseline), "") if runtime.times else (None, "")
 
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""
@@ -289,6 +309,7 @@ class Wiring:
             "target": to_json(self.project.target(target)),
             "scheme": scheme,
             "runtime": reference,
+            "build": cell.build,
             "infeasible": cell.reason,
         }
         return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
@@ -301,7 +322,7 @@ class Wiring:
             return dict.fromkeys((*absent, *ANCESTORS), NONE)
         route = self.plan.routes[cell]
         data = layout.prepare(route.dataset)
-        compiled = layout.compile(*names)
+        compiled = self._compiled(cell)
         ancestors = (
             layout.train(cell.model, route.recipe)["checkpoint"],
             layout.convert(cell.model, route.recipe, route.file_format)["model"],
@@ -329,12 +350,13 @@ class Wiring:
         found: dict[str, list[str]] = {"verdicts": [], "measurements": [], "programs": [], "ladders": []}
         for cell in self.plan.feasible:
             names = (cell.model, cell.target, cell.scheme)
-            compiled = layout.compile(*names)
+            compiled = self._compiled(cell)
             found["verdicts"].append(layout.judge(*names)["verdict"])
             found["measurements"].append(layout.measure(*names)["measurement"])
             found["programs"].append(compiled["info"])
             found["ladders"].append(compiled["ladder"])
-        return Job("report", spec, {**layout.plan(), **found}, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
+        each = {name: list(dict.fromkeys(paths)) for name, paths in found.items()}  # a program may have several cells
+        return Job("report", spec, {**layout.plan(), **each}, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
 
 
 ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")

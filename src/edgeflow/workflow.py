@@ -45,6 +45,7 @@ class Flow:
     """What the rules ask for. One instance a workflow, made when the Snakefile is read."""
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
+    NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._alive = _clear_stale_locks(Path(".snakemake"))
@@ -142,12 +143,13 @@ class Flow:
         found: dict[str, None] = {}
         for cell in self.plan.feasible:
             names, route = (cell.model, cell.target, cell.scheme), self.plan.routes[cell]
+            programs = (layout.compile(cell.model, build.runtime, build.id, cell.scheme) for build in route.builds)
             for made in (
                 layout.prepare(route.dataset),
                 layout.train(cell.model, route.recipe),
                 layout.convert(cell.model, route.recipe, route.file_format),
                 layout.optimize(cell.model, route.profile, cell.scheme, route.file_format),
-                layout.compile(*names),
+                *programs,
                 layout.measure(*names),
                 layout.judge(*names),
             ):

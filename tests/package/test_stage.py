@@ -93,7 +93,10 @@ class Build:
         estimate = self._measurement("accelerator_cycles", 1e6, Evidence.ESTIMATE, {"compiler": "4.0"})
         self.write(
             "info",
-            Program("net", "board", "int8_static", "", self.program, 1100, signature, (), "program", (estimate,)),
+            Program(
+                *("net", TARGET.runtime, "any", "int8_static", ""),
+                *(self.program, 1100, signature, (), "program", (estimate,)),
+            ),
         )
         ran = {"interpreter": "2.1", "compiler": "4.0"}
         self.measurements = (
@@ -156,7 +159,7 @@ class Build:
         files.write_json(path, {**files.read_json(path), **changes})
 
     def spec(self, plugin: str = "plugin", **changes: object) -> Spec:
-        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", release_counter=2)
+        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", "any", release_counter=2)
         return dataclasses.replace(made, **changes)
 
     def inputs(self) -> Inputs:
@@ -364,12 +367,21 @@ def _refused(made: Build, package: Path, spec: Spec | None = None, inputs: Input
     return f"{type(caught.value).__name__}: {caught.value}"
 
 
-@pytest.mark.parametrize("name", ["verdict", "measurement", "info"])
-def test_file_of_another_variant(made, package, name):
+@pytest.mark.parametrize(
+    ("name", "key"), [("verdict", "net/board"), ("measurement", "net/board"), ("info", f"net/{TARGET.runtime}/any")]
+)
+def test_file_of_another_variant(made, package, name, key):
     made.edit(name, scheme="fp32")
     assert _refused(made, package) == (
-        f"MismatchError: package: {made.folder}/{name}.json is about net/board/fp32, expected net/board/int8_static; "
+        f"MismatchError: package: {made.folder}/{name}.json is about {key}/fp32, expected {key}/int8_static; "
         "make it again"
+    )
+
+
+def test_a_program_for_another_build(made, package):
+    assert _refused(made, package, made.spec(build="arm")) == (
+        f"MismatchError: package: {made.folder}/info.json is about net/{TARGET.runtime}/any/int8_static, "
+        f"expected net/{TARGET.runtime}/arm/int8_static; make it again"
     )
 
 

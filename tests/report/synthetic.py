@@ -211,10 +211,19 @@ _BUDGETS = (
 
 def cells(matrix: Mapping[tuple[str, str, str], Case | str | tuple[str]] = MATRIX) -> tuple[Cell, ...]:
     """The plan: model by model, target by target."""
-    return tuple(
-        Cell(model, target, scheme, outcome if isinstance(outcome, str) else "")
-        for (model, target, scheme), outcome in matrix.items()
-    )
+    return tuple(_cell(*key, outcome) for key, outcome in matrix.items())
+
+
+def _cell(model: str, target: str, scheme: str, outcome: Case | str | tuple[str]) -> Cell:
+    """A cell whose program no other target shares: each target of the matrix has its own figures."""
+    if isinstance(outcome, str):
+        return Cell(model, target, scheme, outcome)
+    return Cell(model, target, scheme, "", "runtime", target)
+
+
+def program(model: str, target: str, scheme: str) -> layout.Files:
+    """Where the program of a cell is."""
+    return layout.compile(model, "runtime", target, scheme)
 
 
 def build(
@@ -228,9 +237,9 @@ def build(
     files.write_json(results / "plan.json", {"cells": cells(matrix)})
     for (model, target, scheme), outcome in matrix.items():
         if not isinstance(outcome, str):
-            _write_cell(results, Cell(model, target, scheme), outcome)
+            _write_cell(results, _cell(model, target, scheme, outcome), outcome)
     outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
-    return Spec("", title, "fp32", targets), Inputs(results / "plan.json", results), outputs
+    return Spec(title, "fp32", targets), Inputs(results / "plan.json", results), outputs
 
 
 HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
@@ -255,11 +264,11 @@ def path(results: Path, name: str) -> Path:
 
 def _write_cell(results: Path, cell: Cell, outcome: Case | tuple[str]) -> None:
     key = (cell.model, cell.target, cell.scheme)
-    program, ladder, measured, verdict = (
+    info, ladder, measured, verdict = (
         _feasible(cell, outcome) if isinstance(outcome, Case) else _infeasible(cell, outcome[0])
     )
-    compiled = layout.compile(*key)
-    files.write_json(path(results, compiled["info"]), program)
+    compiled = program(*key)
+    files.write_json(path(results, compiled["info"]), info)
     files.write_json(path(results, compiled["ladder"]), ladder)
     files.write_json(path(results, layout.measure(*key)["measurement"]), measured)
     files.write_json(path(results, layout.judge(*key)["verdict"]), verdict)
@@ -270,7 +279,7 @@ def _infeasible(cell: Cell, why: str) -> tuple[Program, Ladder, Measured, Verdic
     key = (cell.model, cell.target, cell.scheme)
     ladder = Ladder(tuple(_rungs(cell, _TRAINED.get(cell.model, 889)))[:3])
     return (
-        Program(*key, why, "", 0, None, (), "program"),
+        Program(cell.model, cell.runtime, cell.build, cell.scheme, why, "", 0, None, (), "program"),
         ladder,
         Measured(*key, why, (), (), None),
         Verdict(*key, Status.INFEASIBLE, Release.INFEASIBLE, (why,), (), ()),
@@ -297,7 +306,10 @@ def _feasible(cell: Cell, case: Case) -> tuple[Program, Ladder, Measured, Verdic
         insufficient = Status.INSUFFICIENT_EVIDENCE in case.statuses.values()
         status = Status.INSUFFICIENT_EVIDENCE if insufficient else Status.UNMEASURED
     return (
-        Program(*key, "", sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
+        Program(
+            *(cell.model, cell.runtime, cell.build, cell.scheme, ""),
+            *(sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
+        ),
         Ladder(tuple(_rungs(cell, case.correct))),
         Measured(*key, "", measurements, operators, signature),
         Verdict(*key, status, case.release, case.reasons, case.shipped_without, checks),

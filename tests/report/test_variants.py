@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import MATRIX, build, path
+from synthetic import MATRIX, build, path, program
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
 from edgeflow.report.variants import read
-from edgeflow.types import Evidence, Measured, Release, Verdict
+from edgeflow.types import Evidence, Measured, Program, Release, Verdict
 
 KEY = ("digits_dscnn", "linux_x86_ort", "int8_static")
 OTHER = ("digits_resnet8", "cortex_m4_tflm", "fp32")
@@ -28,8 +28,8 @@ def test_every_cell_of_the_plan_becomes_a_variant(tmp_path: Path) -> None:
 def test_lost_variants_are_all_named_with_the_files_that_are_missing(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
     path(inputs.results, layout.judge(*KEY)["verdict"]).unlink()
-    path(inputs.results, layout.compile(*OTHER)["ladder"]).unlink()
-    path(inputs.results, layout.compile(*OTHER)["info"]).unlink()
+    path(inputs.results, program(*OTHER)["ladder"]).unlink()
+    path(inputs.results, program(*OTHER)["info"]).unlink()
     with pytest.raises(StageError) as caught:
         read(inputs.plan, inputs.results)
     message = str(caught.value)
@@ -45,6 +45,27 @@ def test_a_file_about_another_variant_is_refused(tmp_path: Path) -> None:
     files.write_json(verdict, replace(files.read_as(Verdict, verdict), scheme="fp32"))
     with pytest.raises(DataError, match=r"verdict\.json: is about digits_dscnn/linux_x86_ort/fp32, expected .*int8_st"):
         read(inputs.plan, inputs.results)
+
+
+def test_a_program_of_another_build_is_refused(tmp_path: Path) -> None:
+    _, inputs, _ = build(tmp_path)
+    info = path(inputs.results, program(*KEY)["info"])
+    files.write_json(info, replace(files.read_as(Program, info), build="other"))
+    with pytest.raises(DataError, match=r"program\.json: is about digits_dscnn/runtime/other/int8_static, expected "):
+        read(inputs.plan, inputs.results)
+
+
+def test_targets_that_share_a_program_show_the_same_one(tmp_path: Path) -> None:
+    _, inputs, _ = build(tmp_path)
+    plan = files.read_json(inputs.plan)
+    first, second = (
+        next(c for c in plan["cells"] if (c["model"], c["target"], c["scheme"]) == key)
+        for key in (KEY, (KEY[0], "linux_x86_litert", KEY[2]))
+    )
+    second["build"] = first["build"]
+    files.write_json(inputs.plan, plan)
+    found = {v.cell.id: v.program for v in read(inputs.plan, inputs.results)}
+    assert found["digits_dscnn/linux_x86_litert/int8_static"] == found["/".join(KEY)]
 
 
 def test_the_strongest_of_two_measurements_of_a_metric_counts(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ SCHEMES = {
     "int16x8": Scheme("int16x8", "int8", "int16", "static", calibration_samples=64),
 }
 ARM_SCHEMES = ("int8_static",)
+SHARED = ("fp32", "fp16", "int8_dynamic", "int16x8")
 ARCHITECTURES = {"x86": "x86_64", "arm": "aarch64"}
 
 
@@ -151,6 +152,28 @@ def build_again(folder: Path) -> None:
     _build(folder, "resnet8", "int8_static", "aarch64", calibration)
 
 
+def build_unshared(folder: Path) -> None:
+    """What is shared by all targets, as it were if each family had its own: <scheme>.<family>.{model,program}.onnx."""
+    calibration = np.load(folder.parent / "resnet8.npz")["train_x"]
+    for family in ("x86", "arm"):
+        with mock.patch.object(subject, "_family", lambda scheme, target, family=family: family):
+            for scheme in SHARED:
+                _build(folder, "resnet8", scheme, ARCHITECTURES[family], calibration)
+
+
+def ask(folder: Path) -> None:
+    """How often a model is called for 100 samples, and how far its answers are from single ones: ask.json."""
+    said = {}
+    x = np.load(folder.parent / "resnet8.npz")["x"][:100]
+    for path in (folder.parent / "resnet8.onnx", *sorted((folder.parent / "built").glob("resnet8.*.onnx"))):
+        session = harness.load_backend(str(subject.plugin.backend)).Session(str(path), 1)
+        alone = np.concatenate([session.invoke(x[i : i + 1]) for i in range(len(x))])
+        with mock.patch.object(session, "invoke", wraps=session.invoke) as invoke:
+            found = session.predict(x)
+        said[path.stem] = {"calls": invoke.call_count, "distance": float(abs(found - alone).max() / np.ptp(alone))}
+    (folder / "ask.json").write_text(json.dumps(said))
+
+
 def recalibrate(folder: Path) -> None:
     """int8_static with a calibration of twice the range."""
     calibration = np.load(folder.parent / "dscnn.npz")["train_x"] * 2
@@ -167,7 +190,7 @@ def _build(folder: Path, name: str, scheme: str, architecture: str, calibration:
     samples = calibration[: chosen.calibration_samples] if chosen.mode == "static" else None
     profile = subject.profile(chosen, target)
     subject.optimize(OptimizeJob(folder.parent / f"{name}.onnx", model, chosen, profile, samples, work))
-    subject.compile_program(CompileJob(model, program, chosen, target, work))
+    subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))
     return model, program
 
 
@@ -229,7 +252,8 @@ def _load_error(program: Path) -> str:
 
 
 JOBS: dict[str, Callable[[Path], None]] = {
-    job.__name__: job for job in (convert, convert_one, refuse, build, build_again, recalibrate, run)
+    job.__name__: job
+    for job in (convert, convert_one, refuse, build, build_again, build_unshared, ask, recalibrate, run)
 }
 
 if __name__ == "__main__":

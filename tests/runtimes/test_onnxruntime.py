@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgeflow.runners import harness
-from edgeflow.runtimes.onnxruntime import OPSET, compile_tolerance, plugin, profile, supports
+from edgeflow.runtimes.onnxruntime import OPSET, compile_tolerance, compiles_for, plugin, profile, supports
 from edgeflow.types import Scheme, Signature, Target, from_json
 
 NETWORKS = ("dscnn", "resnet8")
@@ -69,6 +69,21 @@ def test_refuses_with_a_reason(scheme: Scheme, target: Target, reason: str) -> N
 def test_targets_of_one_instruction_set_share_an_optimized_model() -> None:
     found = {arch: profile(INT8, replace(X86, arch=arch)) for arch in ("x86_64", "aarch64", "armv7l")}
     assert found == {"x86_64": "onnxruntime-x86", "aarch64": "onnxruntime-arm", "armv7l": "onnxruntime-arm"}
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "fp16", "int8_dynamic", "int16x8"])
+def test_all_targets_share_what_the_instruction_set_does_not_change(scheme: str) -> None:
+    targets = [replace(X86, arch=arch) for arch in ("x86_64", "aarch64", "armv7l")]
+    assert {profile(SCHEMES[scheme], target) for target in targets} == {"onnxruntime-any"}
+    assert [compiles_for(SCHEMES[scheme], target) for target in targets] == [
+        Target("any", "onnxruntime", "any", "cpu")
+    ] * 3
+
+
+def test_a_program_depends_on_nothing_of_a_target_but_its_instruction_set() -> None:
+    busy = replace(X86, threads=8, clock_hz=2e9, ram_bytes=2**30, flash_bytes=2**30)
+    assert compiles_for(INT8, busy) == compiles_for(INT8, X86) == Target("x86", "onnxruntime", "x86", "cpu")
+    assert compiles_for(INT8, replace(X86, arch="armv7l")) == Target("arm", "onnxruntime", "arm", "cpu")
 
 
 def test_importing_the_plugin_loads_no_heavy_library() -> None:
@@ -147,9 +162,18 @@ def built(root: Path, converted: SimpleNamespace, edge_python: Path) -> SimpleNa
     said = _finish(
         _start(edge_python, first, 1, "build"),
         _start(edge_python, second, 2, "build_again", "recalibrate", "run"),
+        _start(edge_python, root / "unshared", 3, "build_unshared"),
     )
     facts = json.loads((first / "facts.json").read_text())
-    return SimpleNamespace(first=first, second=second, facts=facts, said=said[0])
+    return SimpleNamespace(first=first, second=second, unshared=root / "unshared", facts=facts, said=said[0])
+
+
+@pytest.fixture(scope="module")
+def asked(root: Path, built: SimpleNamespace, edge_python: Path) -> dict[str, dict[str, float]]:
+    """How the models and programs of one network are asked."""
+    _finish(_start(edge_python, root / "asked", 4, "ask"))
+    found: dict[str, dict[str, float]] = json.loads((root / "asked" / "ask.json").read_text())
+    return found
 
 
 def _answers(path: Path) -> np.ndarray[Any, Any]:
@@ -268,6 +292,26 @@ class TestOptimize:
         name = "dscnn.int8_static.x86.model.onnx"
         assert (built.first / name).read_bytes() != (built.second / name).read_bytes()
 
+    @pytest.mark.parametrize(
+        ("variant", "calls", "distance"),
+        [
+            ("resnet8", 7, 0),
+            ("resnet8.fp32.x86.model", 7, 0),
+            ("resnet8.fp16.x86.model", 7, 0),
+            ("resnet8.int8_static.x86.model", 7, 0),
+            ("resnet8.int8_static.arm.model", 7, 0),
+            ("resnet8.int16x8.x86.model", 7, 1e-4),  # a tie of 2**-16 steps may be rounded apart
+            ("resnet8.int8_dynamic.x86.model", 100, 0),
+            ("resnet8.fp32.x86.program", 100, 0),
+            ("resnet8.int8_static.x86.program", 100, 0),
+        ],
+    )
+    def test_a_hundred_samples_are_asked_in_batches_where_that_changes_nothing(
+        self, asked: dict[str, dict[str, float]], variant: str, calls: int, distance: float
+    ) -> None:
+        assert asked[variant]["calls"] == calls
+        assert asked[variant]["distance"] <= distance
+
     def test_an_answer_does_not_depend_on_the_samples_beside_it(self, built: SimpleNamespace) -> None:
         # One range for a whole batch would move the model's answers away from those of the program, whose batch is one.
         together, alone = (
@@ -282,6 +326,15 @@ class TestOptimize:
 @pytest.mark.toolchain
 @pytest.mark.xdist_group("onnxruntime")
 class TestCompile:
+    @pytest.mark.parametrize("scheme", ["fp32", "fp16", "int8_dynamic", "int16x8"])
+    @pytest.mark.parametrize("step", ["model", "program"])
+    def test_what_is_shared_by_all_families_is_the_same_for_each(
+        self, built: SimpleNamespace, scheme: str, step: str
+    ) -> None:
+        shared = (built.first / f"resnet8.{scheme}.x86.{step}.onnx").read_bytes()
+        for family in ("x86", "arm"):
+            assert (built.unshared / f"resnet8.{scheme}.{family}.{step}.onnx").read_bytes() == shared
+
     @pytest.mark.parametrize("network", NETWORKS)
     @pytest.mark.parametrize("variant", VARIANTS)
     def test_answers_as_the_model_does(self, built: SimpleNamespace, network: str, variant: str) -> None:

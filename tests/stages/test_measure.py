@@ -137,7 +137,8 @@ class Setting:
             np.savez(stream, weights=weights.astype(np.float32), cost_ns=np.array(cost_ns), arena=np.array(arena))
         info = Program(
             model="m",
-            target="t",
+            runtime="tiny",
+            build="any",
             scheme=scheme or name,
             infeasible="",
             sha256=files.sha256_file(program),
@@ -191,6 +192,53 @@ def setting(tmp_path: Path) -> Setting:
     made.compiled("int8", np.round(WEIGHTS * 4) / 4, [2 * MILLISECOND])
     made.compiled("source", WEIGHTS, [9 * MILLISECOND])
     return made.runtime()
+
+
+# --- what has no room ----------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_the_flash_cannot_hold_is_infeasible_and_not_run(setting: Setting) -> None:
+    size = setting.inputs.program.stat().st_size
+    setting.inputs.evaluation.unlink()  # running would fail
+    target = replace(setting.spec.target, flash_bytes=size - 1)
+    found = setting.edit(target=target).run()
+    assert found.infeasible == f"the program takes {size} B of flash, t has {size - 1} B"
+    assert (found.measurements, found.operators) == ((), ())
+
+
+def test_a_program_that_just_fits_is_measured(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
+    size = setting.inputs.program.stat().st_size
+    target = replace(setting.spec.target, flash_bytes=size, ram_bytes=4096)
+    assert setting.edit(target=target).run().infeasible == ""
+
+
+def test_an_arena_that_exceeds_the_ram_is_infeasible_with_both_figures(setting: Setting) -> None:
+    setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=24 * 1024)
+    found = setting.edit(target=replace(setting.spec.target, ram_bytes=500)).run()
+    assert found.infeasible == "needs 24 KiB of RAM, t has 500 B"
+    assert found.measurements == ()
+    (answers,) = files.read_npz(setting.outputs.outputs, "evaluation")
+    assert answers.shape == (0, 0)
+
+
+def test_a_compilers_estimate_of_ram_counts_where_nothing_better_is_known(setting: Setting) -> None:
+    runs_elsewhere = setting.runtime(times=False, runs="model")
+    info = files.read_as(Program, setting.inputs.info)
+    estimate = replace(ESTIMATE, metric="memory_peak_bytes", value=3000.0, unit="byte")
+    files.write_json(setting.inputs.info, replace(info, estimates=(estimate,)))
+    found = runs_elsewhere.edit(target=replace(setting.spec.target, ram_bytes=2048)).run()
+    assert found.infeasible == "needs 2.93 KiB of RAM, t has 2 KiB"
+
+
+def test_a_baseline_that_the_flash_cannot_hold_is_nothing_to_compare_with(setting: Setting) -> None:
+    with_baseline = setting.with_baseline([4 * MILLISECOND])
+    info = files.read_as(Program, setting.folder / "fp32.json")
+    files.write_json(setting.folder / "fp32.json", replace(info, size_bytes=2**20))
+    found = with_baseline.edit(target=replace(setting.spec.target, flash_bytes=2**19)).run()
+    assert found.not_applicable == {
+        "latency_ratio_fp32": "fp32 is infeasible on this target: the program takes 1 MiB of flash, t has 512 KiB"
+    }
 
 
 # --- the figures ---------------------------------------------------------------------------------------------------

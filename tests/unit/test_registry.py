@@ -62,6 +62,24 @@ plugin = dataclasses.replace(litert.plugin, id="mine")
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ('compiles_from="nothing"', "compiles_from 'nothing': there is no such runtime"),
+        ('compiles_from="ethos_u"', "its programs are made from those of 'tflite_micro'; name that one"),
+        ('compiles_from="onnxruntime"', "another runtime makes its models; set the same build_with"),
+    ],
+)
+def test_programs_can_be_made_of_those_of_one_related_runtime(tmp_path: Path, changes: str, message: str) -> None:
+    text = f"""
+import dataclasses
+from edgeflow.runtimes import ethos_u
+plugin = dataclasses.replace(ethos_u.plugin, id="mine", {changes})
+"""
+    with pytest.raises(PluginError, match=message):
+        discover([write(tmp_path, "mine.py", text)])
+
+
+@pytest.mark.parametrize(
     ("reference", "message"),
     [
         ("nothing", "write 'package.module:name' or 'folder/file.py:name'"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -41,7 +44,8 @@ def test_deleting_an_optimized_model_rebuilds_its_descendants_only(copy: Project
     (copy.folder / "results/optimize/tiny_a/onnx/onnxruntime-x86/int8_static/model.onnx").unlink()
     pending = copy.pending()
     assert variants(pending, "optimize") == {"tiny_a/onnx/onnxruntime-x86/int8_static"}
-    for rule in ("compile", "measure", "judge", "package"):
+    assert variants(pending, "compile") == {"tiny_a/onnxruntime/x86/int8_static"}
+    for rule in ("measure", "judge", "package"):
         assert variants(pending, rule) == {"tiny_a/linux_x86_ort/int8_static"}
     assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}
     copy.run()
@@ -61,7 +65,7 @@ def test_editing_a_runtime_rebuilds_what_it_makes(copy: Project) -> None:
     plugin.write_text(plugin.read_text() + "\n# an edit\n")
     pending = copy.pending()
     assert "train" not in rules(pending)
-    assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"linux_x86_ort"}
+    assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"onnxruntime"}
     assert {keys.split("/")[-1] for keys in variants(pending, "convert")} == {"onnx"}
 
 
@@ -75,6 +79,29 @@ def test_a_changed_budget_judges_and_reports_only(copy: Project) -> None:
     assert variants(pending, "judge") == {v for v in VARIANTS if "/linux_x86_ort/" in v}
 
 
+def test_what_the_compiler_does_not_see_of_a_target_compiles_nothing(copy: Project) -> None:
+    target = copy.folder / "config/targets/linux_x86_litert.yaml"
+    target.write_text(target.read_text() + "\nram_bytes: 1 GiB\nflash_bytes: 1 GiB\nclock_hz: 1 GHz\n")
+    pending = copy.pending()
+    assert rules(pending) == {"measure", "judge", "package", "report"}
+    assert variants(pending, "measure") == {v for v in VARIANTS if "/linux_x86_litert/" in v}
+
+
+def test_a_target_that_has_no_room_is_infeasible_after_it_was_measured(copy: Project) -> None:
+    target = copy.folder / "config/targets/linux_x86_litert.yaml"
+    target.write_text(target.read_text() + "\nflash_bytes: 1 KiB\n")
+    package = "results/package/tiny_a/linux_x86_litert/int8_static"
+    copy.run(package)
+    record = json.loads((copy.folder / package / "package.json").read_text())
+    assert record["status"] == "infeasible"
+    assert re.fullmatch(r"the program takes [\d.]+ KiB of flash, linux_x86_litert has 1 KiB", record["reasons"][0])
+    copy.run()
+    with (copy.folder / "results/summary.csv").open(newline="") as stream:
+        rows = {(r["model"], r["target"], r["scheme"]): r for r in csv.DictReader(stream)}
+    assert rows["tiny_a", "linux_x86_litert", "int8_static"]["status"] == "infeasible"
+    assert rows["tiny_a", "linux_x86_litert", "int8_static"]["reason"] == record["reasons"][0]
+
+
 def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy: Project) -> None:
     path = copy.folder / "results/prepare/digits_1x49x10/calibration.npz"
     content = bytearray(path.read_bytes())
@@ -84,7 +111,10 @@ def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy
     path.write_bytes(bytes(content))
     pending = copy.pending()
     static = {v for v in VARIANTS if v.startswith("tiny_a/") and v.endswith("/int8_static")}
-    for rule in ("compile", "measure", "judge", "package"):
+    assert variants(pending, "compile") == {
+        f"tiny_a/{build}/int8_static" for build in ("onnxruntime/x86", "litert/any")
+    }
+    for rule in ("measure", "judge", "package"):
         assert variants(pending, rule) == static
     assert {keys.split("/")[3] for keys in variants(pending, "optimize")} == {"int8_static"}
     assert rules(pending) == {"optimize", "compile", "measure", "judge", "package", "report"}

@@ -34,7 +34,7 @@ def test_every_cell_ends_with_a_package_record(built: Project) -> None:
 
 
 def test_the_ladder_has_every_stage_on_the_whole_evaluation_split(built: Project) -> None:
-    path = built.folder / "results/compile/tiny_a/linux_x86_litert/int8_static/ladder.json"
+    path = built.folder / "results/compile/tiny_a/litert/any/int8_static/ladder.json"
     rungs = from_json(Ladder, json.loads(path.read_text())).rungs
     assert [r.stage for r in rungs] == ["train", "convert", "optimize", "compile"]
     assert {r.n for r in rungs} == {900}
@@ -51,8 +51,24 @@ def test_one_package_builds_only_what_it_needs(fresh: Callable[..., Project]) ->
     assert ("judge", "tiny_a/linux_x86_ort/int8_static") in keys
     assert not [k for k in keys if "litert" in k[1]]
     # the fp32 program is timed beside it, but not measured on its own account
-    assert ("compile", "tiny_a/linux_x86_ort/fp32") in keys
+    assert ("compile", "tiny_a/onnxruntime/any/fp32") in keys
     assert ("measure", "tiny_a/linux_x86_ort/fp32") not in keys
+
+
+def test_targets_that_get_the_same_bytes_compile_once(fresh: Callable[..., Project]) -> None:
+    project = fresh(targets=["linux_x86_litert", "android_arm64_litert", "linux_x86_ort", "ethos_u55_128"])
+    target = yaml.safe_load((project.folder / "config/targets/linux_x86_ort.yaml").read_text())
+    (project.folder / "config/targets/linux_arm64_ort.yaml").write_text(yaml.safe_dump({**target, "arch": "aarch64"}))
+    targets = "targets=[linux_x86_litert,android_arm64_litert,linux_x86_ort,linux_arm64_ort,ethos_u55_128]"
+    pending = project.pending("--config", targets)
+    vela = "ethos_u/ethos-u55-128-high_end_embedded-shared_sram-2097152"
+    programs = [f"litert/any/{scheme}" for scheme in SCHEMES]
+    programs += ["onnxruntime/any/fp32", "onnxruntime/any/int8_dynamic"]
+    programs += ["onnxruntime/x86/int8_static", "onnxruntime/arm/int8_static"]
+    # vela takes the program of TFLite Micro, for which no target asks
+    programs += ["tflite_micro/any/int8_static", f"{vela}/int8_static"]
+    assert {keys for rule, keys in pending if rule == "compile"} == {f"tiny_a/{program}" for program in programs}
+    assert len([rule for rule, _ in pending if rule == "measure"]) == 4 * 3 + 1
 
 
 def test_config_overrides_choose_the_matrix(fresh: Callable[..., Project], tmp_path: Path) -> None:

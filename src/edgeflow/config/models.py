@@ -144,8 +144,10 @@ class TargetConfig(Section):
     arch: f.Architecture = Field(description="instruction set of the CPU")
     accelerator: f.Text = Field("cpu", description="what executes the model: cpu, or the name of an accelerator")
     clock_hz: f.Hertz | None = Field(None, description="clock of the core or the accelerator, e.g. 64 MHz")
-    ram_bytes: f.Bytes | None = Field(None, description="working memory, e.g. 256 KiB")
-    flash_bytes: f.Bytes | None = Field(None, description="program memory, e.g. 1 MiB")
+    ram_bytes: f.Bytes | None = Field(
+        None, description="working memory, e.g. 256 KiB; a program that needs more is infeasible"
+    )
+    flash_bytes: f.Bytes | None = Field(None, description="program memory, e.g. 1 MiB; a larger program is infeasible")
     threads: f.Count = Field(1, description="threads of one inference")
     options: Mapping[str, str] = Field({}, description="keys of the runtime")
     budgets: Budgets = Field(description="limits by metric")

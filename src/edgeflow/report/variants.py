@@ -94,24 +94,29 @@ def read(plan: Path, results: Path) -> tuple[Variant, ...]:
 def _cells(plan: Path) -> tuple[Cell, ...]:
     content = files.read_json(plan)
     try:
-        cells = tuple(
-            Cell(str(c["model"]), str(c["target"]), str(c["scheme"]), str(c.get("reason") or ""))
-            for c in content["cells"]
-        )
+        cells = tuple(map(_cell, content["cells"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{plan}: expected {{\"cells\": [{{model, target, scheme}}, …]}} as 'edgeflow plan --output' writes it; "
-            f"found {type(error).__name__}: {error}"
+            f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, build}}, …]}} as '
+            f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
     if twice := sorted({cell.id for cell in cells if [c.id for c in cells].count(cell.id) > 1}):
         raise DataError(f"{plan}: {twice[0]} is there twice")
     return cells
 
 
+def _cell(found: Mapping[str, Any]) -> Cell:
+    """A cell of plan.json: infeasible with a reason, or with the key of its program."""
+    names = (str(found["model"]), str(found["target"]), str(found["scheme"]))
+    if reason := found.get("reason"):
+        return Cell(*names, str(reason))
+    return Cell(*names, "", str(found["runtime"]), str(found["build"]))
+
+
 def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
     """Where the stages leave what the report reads about one cell."""
     key = (cell.model, cell.target, cell.scheme)
-    compiled = layout.compile(*key)
+    compiled = layout.compile(cell.model, cell.runtime, cell.build, cell.scheme)
     paths = {
         "program": compiled["info"],
         "ladder": compiled["ladder"],
@@ -144,11 +149,13 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
 
 
 def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:
-    """Read a file that says which variant it is about; DataError when it is about another one."""
+    """Read a file that says what it is about; DataError when that is another variant or program."""
     found = files.read_as(cls, path)
-    name = f"{found.model}/{found.target}/{found.scheme}"
-    if name != cell.id:
-        raise DataError(f"{path}: is about {name}, expected {cell.id}")
+    is_program = isinstance(found, Program)
+    name = found.id if is_program else f"{found.model}/{found.target}/{found.scheme}"
+    expected = cell.program if is_program else cell.id
+    if name != expected:
+        raise DataError(f"{path}: is about {name}, expected {expected}")
     return found
 
 

@@ -11,7 +11,8 @@ A backend is a file with a class `Session`:
                    nearest and clipped
     invoke(native[1, …]) -> raw[1, K]: set the input, run, fetch the output. Only this is timed
     decode(raw[N, K]) -> float32[N, K]
-    predict(x: float32[N, …]) -> float32[N, K]: what N single inferences answer, as the device makes them
+    predict(x: float32[N, …]) -> float32[N, K]: what N single inferences answer, as the device makes them; a model
+                   with a dynamic batch, so no program yet, may be asked in batches where answers stay the same
     arena_bytes() -> int where the runtime knows its working memory exactly, else None
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)

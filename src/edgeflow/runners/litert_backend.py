@@ -58,7 +58,7 @@ class Session:
         return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One by one: the batch is fixed to one sample."""
+        """One by one: the batch is fixed to one sample, and a resized one saves nothing (docs/adr/0006)."""
         native = self.encode(x)
         return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROVIDERS = ["CPUExecutionProvider"]
+BATCH = 16  # measured on the default models: more is not faster, and takes more memory
+# Part of the name of every operator that takes one range for the whole batch. Names stand in a file as they are.
+AT_RUN_TIME = b"DynamicQuantize"
 REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
 
 
@@ -38,7 +41,7 @@ class Session:
         return np.ascontiguousarray(x)
 
     def invoke(self, native: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[1, …] → float32[1, K]."""
+        """float32[N, …] → float32[N, K]; N is 1 but for models with a dynamic batch."""
         found: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
         return found
 
@@ -47,13 +50,19 @@ class Session:
         return raw
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One by one, even where the batch is dynamic.
+        """In batches where the batch is dynamic: models before they are compiled; programs are asked one by one.
 
         A model that quantizes at run time takes one range for the whole batch, so in a batch a sample's answer would
-        depend on the others.
+        depend on the others (measured: by 3 to 5 % of the range). Other answers are the same bit by bit but for
+        16-bit activations, where kernels may round a tie apart (2e-5 of the range).
         """
         native = self.encode(x)
-        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
+        size = BATCH if self._takes_batches() else 1
+        return self.decode(np.concatenate([self.invoke(native[i : i + size]) for i in range(0, len(native), size)]))
+
+    def _takes_batches(self) -> bool:
+        dynamic = all(_shape(tensor)[:1] == [-1] for tensor in (self._input, self._output))
+        return dynamic and AT_RUN_TIME not in Path(self._program).read_bytes()
 
     def arena_bytes(self) -> None:
         """Unknown to the runtime."""

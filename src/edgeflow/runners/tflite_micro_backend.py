@@ -1,7 +1,7 @@
 """Runner backend for TFLite Micro's interpreter: standard library, numpy and tflite_micro only (see harness.py).
 
-`python tflite_micro_backend.py PROGRAM [ARENA_BYTES]` runs a program once, in an arena of that size, and prints how
-much of it was used; exit code 3: the interpreter refuses the program. It may also abort: hence a process of its own.
+`python tflite_micro_backend.py PROGRAM` runs a program once; exit code 3: the interpreter refuses it. It may also
+abort: hence a process of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class RefusedError(ValueError):
 class Session:
     """One program in the interpreter that microcontrollers run, with its reference kernels."""
 
-    def __init__(self, program: str, threads: int, arena_bytes: int = ARENA_BYTES) -> None:
+    def __init__(self, program: str, threads: int) -> None:
         # `threads` is part of the backend's contract; the interpreter has one
         with open(program, "rb") as stream:
             self._content = stream.read()
@@ -41,7 +41,7 @@ class Session:
         try:
             self._interpreter = runtime.Interpreter.from_bytes(
                 self._content,
-                arena_size=arena_bytes,
+                arena_size=ARENA_BYTES,
                 intrepreter_config=runtime.InterpreterConfig.kAllocationRecording,
             )
         except RuntimeError as error:
@@ -157,16 +157,15 @@ def _tensor(name: str, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(program: str, arena_bytes: str = str(ARENA_BYTES)) -> None:
-    """Run a program once on zeros, in an arena of that size, and print how much of it was used."""
+def main(program: str) -> None:
+    """Run a program once on zeros."""
     try:
-        session = Session(program, 1, int(arena_bytes))
+        session = Session(program, threads=1)
     except RefusedError as error:
         print(error, file=sys.stderr)
         sys.exit(REFUSED)
     shape = session.signature()["inputs"][0]["shape"]
     session.invoke(session.encode(np.zeros(shape, np.float32)))
-    print(session.arena_bytes())
 
 
 if __name__ == "__main__":

@@ -183,6 +183,11 @@ def _feeds(name: str, samples: Float32) -> list[dict[str, Float32]]:
 # --- compile -------------------------------------------------------------------------------------------------------
 
 
+def compiles_for(scheme: Scheme, target: Target) -> Target:
+    """One program for all: nothing of a target is compiled in."""
+    return Target("any", target.runtime, "", "cpu")
+
+
 def compile_program(job: CompileJob) -> Compiled:
     """The program is the model; StageError when LiteRT cannot load it.
 
@@ -193,7 +198,7 @@ def compile_program(job: CompileJob) -> Compiled:
     content = job.source.read_bytes()
     job.output.write_bytes(content)
     try:
-        Session(str(job.output), job.target.threads)
+        Session(str(job.output), threads=1)
     except ValueError as error:
         raise StageError(f"compile: {error}") from error
     return Compiled()
@@ -223,6 +228,7 @@ plugin = Runtime(
     optimize=optimize,
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),
     compile=compile_program,
+    compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
     preload=("ai_edge_quantizer", "ai_edge_litert.interpreter", "ai_edge_litert.tools.flatbuffer_utils"),
 )

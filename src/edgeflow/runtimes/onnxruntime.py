@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from edgeflow.plugin import Float32
 
 OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
-X86, ARM = "onnxruntime-x86", "onnxruntime-arm"
-PROFILES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
+ANY, X86, ARM = "any", "x86", "arm"
+FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
 KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
     ("float", "float16", "float16"),
@@ -43,9 +43,9 @@ KINDS = {  # what can be made, by (mode, weights, activations)
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
-    """Refuse targets without a profile and combinations of types that have no quantizer."""
-    if target.arch not in PROFILES:
-        return Unsupported(f"ONNX Runtime is not built for {target.arch}; it runs on {', '.join(PROFILES)}")
+    """Refuse unknown architectures and combinations of types that have no quantizer."""
+    if target.arch not in FAMILIES:
+        return Unsupported(f"ONNX Runtime is not built for {target.arch}; it runs on {', '.join(FAMILIES)}")
     if target.accelerator != "cpu":
         return Unsupported(f"ONNX Runtime programs are compiled for the CPU, not for {target.accelerator}")
     if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
@@ -57,8 +57,14 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
 
 
 def profile(scheme: Scheme, target: Target) -> str:
-    """Quantization depends on the instruction set; nothing else about the target matters."""
-    return PROFILES[target.arch]
+    """Quantization depends on the instruction set where activations become int8; nothing else of a target matters."""
+    return f"onnxruntime-{_family(scheme, target)}"
+
+
+def _family(scheme: Scheme, target: Target) -> str:
+    """Of instruction sets, where models and programs depend on it: only int8 ranges are signed or not, see above."""
+    static = (scheme.mode, scheme.activations) == ("static", "int8")
+    return FAMILIES[target.arch] if static else ANY
 
 
 # --- convert -------------------------------------------------------------------------------------------------------
@@ -177,7 +183,9 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
     if job.calibration is None:
         raise StageError(f"optimize: scheme {job.scheme.id} is static and got no calibration samples")
     wide = job.scheme.activations == "int16"
-    activations = QuantType.QInt16 if wide else QuantType.QUInt8 if job.profile == X86 else QuantType.QInt8
+    activations = (
+        QuantType.QInt16 if wide else QuantType.QUInt8 if job.profile == f"onnxruntime-{X86}" else QuantType.QInt8
+    )
     quantize_static(
         str(source),
         str(job.output),
@@ -208,6 +216,12 @@ def _reader(samples: Float32) -> Any:
 # --- compile -------------------------------------------------------------------------------------------------------
 
 
+def compiles_for(scheme: Scheme, target: Target) -> Target:
+    """The family of the instruction set in place of the architecture; nothing else about a target is compiled in."""
+    family = _family(scheme, target)
+    return Target(family, target.runtime, family, "cpu")
+
+
 def compile_program(job: CompileJob) -> Compiled:
     """Fix the batch to one and fuse the graph ahead of time; StageError when ONNX Runtime refuses the model.
 
@@ -222,7 +236,7 @@ def compile_program(job: CompileJob) -> Compiled:
     model = onnx.load(job.source)
     for name in {axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim if axis.dim_param}:
         make_dim_param_fixed(model.graph, name, 1)
-    options = _fusion(PROFILES[job.target.arch])
+    options = _fusion(job.target.arch)
     options.optimized_model_filepath = str(job.output)
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -231,8 +245,8 @@ def compile_program(job: CompileJob) -> Compiled:
     return Compiled(tools={"onnxruntime": onnxruntime.__version__})
 
 
-def _fusion(profile: str) -> Any:
-    """SessionOptions whose result depends on the target's profile and not on the machine that compiles.
+def _fusion(family: str) -> Any:
+    """SessionOptions whose result depends on the target's family and not on the machine that compiles.
 
     EXTENDED is the highest level that does not lay tensors out for the CPU at hand.
     """
@@ -244,7 +258,7 @@ def _fusion(profile: str) -> Any:
     options.log_severity_level = 3  # errors only
     # By default signed activations are fused where the compiling machine is an ARM. On x86 they are turned into
     # unsigned ones node by node, which leaves most of a residual network in float32.
-    options.add_session_config_entry("session.qdqisint8allowed", "1" if profile == ARM else "0")
+    options.add_session_config_entry("session.qdqisint8allowed", "1" if family == ARM else "0")
     return options
 
 
@@ -279,6 +293,7 @@ plugin = Runtime(
     optimize=optimize,
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),
     compile=compile_program,
+    compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
     preload=(
         *("onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),

@@ -16,7 +16,6 @@ from edgeflow.errors import StageError
 from edgeflow.plugin import Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
 from edgeflow.runtimes.c_array import identifier, sources
 from edgeflow.types import Evidence, Scheme, Target
-from edgeflow.units import show
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
 REFUSED = 3  # the backend's exit code for programs that the interpreter cannot run
@@ -34,37 +33,25 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
     return None
 
 
+def compiles_for(scheme: Scheme, target: Target) -> Target:
+    """One program for all: nothing of a target is compiled in, and whether it has room is measured."""
+    return Target("any", target.runtime, "", "cpu")
+
+
 def compile_program(job: CompileJob) -> Compiled | Unsupported:
-    """The program is the model; refuse it when the interpreter does, or when the target's memories cannot hold it."""
-    size, flash = job.source.stat().st_size, job.target.flash_bytes
-    if flash is not None and size > flash:
-        return Unsupported(f"the model takes {show(size, 'byte')} of flash, {job.target.id} has {show(flash, 'byte')}")
-    if refusal := _does_not_run(job.source, job.target):
-        return Unsupported(refusal)
+    """The program is the model; refuse it when the interpreter does."""
+    if refusal := _refusal(job.source):
+        return Unsupported(f"TFLite Micro cannot run the model: {refusal}")
     job.output.write_bytes(job.source.read_bytes())
     return Compiled()
 
 
-def _does_not_run(model: Path, target: Target) -> str:
-    """Why the interpreter cannot run a model in the target's RAM; empty when it can.
-
-    Pointers are twice as wide here as on the target: what misses by a few hundred bytes may fit there after all.
-    """
-    ram = target.ram_bytes
-    if ram is not None and isinstance(_arena_bytes(model, ram), int):
-        return ""
-    needed = _arena_bytes(model)
-    if isinstance(needed, str):
-        return f"TFLite Micro cannot run the model: {needed}"
-    return "" if ram is None else f"needs {show(needed, 'byte')} of tensor arena, {target.id} has {show(ram, 'byte')}"
-
-
-def _arena_bytes(model: Path, *limit: int) -> int | str:
-    """How much tensor arena a model uses, or why it cannot run in one of `limit` bytes; StageError when nothing ran."""
-    command = [sys.executable, str(BACKEND), str(model), *map(str, limit)]
+def _refusal(model: Path) -> str:
+    """Why the interpreter cannot run a model, empty when it can; StageError when nothing ran."""
+    command = [sys.executable, str(BACKEND), str(model)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
-        return int(done.stdout.split()[-1])
+        return ""
     said = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "it says nothing")
     if done.returncode == REFUSED:
         return said
@@ -95,7 +82,7 @@ def measured_arena_bytes(job: PackageJob) -> int:
     for figure in job.measurements:
         if figure.metric == "memory_peak_bytes":
             return int(figure.value)
-    variant = f"{job.info.model}/{job.info.target}/{job.info.scheme}"
+    variant = f"{job.info.model}/{job.target.id}/{job.info.scheme}"
     raise StageError(f"package: {variant}: no memory_peak_bytes among the measurements; measure the variant again")
 
 
@@ -111,6 +98,7 @@ plugin = Runtime(
     times=False,
     supports=supports,
     compile=compile_program,
+    compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
     build_with="litert",
     package_files=package_files,

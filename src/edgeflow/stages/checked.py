@@ -23,10 +23,14 @@ class Reference:
     ladder: Path
 
     @property
-    def executed(self) -> tuple[str, str]:
-        """SHA-256 of the artifact of the stage before, and what executed it."""
-        last = files.read_as(Ladder, self.ladder).rungs[-1]
-        return last.artifact_sha256, last.evaluated_on
+    def last(self) -> Rung:
+        """What the stage before says of its artifact."""
+        return files.read_as(Ladder, self.ladder).rungs[-1]
+
+
+def executed(step: Rung) -> tuple[str, str]:
+    """SHA-256 of the artifact of a stage, and what executed it."""
+    return step.artifact_sha256, step.evaluated_on
 
 
 def compare(
@@ -39,8 +43,8 @@ def compare(
     (golden,) = files.read_npz(reference.golden, "x")
     evaluation, labels = files.read_npz(reference.evaluation, "x", "y")
     previous = Outputs.read(reference.outputs)
-    executed = versions(runtime)
-    same = reference.executed == (files.sha256_file(artifact), executed)
+    tools = versions(runtime)
+    same = executed(reference.last) == (files.sha256_file(artifact), tools)
     # The same bytes in the same interpreter: the golden inputs are asked again, and speak for the others.
     answers = previous.evaluation if same else _predict(runtime, artifact, evaluation)
     outputs = Outputs(_predict(runtime, artifact, golden), answers)
@@ -52,7 +56,7 @@ def compare(
         task=task,
         tolerance=tolerance,
         artifact=artifact,
-        evaluated_on=executed,
+        evaluated_on=tools,
     )
     return step, outputs
 

@@ -1,7 +1,7 @@
-"""compile: an optimized model becomes the program that ships to one target.
+"""compile: an optimized model becomes the program that ships.
 
-Takes an optimized model; makes program.<suffix>, program.json, outputs.npz and the variant's ladder. A model that the
-target cannot take is a result, not an error: the program is then an empty file and program.json says why.
+Takes an optimized model, or another runtime's program; makes program.bin, program.json, outputs.npz and the ladder. A
+model that the runtime cannot take is a result, not an error: program.bin is then empty and program.json says why.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgeflow import files
 from edgeflow.plugin import Compiled, CompileJob, Estimate, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.stages.checked import Reference, compare
+from edgeflow.stages.checked import Reference, compare, executed, versions
 from edgeflow.stages.ladder import extend
 from edgeflow.types import Evidence, Ladder, Measurement, Operators, Program, Scheme, Signature, Target, from_json
 
@@ -25,7 +25,7 @@ class Spec:
     """All that compile depends on beside its files."""
 
     model: str
-    target: Target
+    target: Target  # what the compiler may see of it: `Runtime.compiles_for`
     scheme: Scheme
     runtime: str  # plugin references
     task: str
@@ -33,18 +33,19 @@ class Spec:
 
 @dataclass(frozen=True)
 class Inputs:
-    """An optimized model, what it answered, and the inputs to ask again."""
+    """A model, what it answered, and the inputs to ask again."""
 
     model: Path
     outputs: Path
     ladder: Path
     golden: Path
     evaluation: Path
+    source_info: Path | None = None  # of a model that is another runtime's program: its program.json
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The program of one variant."""
+    """The program of all variants that get the same bytes."""
 
     program: Path
     info: Path
@@ -56,7 +57,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Compile and compare; MismatchError when the program answers differently from the model."""
     runtime: Runtime = load_reference(spec.runtime)
     with files.atomic(outputs.program) as program, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
-        compiled = runtime.compile(CompileJob(inputs.model, program, spec.scheme, spec.target, Path(work)))
+        job = CompileJob(inputs.model, program, spec.scheme, spec.target, Path(work))
+        compiled = _refused_before(inputs) or runtime.compile(job)
         if isinstance(compiled, Compiled):
             info = _finish(spec, runtime, compiled, program, inputs, outputs)
         else:
@@ -65,24 +67,24 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     files.write_json(outputs.info, info)
 
 
+def _refused_before(inputs: Inputs) -> Unsupported | None:
+    """Why the runtime whose program this one compiles made none."""
+    reason = files.read_as(Program, inputs.source_info).infeasible if inputs.source_info else ""
+    return Unsupported(reason) if reason else None
+
+
 def _finish(
     spec: Spec, runtime: Runtime, compiled: Compiled, program: Path, inputs: Inputs, outputs: Outputs
 ) -> Program:
     runnable = program if runtime.runs == "program" else inputs.model
-    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
-    task: Task = load_reference(spec.task)
-    step, answers = compare("compile", runnable, runtime, task, reference, runtime.compile_tolerance(spec.scheme))
-    answers.write(outputs.outputs)
-    extend(outputs.ladder, inputs.ladder, step)
-    seen = harness.inspect(str(runtime.backend), str(runnable), threads=spec.target.threads)
+    _ask(spec, runtime, runnable, inputs, outputs)
+    seen = harness.inspect(str(runtime.backend), str(runnable), threads=1)
     sha256 = files.sha256_file(program)
     operators = compiled.operators
     if operators is None:
         operators = tuple(from_json(Operators, operator) for operator in seen["operators"])
     return Program(
-        model=spec.model,
-        target=spec.target.id,
-        scheme=spec.scheme.id,
+        *_key(spec),
         infeasible="",
         sha256=sha256,
         size_bytes=program.stat().st_size,
@@ -92,6 +94,25 @@ def _finish(
         estimates=tuple(_measurement(estimate, sha256, compiled) for estimate in compiled.estimates),
         tools={**seen["versions"], **compiled.tools},
     )
+
+
+def _key(spec: Spec) -> tuple[str, str, str, str]:
+    return spec.model, spec.target.runtime, spec.target.id, spec.scheme.id
+
+
+def _ask(spec: Spec, runtime: Runtime, runnable: Path, inputs: Inputs, outputs: Outputs) -> None:
+    """Write the answers of what can run here, and the ladder with them."""
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    last = reference.last
+    if last.stage == "compile" and executed(last) == (files.sha256_file(runnable), versions(runtime)):
+        # another runtime's program, compiled and asked in this interpreter: there is nothing new to say about it
+        files.write_bytes(outputs.outputs, inputs.outputs.read_bytes())
+        files.write_bytes(outputs.ladder, inputs.ladder.read_bytes())
+        return
+    task: Task = load_reference(spec.task)
+    step, answers = compare("compile", runnable, runtime, task, reference, runtime.compile_tolerance(spec.scheme))
+    answers.write(outputs.outputs)
+    extend(outputs.ladder, inputs.ladder, step)
 
 
 def _signature(seen: dict[str, Any], runtime: Runtime) -> Signature:
@@ -119,9 +140,7 @@ def _record_infeasible(spec: Spec, runtime: Runtime, refusal: Unsupported, input
     files.write_npz(outputs.outputs, golden=nothing, evaluation=nothing)
     files.write_json(outputs.ladder, files.read_as(Ladder, inputs.ladder))
     return Program(
-        model=spec.model,
-        target=spec.target.id,
-        scheme=spec.scheme.id,
+        *_key(spec),
         infeasible=refusal.reason,
         sha256="",
         size_bytes=0,

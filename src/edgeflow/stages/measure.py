@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from edgeflow.plugin import Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
-from edgeflow.units import unit_of
+from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
@@ -54,7 +54,7 @@ class Inputs:
 
     program: Path
     info: Path
-    source: Path  # the optimized model, for runtimes whose programs cannot run here
+    source: Path  # what the program was compiled from, for runtimes whose programs cannot run here
     evaluation: Path
     reference: Path  # what the trained model answered
     compiled_outputs: Path  # what the program answered when it was compiled
@@ -71,17 +71,13 @@ class Outputs:
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    """Measure one variant; a variant without a program has no figures and says why.
+    """Measure one variant; what has no program, or no room on the target, has no figures and says why.
 
     Raises StageError when the runner fails, MismatchError when files do not belong together.
     """
     info = files.read_as(Program, inputs.info)
-    measured = Measured(spec.model, spec.target.id, spec.scheme, info.infeasible, (), (), info.signature)
-    if info.infeasible:
-        import numpy as np
-
-        files.write_npz(outputs.outputs, evaluation=np.zeros((0, 0), np.float32))
-        files.write_json(outputs.measurement, measured)
+    if reason := info.infeasible or _no_flash(spec.target, info):
+        _record_infeasible(spec, info, outputs, reason)
         return
     _check_digest(inputs.program, info)
     runtime: Runtime = load_reference(spec.runtime)
@@ -89,20 +85,54 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     job = _job(spec, inputs, info, runtime, baseline)
     result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs.compiled_outputs)
     figures = Figures(spec, info, runtime, job, result)
-    measured = replace(
-        measured,
+    memory = tuple(_memory_figures(figures, result))
+    if reason := _no_ram(spec.target, (*memory, *info.estimates)):
+        _record_infeasible(spec, info, outputs, reason)
+        return
+    measured = Measured(
+        spec.model,
+        spec.target.id,
+        spec.scheme,
+        infeasible="",
         measurements=(
             *_task_figures(figures, load_reference(spec.task), inputs, answers),
             *_time_figures(figures, result),
-            *_memory_figures(figures, result),
+            *memory,
             figures.size(),
             *info.estimates,
         ),
+        signature=info.signature,
         # the runner saw which kernels ran; where the program itself cannot run here, the compiler knows
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
     )
     files.write_npz(outputs.outputs, evaluation=answers)
+    files.write_json(outputs.measurement, measured)
+
+
+def _no_flash(target: Target, info: Program) -> str:
+    """Why the target cannot hold a program; empty when it can, or nobody says how much flash it has."""
+    has = target.flash_bytes
+    if has is None or info.size_bytes <= has:
+        return ""
+    return f"the program takes {show(info.size_bytes, 'byte')} of flash, {target.id} has {show(has, 'byte')}"
+
+
+def _no_ram(target: Target, measurements: Sequence[Measurement]) -> str:
+    """Why the target cannot run a program: the best proven figure of its working memory is more than there is."""
+    has = target.ram_bytes
+    found = [m for m in measurements if m.metric == "memory_peak_bytes"]
+    needs = max(found, key=lambda m: m.evidence.strength, default=None)
+    if has is None or needs is None or needs.value <= has:
+        return ""
+    return f"needs {show(needs.value, 'byte')} of RAM, {target.id} has {show(has, 'byte')}"
+
+
+def _record_infeasible(spec: Spec, info: Program, outputs: Outputs, reason: str) -> None:
+    import numpy as np
+
+    measured = Measured(spec.model, spec.target.id, spec.scheme, reason, (), (), info.signature)
+    files.write_npz(outputs.outputs, evaluation=np.zeros((0, 0), np.float32))
     files.write_json(outputs.measurement, measured)
 
 
@@ -121,8 +151,8 @@ def _baseline(spec: Spec, inputs: Inputs) -> tuple[Path | None, Mapping[str, str
     if inputs.baseline is None or inputs.baseline_info is None:
         return None, {}
     info = files.read_as(Program, inputs.baseline_info)
-    if info.infeasible:
-        return None, {RATIO: f"{info.scheme} is infeasible on this target: {info.infeasible}"}
+    if reason := info.infeasible or _no_flash(spec.target, info):
+        return None, {RATIO: f"{info.scheme} is infeasible on this target: {reason}"}
     _check_digest(inputs.baseline, info)
     return inputs.baseline, {}
 

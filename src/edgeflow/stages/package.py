@@ -41,6 +41,7 @@ class Spec:
     target: Target
     scheme: str
     runtime: str  # plugin reference
+    build: str = ""  # what the program was compiled for: `Runtime.compiles_for`
     infeasible: str = ""  # why the plan already refuses the variant; there are no inputs then
     release_counter: int = 1
 
@@ -48,6 +49,11 @@ class Spec:
     def variant(self) -> str:
         """`model/target/scheme`, as messages name it."""
         return f"{self.model}/{self.target.id}/{self.scheme}"
+
+    @property
+    def program(self) -> str:
+        """`model/runtime/build/scheme`, as messages name its program."""
+        return f"{self.model}/{self.target.runtime}/{self.build}/{self.scheme}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def _refused(spec: Spec) -> Record:
 def _judged(spec: Spec, inputs: Inputs, folder: Path) -> Record:
     path = inputs.need("verdict", spec.variant)
     verdict = files.read_as(Verdict, path)
-    _check_variant(spec, verdict, path)
+    _check_about(_variant(verdict), spec.variant, path)
     archive, digests = None, dict[str, str]()
     if verdict.release == Release.RELEASED:
         archive, digests = _release(spec, inputs, verdict, folder)
@@ -140,10 +146,13 @@ def _judged(spec: Spec, inputs: Inputs, folder: Path) -> Record:
     )
 
 
-def _check_variant(spec: Spec, found: Verdict | Program | Measured, path: Path) -> None:
-    variant = f"{found.model}/{found.target}/{found.scheme}"
-    if variant != spec.variant:
-        raise MismatchError(f"package: {path} is about {variant}, expected {spec.variant}; make it again")
+def _variant(found: Verdict | Measured) -> str:
+    return f"{found.model}/{found.target}/{found.scheme}"
+
+
+def _check_about(found: str, expected: str, path: Path) -> None:
+    if found != expected:
+        raise MismatchError(f"package: {path} is about {found}, expected {expected}; make it again")
 
 
 # --- what is released ------------------------------------------------------------------------------------------------
@@ -154,7 +163,7 @@ def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tupl
     program, info = _program(spec, inputs)
     measured_path = inputs.need("measurement", spec.variant)
     measured = files.read_as(Measured, measured_path)
-    _check_variant(spec, measured, measured_path)
+    _check_about(_variant(measured), spec.variant, measured_path)
     runtime: Runtime = load_reference(spec.runtime)
     job = PackageJob(program, info, spec.target, measured.measurements)
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
@@ -176,7 +185,7 @@ def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
     """The program and what compile said about it; they must be of one build."""
     program, path = inputs.need("program", spec.variant), inputs.need("info", spec.variant)
     info = files.read_as(Program, path)
-    _check_variant(spec, info, path)
+    _check_about(info.id, spec.program, path)
     found = files.sha256_file(program)
     if found != info.sha256:
         raise MismatchError(

@@ -1,0 +1,178 @@
+"""compile on a tiny backend: what is asked again, what is taken over from another runtime's program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import MismatchError
+from edgeflow.stages import compile as stage
+from edgeflow.types import Ladder, Program, Rung, Scheme, Target
+
+SAMPLES, FEATURES, CLASSES = 40, 6, 3
+WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
+
+BACKEND = '''
+"""A program is an .npy: weights float32[F, K]. Every call is noted beside it."""
+import io
+from pathlib import Path
+
+import numpy as np
+
+
+class Session:
+    def __init__(self, program, threads):
+        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
+
+    def signature(self):
+        return {"inputs": [], "outputs": []}
+
+    def predict(self, x):
+        with Path(__file__).with_name("calls.txt").open("a") as stream:
+            print(len(x), file=stream)
+        return x @ self.weights
+
+    def operators(self):
+        return []
+
+    @staticmethod
+    def versions():
+        return {"tiny": "1"}
+'''
+
+PLUGINS = """
+import dataclasses
+from pathlib import Path
+
+from edgeflow.plugin import Compiled, Runtime, Tolerance, Unsupported
+from edgeflow.types import Evidence
+
+
+def copy(job):
+    job.output.write_bytes(job.source.read_bytes())
+    return Compiled()
+
+
+def accelerate(job):
+    job.output.write_bytes(b"for the accelerator: " + job.source.read_bytes())
+    return Compiled()
+
+
+plugin = Runtime(
+    id="micro", description="", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
+    backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
+    supports=lambda scheme, target: None, compile=copy,
+    compile_tolerance=lambda scheme: Tolerance(1e-6, "the program is the model"),
+)
+refusing = dataclasses.replace(plugin, compile=lambda job: Unsupported("no kernel for SIN"))
+accelerated = dataclasses.replace(
+    plugin, id="npu", compile=accelerate, compiles_from="micro", runs="model"
+)
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A folder with an optimized model and the samples."""
+
+    folder: Path
+
+    def compile(self, plugin: str, runtime: str, source: stage.Inputs) -> stage.Outputs:
+        """What a plugin of the file makes of a model."""
+        spec = stage.Spec(
+            model="m",
+            target=Target("any", runtime, "", "cpu"),
+            scheme=Scheme("int8", "int8", "int8", "static", calibration_samples=1),
+            runtime=f"{self.folder}/plugins.py:{plugin}",
+            task="edgeflow.tasks.classification:plugin",
+        )
+        folder = self.folder / plugin
+        paths = {name: folder / f"{name}.out" for name in ("program", "info", "outputs", "ladder")}
+        outputs = stage.Outputs(**paths)
+        stage.run(spec, source, outputs)
+        return outputs
+
+    def optimized(self) -> stage.Inputs:
+        """The optimized model as an input."""
+        return stage.Inputs(*(self.folder / name for name in ("model", "outputs", "ladder", "golden", "evaluation")))
+
+    def program(self, made: stage.Outputs) -> stage.Inputs:
+        """A compiled program as an input of another compiler."""
+        return replace(
+            self.optimized(), model=made.program, outputs=made.outputs, ladder=made.ladder, source_info=made.info
+        )
+
+    def calls(self) -> list[int]:
+        """Samples of each call of the interpreter so far."""
+        path = self.folder / "calls.txt"
+        return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
+    answers = x @ WEIGHTS
+    with (tmp_path / "model").open("wb") as stream:
+        np.save(stream, WEIGHTS)
+    files.write_npz(tmp_path / "golden", x=x[:4])
+    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
+    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    digest = files.sha256_file(tmp_path / "model")
+    step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")
+    files.write_json(tmp_path / "ladder", Ladder((step,)))
+    (tmp_path / "backend.py").write_text(BACKEND)
+    (tmp_path / "plugins.py").write_text(PLUGINS)
+    return Setting(tmp_path)
+
+
+def test_a_program_is_asked_and_gets_a_rung(setting: Setting) -> None:
+    made = setting.compile("plugin", "micro", setting.optimized())
+    assert sorted(setting.calls()) == [4, SAMPLES]
+    assert [rung.stage for rung in files.read_as(Ladder, made.ladder).rungs] == ["optimize", "compile"]
+    assert files.read_as(Program, made.info).id == "m/micro/any/int8"
+
+
+def test_a_program_of_another_runtimes_program_is_not_asked_again(setting: Setting) -> None:
+    first = setting.compile("plugin", "micro", setting.optimized())
+    before = setting.calls()
+    second = setting.compile("accelerated", "npu", setting.program(first))
+    assert setting.calls() == before
+    assert second.outputs.read_bytes() == first.outputs.read_bytes()
+    assert second.ladder.read_bytes() == first.ladder.read_bytes()
+    info = files.read_as(Program, second.info)
+    assert (info.id, info.runs, info.infeasible) == ("m/npu/any/int8", "model", "")
+    assert second.program.read_bytes() == b"for the accelerator: " + first.program.read_bytes()
+    assert info.sha256 == files.sha256_file(second.program) != files.sha256_file(first.program)
+
+
+def test_another_interpreter_is_asked(setting: Setting) -> None:
+    first = setting.compile("plugin", "micro", setting.optimized())
+    ladder = files.read_as(Ladder, first.ladder)
+    older = replace(ladder.rungs[-1], evaluated_on="tiny 0")
+    files.write_json(first.ladder, Ladder((*ladder.rungs[:-1], older)))
+    before = len(setting.calls())
+    second = setting.compile("accelerated", "npu", setting.program(first))
+    assert len(setting.calls()) == before + 2
+    assert [rung.stage for rung in files.read_as(Ladder, second.ladder).rungs] == ["optimize", "compile", "compile"]
+
+
+def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
+    first = setting.compile("refusing", "micro", setting.optimized())
+    second = setting.compile("accelerated", "npu", setting.program(first))
+    for made in (first, second):
+        assert files.read_as(Program, made.info).infeasible == "no kernel for SIN"
+        assert made.program.read_bytes() == b""
+        assert [rung.stage for rung in files.read_as(Ladder, made.ladder).rungs] == ["optimize"]
+    assert setting.calls() == []
+
+
+def test_a_program_that_answers_differently_is_not_written(setting: Setting) -> None:
+    with (setting.folder / "model").open("wb") as stream:
+        np.save(stream, WEIGHTS[:, ::-1].copy())
+    with pytest.raises(MismatchError, match=r"compile: .* does not match the stage before it"):
+        setting.compile("plugin", "micro", setting.optimized())
+    assert not (setting.folder / "plugin" / "program.out").exists()

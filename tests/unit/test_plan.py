@@ -1,0 +1,159 @@
+"""The plan: who shares what, how many jobs that saves, and what is refused to be shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeflow.config import Project, load, read_matrix
+from edgeflow.errors import PluginError
+from edgeflow.plan import Plan, plan
+from edgeflow.registry import Plugins, discover
+from edgeflow.types import Scheme, Target
+from edgeflow.wiring import Wiring
+
+DSCNN = "digits_dscnn"
+VELA = "ethos-u55-128-high_end_embedded-shared_sram-2097152"
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    return discover()
+
+
+@pytest.fixture
+def make(project: Path, plugins: Plugins) -> Callable[..., tuple[Project, Plan]]:
+    """The default matrix with other lists, and its plan."""
+
+    def made(plugins: Plugins = plugins, **matrix: Any) -> tuple[Project, Plan]:
+        found = load(project, {**read_matrix(project), **matrix}, plugins)
+        return found, plan(found, plugins)
+
+    return made
+
+
+def with_runtime(plugins: Plugins, name: str, **changes: Any) -> Plugins:
+    return replace(plugins, runtimes={**plugins.runtimes, name: replace(plugins.runtimes[name], **changes)})
+
+
+def test_cells_name_the_program_that_they_share(make: Callable[..., tuple[Project, Plan]]) -> None:
+    _, planned = make()
+    programs = {
+        cell.target: cell.program for cell in planned.cells if (cell.model, cell.scheme) == (DSCNN, "int8_static")
+    }
+    assert programs == {
+        "linux_x86_ort": "digits_dscnn/onnxruntime/x86/int8_static",
+        "linux_x86_litert": "digits_dscnn/litert/any/int8_static",
+        "android_arm64_litert": "digits_dscnn/litert/any/int8_static",
+        "cortex_m4_tflm": "digits_dscnn/tflite_micro/any/int8_static",
+        "ethos_u55_128": f"digits_dscnn/ethos_u/{VELA}/int8_static",
+    }
+    refused = planned.by_id[DSCNN, "ethos_u55_128", "fp32"]
+    assert (refused.runtime, refused.build) == ("", "")
+    assert planned.to_json()["cells"][0] == {
+        **{"model": DSCNN, "target": "linux_x86_ort", "scheme": "fp32", "runtime": "onnxruntime", "build": "any"}
+    }
+
+
+def test_jobs_of_the_default_matrix(make: Callable[..., tuple[Project, Plan]]) -> None:
+    _, planned = make()
+    assert planned.jobs() == {  # with sharing, and if every cell had its own
+        "prepare": (2, 40),
+        "train": (2, 40),
+        "convert": (4, 40),
+        "optimize": (20, 40),
+        "compile": (30, 44),  # per model: 5 ONNX Runtime, 5 LiteRT for both its targets, 3 TFLite Micro, 2 vela
+        "measure": (40, 40),
+        "judge": (40, 40),
+        "package": (50, 50),  # infeasible cells have a record too
+    }
+
+
+def test_a_target_for_which_nothing_new_is_compiled(make: Callable[..., tuple[Project, Plan]]) -> None:
+    both, one = (
+        make(models=[DSCNN], schemes=["fp32"], targets=targets)[1]
+        for targets in (["linux_x86_litert", "android_arm64_litert"], ["linux_x86_litert"])
+    )
+    assert both.jobs()["compile"] == (1, 2)
+    assert set(both.programs) == set(one.programs) == {(DSCNN, "litert", "any", "fp32")}
+
+
+def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
+    found, planned = make(models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp32", "int8_static"])
+    assert planned.jobs()["compile"] == (2, 2)
+    wiring = Wiring(found, plugins, planned)
+    micro = {"model": DSCNN, "runtime": "tflite_micro", "build": "any", "scheme": "int8_static"}
+    first = wiring.job("compile", micro)
+    second = wiring.job("compile", {**micro, "runtime": "ethos_u", "build": VELA})
+    folder = "results/compile/digits_dscnn/tflite_micro/any/int8_static"
+    assert first.inputs["source_info"] == []
+    assert first.spec["runtime"] == "edgeflow.runtimes.tflite_micro:plugin"
+    names = {"model": "program.bin", "source_info": "program.json", "outputs": "outputs.npz", "ladder": "ladder.json"}
+    assert {name: second.inputs[name] for name in names} == {name: f"{folder}/{file}" for name, file in names.items()}
+    measured = wiring.job("measure", {"model": DSCNN, "target": "ethos_u55_128", "scheme": "int8_static"})
+    assert measured.inputs["source"] == f"{folder}/program.bin"
+
+
+def test_compile_sees_nothing_that_was_erased(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
+    found, planned = make()
+    job = Wiring(found, plugins, planned).job(
+        "compile", {"model": DSCNN, "runtime": "litert", "build": "any", "scheme": "fp32"}
+    )
+    seen: Mapping[str, Any] = job.spec["target"]
+    assert seen["id"] == "any"
+    assert (seen["arch"], seen["clock_hz"], seen["ram_bytes"], seen["options"]) == ("", None, None, {})
+
+
+def test_a_runtime_that_says_nothing_shares_nothing(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    silent = with_runtime(plugins, "litert", compiles_for=None)
+    _, planned = make(silent, models=[DSCNN], schemes=["fp32"])
+    builds = {cell.target: cell.build for cell in planned.feasible if cell.runtime == "litert"}
+    assert builds == {name: name for name in ("linux_x86_litert", "android_arm64_litert")}
+
+
+def test_nothing_is_shared_that_differs(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
+    def careless(scheme: Scheme, target: Target) -> Target:
+        return replace(target, id="any")
+
+    with pytest.raises(PluginError) as caught:
+        make(with_runtime(plugins, "litert", compiles_for=careless))
+    assert str(caught.value) == (
+        "runtime litert: compiles_for gives linux_x86_litert and android_arm64_litert the same id 'any' for fp32, but "
+        "they differ in arch (x86_64, aarch64); make the id say so, or erase it"
+    )
+
+
+def test_programs_of_different_models_are_not_shared(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    def own(scheme: Scheme, target: Target) -> str:
+        return target.id
+
+    with pytest.raises(PluginError, match=r"differ in profile \(linux_x86_litert, android_arm64_litert\)"):
+        make(with_runtime(plugins, "litert", profile=own))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "x y"])
+def test_a_build_is_the_name_of_a_folder(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins, name: str
+) -> None:
+    def named(scheme: Scheme, target: Target) -> Target:
+        return Target(name, "litert", "", "cpu")
+
+    with pytest.raises(PluginError, match="which names no folder"):
+        make(with_runtime(plugins, "litert", compiles_for=named))
+
+
+def test_what_the_runtime_before_refuses_is_infeasible(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    anything = with_runtime(plugins, "ethos_u", supports=lambda scheme, target: None)
+    _, planned = make(anything, models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp16"], baseline="fp32")
+    (cell,) = planned.cells
+    assert cell.reason.startswith("TFLite Micro has no float16 kernels")
