@@ -272,10 +272,12 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
 
 
 CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7")
-EXPORTER = (  # what torch.onnx.export imports the first time: a second
-    *("onnx", "onnxruntime", "onnxscript", "onnxscript.function_libs", "torch.onnx", "torch.export", "torch._dynamo"),
-    *("torch.onnx._internal.exporter._core", "torch.onnx._internal.exporter._torchlib.ops", "networkx"),
-    *("torch.fx.experimental.symbolic_shapes", "sympy.combinatorics"),
+EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds
+    *("onnx", "onnxruntime", "torch.onnx", "torch.export", "torch.export._trace", "torch.export._unlift"),
+    *("torch.onnx._internal.exporter._compat", "torch.onnx._internal.exporter._core"),
+    *("torch._export.passes.replace_with_hop_pass_util", "torch.fx.experimental.symbolic_shapes"),
+    *("onnxscript", "onnxscript.function_libs.torch_lib.ops", "onnxscript.rewriter.onnx_fusions"),
+    *("onnxscript.rewriter.rules.fusion", "networkx", "sympy.combinatorics", "sympy.tensor.tensor"),
 )
 plugin = Runtime(
     id="onnxruntime",
