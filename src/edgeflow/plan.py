@@ -58,26 +58,38 @@ class Plan:
             for i, build in enumerate(route.builds)
         }
 
-    def jobs(self) -> Mapping[str, tuple[int, int]]:
-        """Stage → (jobs, jobs if every cell had its own), up to package; the last is made for infeasible cells too."""
-        keys: dict[str, set[tuple[str, ...]]] = {s: set() for s in ("prepare", "train", "convert", "optimize")}
+    @cached_property
+    def keys(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+        """Stage → the keys of its jobs, as layout.py has them."""
+        found: dict[str, dict[tuple[str, ...], None]] = {s: {} for s in ("prepare", "train", "convert", "optimize")}
         for cell in self.feasible:
             route = self.routes[cell]
-            keys["prepare"].add((route.dataset,))
-            keys["train"].add((cell.model, route.recipe))
-            keys["convert"].add((cell.model, route.recipe, route.file_format))
-            keys["optimize"].add((cell.model, route.profile, cell.scheme))
-        count = len(self.feasible)
+            found["prepare"][route.dataset,] = None
+            found["train"][cell.model, route.recipe] = None
+            found["convert"][cell.model, route.recipe, route.file_format] = None
+            found["optimize"][cell.model, route.file_format, route.profile, cell.scheme] = None
+        variants = tuple((cell.model, cell.target, cell.scheme) for cell in self.feasible)
         return {
-            **{stage: (len(found), count) for stage, found in keys.items()},
-            "compile": (len(self.programs), sum(len(route.builds) for route in self.routes.values())),
-            **dict.fromkeys(("measure", "judge"), (count, count)),
-            "package": (len(self.cells), len(self.cells)),
+            **{stage: tuple(keys) for stage, keys in found.items()},
+            "compile": tuple(self.programs),
+            **dict.fromkeys(("measure", "judge"), variants),
+            "package": tuple((cell.model, cell.target, cell.scheme) for cell in self.cells),
         }
 
+    def jobs(self) -> Mapping[str, tuple[int, int]]:
+        """Stage → (jobs, jobs if every cell had its own), up to package; the last is made for infeasible cells too."""
+        alone = {stage: len(self.feasible) for stage in self.keys}
+        alone["compile"] = sum(len(route.builds) for route in self.routes.values())
+        alone["package"] = len(self.cells)
+        return {stage: (len(keys), alone[stage]) for stage, keys in self.keys.items()}
+
     def to_json(self) -> dict[str, Any]:
-        """`{"cells": [{"model", "target", "scheme"} and "reason" where infeasible, else "runtime" and "build"]}`."""
-        return {"cells": [_cell_json(cell) for cell in self.cells]}
+        """`{"cells": […], "jobs": [[stage, key, …], …]}`, up to package.
+
+        A cell has "model", "target", "scheme", and "reason" where it is infeasible, else "runtime" and "build".
+        """
+        jobs = [[stage, *key] for stage, keys in self.keys.items() for key in keys]
+        return {"cells": [_cell_json(cell) for cell in self.cells], "jobs": jobs}
 
 
 def _cell_json(cell: Cell) -> dict[str, str]:

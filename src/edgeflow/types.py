@@ -228,6 +228,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class JobCost:
+    """What one job took, by the operating system's own accounting (`job.json`)."""
+
+    stage: str
+    toolchain: str
+    worker: str  # "warm": forked from a worker that had imported the libraries; "cold": a process of its own
+    started_at: str  # ISO 8601, UTC
+    wall_s: float
+    cpu_s: float  # user and system, of the job and the processes that it waited for
+    memory_peak_bytes: int  # resident; of the largest of these processes
+    exit_code: int  # −n: ended by signal n
+
+
+@dataclass(frozen=True)
 class Scheme:
     """What is done to a model on its way to the device."""
 

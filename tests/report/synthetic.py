@@ -21,6 +21,7 @@ from edgeflow.types import (
     Direction,
     Evidence,
     Interval,
+    JobCost,
     Ladder,
     Measured,
     Measurement,
@@ -234,7 +235,14 @@ def build(
 ) -> tuple[Spec, Inputs, Outputs]:
     """Write plan.json and all per-cell files under `root`; return what the report stage is called with."""
     results = root / "results"
-    files.write_json(results / "plan.json", {"cells": cells(matrix)})
+    measured = [key for key, outcome in matrix.items() if not isinstance(outcome, str)]
+    trained = [(model, "base") for model in dict.fromkeys(model for model, _, _ in matrix)]
+    jobs = [("train", *key) for key in trained] + [("measure", *key) for key in measured]
+    files.write_json(results / "plan.json", {"cells": cells(matrix), "jobs": jobs})
+    for i, (stage, *key) in enumerate(jobs[:-1]):  # the last was made before costs were kept
+        worker = "cold" if i == len(trained) else "warm"
+        cost = JobCost(stage, "torch", worker, "2026-01-01T00:00:00Z", 2.0 + i, 1.0 + i, (100 + i) << 20, 0)
+        files.write_json(path(results, layout.job(stage, *key)), cost)
     for (model, target, scheme), outcome in matrix.items():
         if not isinstance(outcome, str):
             _write_cell(results, _cell(model, target, scheme, outcome), outcome)

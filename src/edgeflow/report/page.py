@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow.report import charts, ladder_charts, show
+from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
 from edgeflow.report.variants import Variant
 from edgeflow.types import Evidence, Release, Status
@@ -60,6 +61,7 @@ def render(
     targets: Sequence[TargetInfo],
     variants: Sequence[Variant],
     decisions: Sequence[Decision],
+    costs: Costs,
 ) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
@@ -76,6 +78,7 @@ def render(
             baseline=baseline,
             targets=targets,
             decisions=decisions,
+            costs=costs,
             numbered=numbered,
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,

@@ -5,6 +5,7 @@ A planned variant without its files is lost, which is an error: the report never
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
             f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, build}}, …]}} as '
             f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
-    if twice := sorted({cell.id for cell in cells if [c.id for c in cells].count(cell.id) > 1}):
+    if twice := sorted(name for name, count in Counter(cell.id for cell in cells).items() if count > 1):
         raise DataError(f"{plan}: {twice[0]} is there twice")
     return cells
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.report import page
+from edgeflow.report.costs import read as read_costs
 from edgeflow.report.decide import TargetInfo, decide
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
@@ -49,8 +50,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """
     variants = read(inputs.plan, inputs.results)
     _check_targets(spec, variants)
+    costs = read_costs(inputs.plan, inputs.results)
     decisions = decide(variants, spec.targets, spec.baseline)
-    files.write_text(outputs.html, page.render(spec.title, spec.baseline, spec.targets, variants, decisions))
+    files.write_text(outputs.html, page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs))
     files.write_text(outputs.summary, csv_text(variants))
     files.write_json(outputs.decision, decisions)
 
