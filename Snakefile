@@ -37,7 +37,7 @@ rule all:
     default_target: True
     input:
         flow.packages(),
-        flow.artifacts(),
+        flow.missing,
         layout.report().values(),
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import hashlib
+import inspect
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from edgeflow import layout
 from edgeflow.config import Project, load, plugin_files, read_matrix
@@ -23,6 +25,7 @@ from edgeflow.types import to_json
 from edgeflow.wiring import Inputs, Job, Wiring
 
 Wildcards = Mapping[str, str]
+T = TypeVar("T")
 
 
 def _open(matrix: Mapping[str, Any] | None) -> tuple[Project, Plugins, Plan]:
@@ -48,6 +51,7 @@ class Flow:
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        _collect_garbage_rarely()
         self._alive = _clear_stale_locks(Path(".snakemake"))
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
@@ -68,27 +72,17 @@ class Flow:
 
     def inputs(self, stage: str) -> Callable[[Any], Inputs]:
         """For `unpack`: the input files of a stage's job, by name."""
-
-        def of(wildcards: Any) -> Inputs:
-            return self._job(stage, wildcards).all_inputs()
-
-        return of
+        return _known_signature(lambda wildcards: self._job(stage, wildcards).all_inputs())
 
     def spec(self, stage: str) -> Callable[[Any], str]:
         """For `params`: the spec of a stage's job as JSON."""
-
-        def of(wildcards: Any) -> str:
-            return json.dumps(to_json(self._job(stage, wildcards).spec), sort_keys=True)
-
-        return of
+        return _known_signature(
+            lambda wildcards: json.dumps(to_json(self._job(stage, wildcards).spec), sort_keys=True)
+        )
 
     def fingerprint(self, stage: str) -> Callable[[Any], str]:
         """For `params`: digest of the code behind a stage's job."""
-
-        def of(wildcards: Any) -> str:
-            return self._job(stage, wildcards).fingerprint()
-
-        return of
+        return _known_signature(lambda wildcards: self._job(stage, wildcards).fingerprint())
 
     @staticmethod
     def stop_on_sigterm() -> None:
@@ -135,10 +129,11 @@ class Flow:
         """The package folder of every cell."""
         return [layout.package(c.model, c.target, c.scheme)["package"] for c in self.plan.cells]
 
-    def artifacts(self) -> list[str]:
-        """Every file on the way to the packages.
+    def missing(self, wildcards: Any) -> list[str]:
+        """Every file on the way to the packages that is not there.
 
         Snakemake does not miss a deleted file as long as what was made from it is there; a target is always missed.
+        What is there need not be a target: each costs as much as an input of a job.
         """
         found: dict[str, None] = {}
         for cell in self.plan.feasible:
@@ -154,7 +149,19 @@ class Flow:
                 layout.judge(*names),
             ):
                 found.update(dict.fromkeys(made.values()))
-        return list(found)
+        return [path for path in found if not os.path.exists(path)]
+
+
+def _known_signature(function: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Snakemake asks `inspect` for the parameters of a function before each call, which costs more than the call."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
+def _collect_garbage_rarely() -> None:
+    """A graph of thousands of jobs is built and kept: searching it for garbage again and again frees nothing."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def _clear_stale_locks(snakemake_folder: Path) -> IO[str]:
