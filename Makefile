@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 
-.PHONY: demo test check lock schema clean
+.PHONY: demo test check bench lock schema clean
 
 ## demo: build the default matrix and show what to ship per target
 demo: $(BIN)/.core
@@ -29,6 +29,10 @@ check: $(BIN)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/python -m tests.tools.snakemake_lint
+
+## bench: print how long things take; some of it needs minutes
+bench: $(BIN)/.dev
+	@$(BIN)/python -m bench
 
 ## schema: rewrite the JSON schemas of the configuration
 schema: $(BIN)/.core

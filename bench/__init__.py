@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench` runs all, `python -m bench scale` one. They print tables and are no part of the tests."""
+"""Benchmarks: `make bench` runs all of them, `python -m bench scale` one. They print figures and test nothing."""

@@ -300,8 +300,13 @@ class Cell:
 T = TypeVar("T")
 
 
+_PLAIN = frozenset((str, int, float, bool))  # what JSON has itself, and most values are
+
+
 def to_json(value: Any) -> Any:
     """Dataclasses, enums, tuples and mappings as plain JSON values."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, StrEnum):

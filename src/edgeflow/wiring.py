@@ -70,6 +70,10 @@ class Wiring:
         self.project = project
         self.plugins = plugins
         self.plan = plan
+        # the same for thousands of jobs
+        self._target_json = cache(lambda target: to_json(project.target(target)))
+        self._scheme_json = cache(lambda scheme: to_json(project.scheme(scheme)))
+        self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
         """The job of a stage for the values of its wildcards.
@@ -172,7 +176,7 @@ class Wiring:
             "optimize",
             {
                 "model": model,
-                "scheme": to_json(asked),
+                "scheme": self._scheme_json(scheme),
                 "profile": profile,
                 "runtime": reference,
                 "task": task,
@@ -218,7 +222,7 @@ class Wiring:
             {
                 "model": model,
                 "target": to_json(target),
-                "scheme": to_json(self.project.scheme(scheme)),
+                "scheme": self._scheme_json(scheme),
                 "runtime": reference,
                 "task": task,
             },
@@ -243,7 +247,7 @@ class Wiring:
             "measure",
             {
                 "model": model,
-                "target": to_json(self.project.target(target)),
+                "target": self._target_json(target),
                 "scheme": scheme,
                 "task": task,
                 "runtime": reference,
@@ -294,7 +298,7 @@ class Wiring:
                 "model": model,
                 "target": target,
                 "scheme": scheme,
-                "budgets": to_json(self.project.budgets(target)),
+                "budgets": self._budgets_json(target),
                 "release_without": self.project.targets[target].release_without,
             },
             _pick(layout.measure(model, target, scheme), "measurement"),
@@ -306,7 +310,7 @@ class Wiring:
         reference = self.plugins.reference("runtime", runtime.id)
         spec = {
             "model": model,
-            "target": to_json(self.project.target(target)),
+            "target": self._target_json(target),
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,

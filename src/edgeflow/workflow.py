@@ -77,7 +77,7 @@ class Flow:
     def spec(self, stage: str) -> Callable[[Any], str]:
         """For `params`: the spec of a stage's job as JSON."""
         return _known_signature(
-            lambda wildcards: json.dumps(to_json(self._job(stage, wildcards).spec), sort_keys=True)
+            lambda wildcards: json.dumps(self._job(stage, wildcards).spec, sort_keys=True, default=to_json)
         )
 
     def fingerprint(self, stage: str) -> Callable[[Any], str]:
