@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -37,6 +39,31 @@ def test_touching_every_file_runs_nothing(copy: Project) -> None:
         # the environments are shared with other tests, Snakemake's own records are not inputs
         if path.is_file() and not {".toolchains", ".snakemake"} & set(path.relative_to(copy.folder).parts[:1]):
             os.utime(path, (now, now))
+    assert copy.pending() == set()
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """Run git without the user's settings."""
+    identity = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false")
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", *identity, *arguments], cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def test_checking_out_another_commit_and_back_runs_nothing(copy: Project, project: Path) -> None:
+    shutil.copy(project / ".gitignore", copy.folder)  # results, Snakemake's records and the toolchains stay
+    git(copy.folder, "init", "--initial-branch=first")
+    git(copy.folder, "add", "--all")
+    git(copy.folder, "commit", "--message=first")
+    edited = ["config/targets/linux_x86_ort.yaml", "config/schemes/int8_static.yaml", "src/edgeflow/judge.py"]
+    for name in edited:
+        path = copy.folder / name
+        path.write_text(path.read_text().replace("max: 1 %", "max: 2 %").replace("128", "64") + "\n# an edit\n")
+    git(copy.folder, "checkout", "-b", "second")
+    git(copy.folder, "commit", "--all", "--message=second")
+    assert {"optimize", "judge"} <= rules(copy.pending())
+    before = {name: (copy.folder / name).stat().st_mtime_ns for name in edited}
+    git(copy.folder, "checkout", "first")
+    assert all((copy.folder / name).stat().st_mtime_ns > before[name] for name in edited)
     assert copy.pending() == set()
 
 
