@@ -11,13 +11,10 @@ rule compile:
         text=layout.log("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
         job=layout.job("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
     params:
-        spec=flow.spec("compile"),
-        toolchain=flow.toolchain("compile"),
-        preload=flow.preload("compile"),
-        fingerprint=flow.fingerprint("compile"),
+        call=flow.call("compile"),
     shell:
-        "edgeflow compile --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow compile --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " source_info={input.source_info:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"

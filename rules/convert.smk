@@ -10,13 +10,10 @@ rule convert:
         text=layout.log("convert", "{model}", "{recipe}", "{format}"),
         job=layout.job("convert", "{model}", "{recipe}", "{format}"),
     params:
-        spec=flow.spec("convert"),
-        toolchain=flow.toolchain("convert"),
-        preload=flow.preload("convert"),
-        fingerprint=flow.fingerprint("convert"),
+        call=flow.call("convert"),
     shell:
-        "edgeflow convert --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
         " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"

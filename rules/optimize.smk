@@ -10,13 +10,10 @@ rule optimize:
         text=layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
         job=layout.job("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
     params:
-        spec=flow.spec("optimize"),
-        toolchain=flow.toolchain("optimize"),
-        preload=flow.preload("optimize"),
-        fingerprint=flow.fingerprint("optimize"),
+        call=flow.call("optimize"),
     shell:
-        "edgeflow optimize --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow optimize --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q} calibration={input.calibration:q}"
         " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"

@@ -10,13 +10,10 @@ rule package:
         text=layout.log("package", "{model}", "{target}", "{scheme}"),
         job=layout.job("package", "{model}", "{target}", "{scheme}"),
     params:
-        spec=flow.spec("package"),
-        toolchain=flow.toolchain("package"),
-        preload=flow.preload("package"),
-        fingerprint=flow.fingerprint("package"),
+        call=flow.call("package"),
     shell:
-        "edgeflow package --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow package --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input verdict={input.verdict:q} measurement={input.measurement:q} program={input.program:q}"
         " info={input.info:q} ladder={input.ladder:q} dataset={input.dataset:q} checkpoint={input.checkpoint:q}"
         " converted={input.converted:q} optimized={input.optimized:q} evaluation={input.evaluation:q}"

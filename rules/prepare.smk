@@ -10,12 +10,9 @@ rule prepare:
         text=layout.log("prepare", "{dataset}"),
         job=layout.job("prepare", "{dataset}"),
     params:
-        spec=flow.spec("prepare"),
-        toolchain=flow.toolchain("prepare"),
-        preload=flow.preload("prepare"),
-        fingerprint=flow.fingerprint("prepare"),
+        call=flow.call("prepare"),
     shell:
-        "edgeflow prepare --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
         " golden={output.golden:q} info={output.info:q} > {log.text:q} 2>&1"

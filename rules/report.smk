@@ -22,11 +22,8 @@ rule report:
         text=layout.log("report"),
         job=layout.job("report"),
     params:
-        spec=flow.spec("report"),
-        toolchain=flow.toolchain("report"),
-        preload=flow.preload("report"),
-        fingerprint=flow.fingerprint("report"),
+        call=flow.call("report"),
     shell:
-        "edgeflow report --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
+        "edgeflow report --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
         " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log.text:q} 2>&1"

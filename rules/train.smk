@@ -10,13 +10,10 @@ rule train:
         text=layout.log("train", "{model}", "{recipe}"),
         job=layout.job("train", "{model}", "{recipe}"),
     params:
-        spec=flow.spec("train"),
-        toolchain=flow.toolchain("train"),
-        preload=flow.preload("train"),
-        fingerprint=flow.fingerprint("train"),
+        call=flow.call("train"),
     shell:
-        "edgeflow train --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"
         " info={output.info:q} > {log.text:q} 2>&1"

@@ -14,13 +14,10 @@ rule measure:
     resources:
         device=flow.device_slots,
     params:
-        spec=flow.spec("measure"),
-        toolchain=flow.toolchain("measure"),
-        preload=flow.preload("measure"),
-        fingerprint=flow.fingerprint("measure"),
+        call=flow.call("measure"),
     shell:
-        "edgeflow measure --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow measure --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"
         " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
         " evaluation={input.evaluation:q} reference={input.reference:q} compiled_outputs={input.compiled_outputs:q}"
@@ -36,11 +33,8 @@ rule judge:
         text=layout.log("judge", "{model}", "{target}", "{scheme}"),
         job=layout.job("judge", "{model}", "{target}", "{scheme}"),
     params:
-        spec=flow.spec("judge"),
-        toolchain=flow.toolchain("judge"),
-        preload=flow.preload("judge"),
-        fingerprint=flow.fingerprint("judge"),
+        call=flow.call("judge"),
     shell:
-        "edgeflow judge --toolchain {params.toolchain:q} --preload={params.preload:q} --job {log.job:q}"
-        " --spec {params.spec:q}"
+        "edgeflow judge --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        " --spec {params.call[spec]:q}"
         " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log.text:q} 2>&1"

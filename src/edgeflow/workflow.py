@@ -74,15 +74,22 @@ class Flow:
         """For `unpack`: the input files of a stage's job, by name."""
         return _known_signature(lambda wildcards: self._job(stage, wildcards).all_inputs())
 
-    def spec(self, stage: str) -> Callable[[Any], str]:
-        """For `params`: the spec of a stage's job as JSON."""
-        return _known_signature(
-            lambda wildcards: json.dumps(self._job(stage, wildcards).spec, sort_keys=True, default=to_json)
-        )
+    def call(self, stage: str) -> Callable[[Any], Mapping[str, str]]:
+        """For `params`: what a stage's job is called with, and the digest of the code behind it.
 
-    def fingerprint(self, stage: str) -> Callable[[Any], str]:
-        """For `params`: digest of the code behind a stage's job."""
-        return _known_signature(lambda wildcards: self._job(stage, wildcards).fingerprint())
+        One param and not four, since Snakemake goes a long way for each, for every job of every run.
+        """
+
+        def of(wildcards: Any) -> Mapping[str, str]:
+            job = self._job(stage, wildcards)
+            return {
+                "spec": json.dumps(job.spec, sort_keys=True, default=to_json),
+                "toolchain": job.toolchain,
+                "preload": ",".join(job.preload),  # modules that a warm worker imports before it runs the job
+                "fingerprint": job.fingerprint(),
+            }
+
+        return _known_signature(of)
 
     @staticmethod
     def stop_on_sigterm() -> None:
@@ -96,22 +103,6 @@ class Flow:
             raise KeyboardInterrupt
 
         signal.signal(signal.SIGTERM, stop)
-
-    def toolchain(self, stage: str) -> Callable[[Any], str]:
-        """For `params`: the toolchain that a stage's job runs in."""
-
-        def of(wildcards: Any) -> str:
-            return self._job(stage, wildcards).toolchain
-
-        return of
-
-    def preload(self, stage: str) -> Callable[[Any], str]:
-        """For `params`: the modules that a warm worker imports before it runs a stage's job."""
-
-        def of(wildcards: Any) -> str:
-            return ",".join(self._job(stage, wildcards).preload)
-
-        return of
 
     def lock(self, wildcards: Any) -> str:
         """For `params`: digest of the pinned requirements of a toolchain."""
