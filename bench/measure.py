@@ -71,9 +71,10 @@ def once(command: Sequence[str], folder: Path, environment: Mapping[str, str] | 
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, output)
 
 
-def repeat(run: Callable[[], Run], times: int = RUNS) -> Sample:
+def repeat(run: Callable[[], Run], times: int = RUNS, *, warm_up: bool = True) -> Sample:
     """The same run several times, after one that does not count: it fills the caches of Python and of the disk."""
-    run()
+    if warm_up:
+        run()
     return Sample(tuple(run() for _ in range(times)))
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import synthetic
-from bench.measure import Run, Sample, once, repeat, table
+from bench.measure import RUNS, Run, Sample, once, repeat, table
 
 SIZES = (100, 1_000, 10_000)
 BASE = 1_000  # what the cost of a variant is compared with
+LONG = 10_000  # from here on a run of Snakemake takes a minute or more: fewer runs, none of them to warm up
+LONG_RUNS = 3
 BIN = Path(sys.executable).parent
 PLAN = [str(BIN / "edgeflow"), "plan"]
 RUN = [str(BIN / "snakemake"), "--cores", "2"]
@@ -36,16 +38,21 @@ def main() -> None:
 
 
 def _measure(folder: Path, size: int) -> Iterator[tuple[str, Sample]]:
+    times, warm_up = (LONG_RUNS, False) if size >= LONG else (RUNS, True)
+
+    def snakemake(command: list[str], pending: dict[str, int]) -> Sample:
+        return repeat(lambda: _expect(_run(command, folder), pending), times, warm_up=warm_up)
+
     synthetic.make(folder, size)
     yield "edgeflow plan", repeat(lambda: _run(PLAN, folder))
     begin = time.perf_counter()
     synthetic.finish(folder)
     print(f"{size:,} variants: finished state made in {time.perf_counter() - begin:.0f} s", flush=True)
-    yield "snakemake, no-op", repeat(lambda: _expect(_run(RUN, folder), {}))
-    yield "snakemake -n, no-op", repeat(lambda: _expect(_run(DRY_RUN, folder), {}))
+    yield "snakemake, no-op", snakemake(RUN, {})
+    yield "snakemake -n, no-op", snakemake(DRY_RUN, {})
     synthetic.change_budget(folder, 2)
     pending = {**dict.fromkeys(AFTER_JUDGE, size // len(synthetic.TARGETS)), "report": 1, "all": 1}
-    yield "snakemake -n, one budget", repeat(lambda: _expect(_run(DRY_RUN, folder), pending))
+    yield "snakemake -n, one budget", snakemake(DRY_RUN, pending)
 
 
 def _run(command: list[str], folder: Path) -> Run:
