@@ -1,0 +1,67 @@
+"""`floor.py JOB`: the library calls of one_model.py in one process of the torch toolchain, without edgeflow's workflow.
+
+It calls edgeflow's plugins, which are thin around the libraries, and its runner: no stages, no checks of one step against
+the last, no files but the models. JOB is JSON, see one_model.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+JOB = json.loads(sys.argv[1])
+sys.path.insert(0, JOB["source"])
+sys.path.append(JOB["edge"])  # for what only the other toolchain has
+
+import numpy as np  # noqa: E402 - after the path
+
+from edgeflow.frameworks import torch as framework  # noqa: E402
+from edgeflow.plugin import CompileJob, ConvertJob, ModelSpec, OptimizeJob  # noqa: E402
+from edgeflow.runners import harness  # noqa: E402
+from edgeflow.runtimes import onnxruntime  # noqa: E402
+from edgeflow.types import Scheme, Target, from_json  # noqa: E402
+
+
+def main() -> None:
+    """Convert once; optimize, compile and measure each scheme; ask every model all samples, as the stages do."""
+    folder = Path(tempfile.mkdtemp())
+    x = {split: _x(JOB["data"][split]) for split in ("golden", "evaluation", "calibration")}
+    network = framework.load(from_json(ModelSpec, JOB["model"]), Path(JOB["checkpoint"]))
+    converted = folder / "converted.onnx"
+    onnxruntime.convert(ConvertJob(network, x["golden"][:1], converted))
+    _ask(converted, x["evaluation"])
+    target, baseline = from_json(Target, JOB["target"]), ""
+    for scheme in (from_json(Scheme, scheme) for scheme in JOB["schemes"]):
+        program = folder / f"{scheme.id}.onnx"
+        _make(converted, program, scheme, target, x)
+        found = harness.measure({**JOB["runner"], "program": str(program), "baseline_program": baseline or None})
+        print(scheme.id, np.median(np.concatenate(found["latency_blocks_s"])))
+        baseline = baseline or str(program)
+
+
+def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dict[str, harness.Float32]) -> None:
+    optimized = program.with_suffix(".optimized.onnx")
+    work = Path(tempfile.mkdtemp(dir=program.parent))
+    calibration = x["calibration"][: scheme.calibration_samples] if scheme.mode == "static" else None
+    onnxruntime.optimize(
+        OptimizeJob(converted, optimized, scheme, onnxruntime.profile(scheme, target), calibration, work)
+    )
+    _ask(optimized, x["evaluation"])
+    onnxruntime.compile_program(CompileJob(optimized, program, scheme, target, work))
+    _ask(program, x["evaluation"])
+
+
+def _x(path: str) -> harness.Float32:
+    with np.load(path, allow_pickle=False) as archive:
+        found: harness.Float32 = archive["x"]
+    return found
+
+
+def _ask(model: Path, x: harness.Float32) -> None:
+    harness.predict(JOB["runner"]["backend"], str(model), x, onnxruntime.plugin.layout)
+
+
+if __name__ == "__main__":
+    main()
