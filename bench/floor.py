@@ -1,7 +1,7 @@
-"""`floor.py JOB`: the library calls of one_model.py in one process of the torch toolchain, without edgeflow's workflow.
+"""`floor.py JOB`: the library calls of one_model.py in one process of the torch toolchain, without the workflow.
 
-It calls edgeflow's plugins, which are thin around the libraries, and its runner: no stages, no checks of one step against
-the last, no files but the models. JOB is JSON, see one_model.py.
+It calls edgeflow's plugins, which are thin around the libraries, and its runner: no stages, no checks of one step
+against the last, no files but the models. JOB is JSON, see one_model.py.
 """
 
 from __future__ import annotations

@@ -20,16 +20,16 @@ from edgeflow import files, layout
 from edgeflow.frameworks.torch import plugin as torch
 
 JOBS, COLD_JOBS = 100, 10  # of each run
-NETWORK = {
-    "id": "tiny",
-    "builder": "edgeflow.zoo.dscnn:build",
-    "arguments": {"channels": 4, "blocks": 1},
-    "input_shape": [1, 10, 8],
-    "classes": 2,
-    "training": {"epochs": 1},
-}
+SHAPE, CLASSES = (1, 10, 8), 2
 SPEC = {
-    "model": NETWORK,
+    "model": {
+        "id": "tiny",
+        "builder": "edgeflow.zoo.dscnn:build",
+        "arguments": {"channels": 4, "blocks": 1},
+        "input_shape": SHAPE,
+        "classes": CLASSES,
+        "training": {"epochs": 1},
+    },
     "framework": "edgeflow.frameworks.torch:plugin",
     "task": "edgeflow.tasks.classification:plugin",
     "recipe": "base",
@@ -88,8 +88,8 @@ def _range(seconds: list[float]) -> str:
 def _write_splits(folder: Path) -> None:
     random = np.random.default_rng(0)
     for name, n in (("train", 64), ("evaluation", 40), ("golden", 4)):
-        y = np.arange(n) % NETWORK["classes"]
-        x = random.normal(0, 0.3, (n, *NETWORK["input_shape"])) + y[:, None, None, None]
+        y = np.arange(n) % CLASSES
+        x = random.normal(0, 0.3, (n, *SHAPE)) + y[:, None, None, None]
         files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
 
 
