@@ -33,6 +33,14 @@ onstart:
     flow.stop_on_sigterm()
 
 
+onsuccess:
+    flow.leave_at_once()
+
+
+onerror:
+    flow.leave_at_once()
+
+
 rule all:
     default_target: True
     input:

@@ -19,7 +19,7 @@ from edgeflow.runtimes import onnxruntime
 from edgeflow.stages import measure
 from edgeflow.types import Measured, to_json
 
-MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
+MODELS, TARGET = ("digits_dscnn", "digits_resnet8"), "linux_x86_ort"
 SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static")
 LEAST_SAMPLES = 497
 FLOOR = Path(__file__).with_name("floor.py")
@@ -27,42 +27,47 @@ FLOOR = Path(__file__).with_name("floor.py")
 
 def main() -> None:
     """Print wall times of: workers started by the run, workers already up, a process per job, the floor."""
+    for model in MODELS:
+        _one(model)
+
+
+def _one(model: str) -> None:
     rows = []
-    with project(models=[MODEL], targets=[TARGET], schemes=list(SCHEMES)) as build, held() as holder:
+    with project(models=[model], targets=[TARGET], schemes=list(SCHEMES)) as build, held() as holder:
         build.train()
         for name, environment in (
             ("workers started by the run", build.environment(warm=True)),
             ("workers already up", build.environment(warm=True, run=holder)),
             ("a process per job", build.environment(warm=False)),
         ):
-            sample = repeat(lambda given=environment: _packages(build, given))  # type: ignore[misc]
+            sample = repeat(lambda given=environment: _packages(build, model, given))  # type: ignore[misc]
             rows.append((name, f"{sample.wall_s:.1f} s", sample.spread))
-        floor = repeat(lambda: _floor(build))
+        floor = repeat(lambda: _floor(build, model))
         rows.append(("floor: one process, no workflow", f"{floor.wall_s:.1f} s", floor.spread))
-    print(f"\n{MODEL} × {', '.join(SCHEMES)} on {TARGET}, from checkpoint to measured packages:")
+    print(f"\n{model} × {', '.join(SCHEMES)} on {TARGET}, from checkpoint to measured packages:")
     print(table(("", "wall time", "min – max (runs)"), rows))
 
 
-def _packages(build: Build, environment: Mapping[str, str]) -> Run:
+def _packages(build: Build, model: str, environment: Mapping[str, str]) -> Run:
     build.forget()
     run = build.snakemake(environment)
     for scheme in SCHEMES:
-        path = build.folder / layout.measure(MODEL, TARGET, scheme)["measurement"]
+        path = build.folder / layout.measure(model, TARGET, scheme)["measurement"]
         figures = {figure.metric: figure for figure in files.read_as(Measured, path).measurements}
         samples = figures["accuracy"].n or 0
         if samples < LEAST_SAMPLES or "latency_p50_s" not in figures:
             raise RuntimeError(f"{path}: {samples} samples, figures {', '.join(figures)}; expected {LEAST_SAMPLES}")
-        if not (build.folder / layout.package(MODEL, TARGET, scheme)["package"] / "package.json").is_file():
+        if not (build.folder / layout.package(model, TARGET, scheme)["package"] / "package.json").is_file():
             raise RuntimeError(f"{scheme}: there is no package record")
     return run
 
 
-def _floor(build: Build) -> Run:
+def _floor(build: Build, model: str) -> Run:
     """In the torch toolchain; what only the other toolchain has comes from there."""
     (edge,) = (CHECKOUT / layout.toolchain("edge")["environment"]).glob("lib/python*/site-packages")
     python = CHECKOUT / layout.toolchain("torch")["environment"] / "bin/python"
     project = load(build.folder, None, discover())
-    data = layout.prepare(project.models[MODEL].dataset)
+    data = layout.prepare(project.models[model].dataset)
     runner = {
         "backend": str(onnxruntime.plugin.backend),
         "layout": onnxruntime.plugin.layout,
@@ -78,8 +83,8 @@ def _floor(build: Build) -> Run:
     job = {
         "source": str(CHECKOUT / "src"),
         "edge": str(edge),
-        "model": project.model_spec(MODEL),
-        "checkpoint": layout.train(MODEL, "base")["checkpoint"],
+        "model": project.model_spec(model),
+        "checkpoint": layout.train(model, "base")["checkpoint"],
         "data": data,
         "target": project.target(TARGET),
         "schemes": [project.scheme(scheme) for scheme in SCHEMES],

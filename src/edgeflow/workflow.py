@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -103,6 +104,13 @@ class Flow:
             raise KeyboardInterrupt
 
         signal.signal(signal.SIGTERM, stop)
+
+    @staticmethod
+    def leave_at_once() -> None:
+        """For `onsuccess` and `onerror`: Snakemake's limit of jobs a second leaves timers that hold its exit by one."""
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.cancel()
 
     def lock(self, wildcards: Any) -> str:
         """For `params`: digest of the pinned requirements of a toolchain."""
