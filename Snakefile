@@ -31,6 +31,8 @@ localrules:
 
 onstart:
     flow.stop_on_sigterm()
+    if workflow.local_exec:
+        flow.prepare_workers(workflow.dag.needrun_jobs())
 
 
 onsuccess:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -21,6 +21,7 @@ from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
+from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
 from edgeflow.types import to_json
 from edgeflow.wiring import Inputs, Job, Wiring
@@ -104,6 +105,19 @@ class Flow:
             raise KeyboardInterrupt
 
         signal.signal(signal.SIGTERM, stop)
+
+    def prepare_workers(self, jobs: Iterable[Any]) -> None:
+        """For `onstart`: workers import what the first jobs of their toolchain need while others compute."""
+        first: dict[str, tuple[int, dict[str, None]]] = {}
+        for job in jobs:
+            if job.rule.name not in STAGES:
+                continue
+            stage, made = STAGES.index(job.rule.name), self._job(job.rule.name, job.wildcards)
+            known, modules = first.get(made.toolchain, (stage, {}))
+            if stage <= known:
+                first[made.toolchain] = stage, {**(modules if stage == known else {}), **dict.fromkeys(made.preload)}
+        for toolchain, (_, modules) in first.items():
+            client.prepare_worker(toolchain, ",".join(modules))
 
     @staticmethod
     def leave_at_once() -> None:

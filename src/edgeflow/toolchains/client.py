@@ -164,11 +164,7 @@ def _warm_or_cold(job: Job, argv: Sequence[str], toolchain: str, preload: str) -
 
 def _warm(job: Job, argv: Sequence[str], toolchain: str, preload: str) -> tuple[int, float, int]:
     try:
-        connection = _connect(toolchain)
-        request = _request(argv, preload)
-        descriptors = array.array("i", [0, 1, 2])
-        sent = connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-        connection.sendall(request[sent:])
+        connection = _ask(toolchain, argv, preload)
         answers = _lines(job, connection)
         word, pid = next(answers).split()
     except StopIteration:
@@ -185,6 +181,28 @@ def _warm(job: Job, argv: Sequence[str], toolchain: str, preload: str) -> tuple[
         send(job.pid, signal.SIGKILL)
         raise WorkerLostError("see the log beside its socket") from None
     return int(status), float(user_s) + float(system_s), int(peak_kib) * 1024
+
+
+def _ask(toolchain: str, argv: Sequence[str], preload: str) -> socket.socket:
+    """Send a request to the toolchain's worker; without arguments it imports, and runs nothing."""
+    connection = _connect(toolchain)
+    request = _request(argv, preload)
+    descriptors = array.array("i", [0, 1, 2])
+    sent = connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+    connection.sendall(request[sent:])
+    return connection
+
+
+def prepare_worker(toolchain: str, preload: str) -> None:
+    """Have a worker import modules for jobs that will come; where that cannot be, those jobs say why."""
+    from edgeflow.errors import ToolchainError
+
+    if os.environ.get(OFF) == "0":
+        return
+    try:
+        _ask(toolchain, (), preload).close()
+    except (NoWorkerError, OSError, ToolchainError):
+        return
 
 
 def _lines(job: Job, connection: socket.socket) -> Iterator[bytes]:

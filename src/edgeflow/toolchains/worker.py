@@ -53,7 +53,7 @@ class Request:
     nice: int
     affinity: frozenset[int]
     ignored_signals: tuple[int, ...]
-    argv: tuple[str, ...]
+    argv: tuple[str, ...]  # empty: nothing is to be run, only imported
     environment: dict[str, str]
     descriptors: tuple[int, ...]
 
@@ -168,7 +168,12 @@ class Worker:
             return
         self._watch_run(request.run)
         self._import(request.preload)
-        self._fork(request, connection)
+        if request.argv:
+            self._fork(request, connection)
+        else:
+            connection.close()
+        for descriptor in request.descriptors:
+            os.close(descriptor)
 
     def _import(self, modules: tuple[str, ...]) -> None:
         """Import what is missing; what cannot be imported is for the job to complain about."""
@@ -188,8 +193,6 @@ class Worker:
         pid = os.fork()
         if pid == 0:
             run_job(request, parent, self._forget)
-        for descriptor in request.descriptors:
-            os.close(descriptor)
         self._jobs[pid] = Job(pid, connection)
         self._selector.register(connection, selectors.EVENT_READ, self._client_left)
         self._tell(connection, f"started {pid}")
