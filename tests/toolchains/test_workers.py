@@ -187,12 +187,10 @@ def test_modules_are_imported_before_the_job(own: Stage) -> None:
 
 def test_a_worker_may_import_before_there_is_a_job(own: Stage) -> None:
     code = "from edgeflow.toolchains.client import prepare_worker; prepare_worker('core', 'wave')"
-    call = {"cwd": own.folder, "capture_output": True, "check": True, "text": True}
-    done = subprocess.run([sys.executable, "-c", code], env=own.environment, **call)
-    assert done.stderr == ""
+    subprocess.run([sys.executable, "-c", code], cwd=own.folder, env=own.environment, check=True)
     assert own.run("print('wave' in sys.modules)").stdout == "True\n"
     cold = own.with_variables(EDGEFLOW_WARM="0", XDG_RUNTIME_DIR="/nowhere")
-    subprocess.run([sys.executable, "-c", code], env=cold.environment, **call)
+    subprocess.run([sys.executable, "-c", code], cwd=own.folder, env=cold.environment, check=True)
 
 
 # --- endings ---------------------------------------------------------------------------------------------------------
