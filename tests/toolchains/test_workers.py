@@ -31,6 +31,7 @@ ENDINGS = {
     "interrupt": "os.kill(os.getpid(), signal.SIGINT)",
     "a thread that is still at work": "import threading; threading.Timer(0.01, print, ['late']).start()",
     "an exit handler": "import atexit; atexit.register(print, 'at exit')",
+    "a finalizer": "import weakref; kept = weakref.finalize(job, print, 'finalized'); sys.modules['x'] = job",
 }
 
 

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -304,6 +305,8 @@ def _inherit(request: Request, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for ignored in request.ignored_signals:
         signal.signal(ignored, signal.SIG_IGN)
+    # Finalizers of the worker's objects are the worker's: torch has thousands, 30 ms at the end of every job.
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
     _end_with(parent)
     for target, source in enumerate(request.descriptors):
         os.dup2(source, target)
