@@ -279,12 +279,12 @@ def private_folder() -> str:
 
 def _key(toolchain: str, python: str) -> str:
     """Names the worker: another lock, installation, interpreter, allocation or set of limits is another worker."""
-    import hashlib
+    from _blake2 import blake2b  # hashlib would load OpenSSL first, which takes longer than the rest of this function
 
     from edgeflow import layout
 
     paths = layout.toolchain(toolchain)
-    digest = hashlib.blake2b(digest_size=8)
+    digest = blake2b(digest_size=8)
     digest.update(os.fsencode(python))
     for path in (WORKER, paths["lock"]):
         try:
