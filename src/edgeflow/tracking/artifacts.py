@@ -37,7 +37,7 @@ def init(remote: str) -> str:
             "remote", "add", "--force", "--default", REMOTE, remote or str(here.with_name(f"{here.name}.dvc-store"))
         )
     _ignore()
-    return dvc.run("remote", "list").partition("\t")[2].split()[0]
+    return dvc.run("config", f"remote.{dvc.remote()}.url").strip()
 
 
 def _ignore() -> None:

@@ -260,7 +260,7 @@ def _versions(runs: Sequence[Mapping[str, Any]], build: Build) -> Iterator[dict[
             yield {
                 "model": f"{model}--{target}",
                 "variant": run["variant"],
-                "source": f"dvc:{run['tags']['edgeflow.package.path']}#sha256={sha256}",
+                "source": f"dvc:///{run['tags']['edgeflow.package.path']}?sha256={sha256}",
                 "built_ms": run["end_ms"],
                 "tags": {
                     "edgeflow.sha256": sha256,

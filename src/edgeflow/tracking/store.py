@@ -17,7 +17,8 @@ from edgeflow.tracking.runs import Document
 
 SCRIPT = Path(__file__).with_name("flush.py")
 # MLflow's own defaults wait for minutes on a server that hangs. A flush that gives up goes on the next time.
-PATIENCE = {
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -109,7 +110,7 @@ def opened() -> Iterator[Store]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            env={**PATIENCE, **os.environ},
+            env={**SETTINGS, **os.environ},
         )
     try:
         yield Store(process, uri)
