@@ -120,12 +120,8 @@ def _filled(path: Path) -> bool:
 
 def named_by_digest(path: Path) -> bool:
     """True for what a package's manifest names by its digest; false for outputs, ladders and other records."""
-    return (
-        path.name == "dataset.json"
-        or path.suffix not in (".json", ".jsonl", ".csv", ".html")
-        and path.name[0] != "."
-        and path.name != "outputs.npz"
-    )
+    record = path.suffix in (".json", ".jsonl", ".csv", ".html") or path.name == "outputs.npz" or path.name[0] == "."
+    return path.name == "dataset.json" or not record
 
 
 def pointers(project: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """DVC's pointer files, read without DVC: which file or folder they stand for, and its digest.
 
-DVC 3 (https://dvc.org/doc/user-guide/project-structure/dvc-files): the digest of a file is the MD5 of its bytes; that of
-a folder is the MD5 of a JSON list of its files with their digests, and ends with ".dir".
+DVC 3 (https://dvc.org/doc/user-guide/project-structure/dvc-files): the digest of a file is the MD5 of its bytes; that
+of a folder is the MD5 of a JSON list of its files with their digests, and ends with ".dir".
 """
 
 from __future__ import annotations

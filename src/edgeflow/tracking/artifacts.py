@@ -20,13 +20,13 @@ RESULTS = (f"{layout.RESULTS}/?*", f"!{layout.RESULTS}/*{layout.POINTER}")
 
 
 def init(remote: str) -> str:
-    """Set up DVC in this git repository, and what git ignores; "" keeps the remote or takes a folder beside the project.
+    """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
 
     Returns the address of the remote. Raises TrackingError outside a git repository.
     """
     git.require_repository()
     if not Path(".dvc/config").is_file():
-        dvc.run("init", "--quiet")
+        dvc.run("init")
     # A hard link would make an artifact read-only and equal files one file.
     dvc.run("config", "cache.type", "reflink,copy")
     dvc.run("config", "core.analytics", "false")
@@ -45,15 +45,21 @@ def _ignore() -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     hiding = {f"{root}{layout.RESULTS}{rest}" for root in ("", "/") for rest in ("", "/", "/*")}
     kept = [line for line in lines if line.strip() not in hiding]
-    added = [line for line in (*RESULTS, *IGNORED) if line not in kept]
-    if kept != lines or added:
-        files.write_text(path, "\n".join([*kept, *added]) + "\n")
+    if not _visible(kept):
+        kept = [*(line for line in kept if line not in RESULTS), *RESULTS]  # the exception comes after the rule
+    kept += [line for line in IGNORED if line not in kept]
+    if kept != lines:
+        files.write_text(path, "\n".join(kept) + "\n")
+
+
+def _visible(lines: list[str]) -> bool:
+    return set(RESULTS) <= set(lines) and lines.index(RESULTS[0]) < lines.index(RESULTS[1])
 
 
 def _require_visible() -> None:
     """Raises TrackingError when git ignores the pointers: DVC would then see none, and say that all is well."""
     lines = Path(".gitignore").read_text(encoding="utf-8").splitlines() if Path(".gitignore").is_file() else []
-    if not set(RESULTS) <= set(lines):
+    if not _visible(lines):
         raise TrackingError(
             ".gitignore hides the pointers in the results: run 'edgeflow init-tracking', which corrects it"
         )
@@ -78,7 +84,7 @@ def add() -> Tracked:
     if not targets:
         raise TrackingError("there are no results to track yet: run 'snakemake' first")
     before = {pointer: pointer.read_bytes() for pointer in layout.pointers(Path())}
-    dvc.run("add", "--quiet", *targets)
+    dvc.run("add", *targets)
     for target in targets:
         _write_index(Path(f"{target}{layout.POINTER}"))
     changed = [str(p) for p in layout.pointers(Path()) if before.get(p) != p.read_bytes()]
@@ -127,4 +133,4 @@ def push() -> None:
     _require_visible()
     if not layout.pointers(Path()):
         raise TrackingError("nothing is tracked yet: run 'edgeflow track' first")
-    dvc.run("push", "--quiet")
+    dvc.run("push")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
-from edgeflow import layout
+from edgeflow import files, layout
 from edgeflow.errors import ToolchainError, TrackingError
 from edgeflow.toolchains import environments
 from edgeflow.tracking.lock import exclusive
@@ -35,6 +36,7 @@ def run(*arguments: str) -> str:
 
     Raises TrackingError with DVC's own words when it fails.
     """
+    _clear_stale_lock()
     command = [str(python()), "-m", "dvc", *arguments]
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -42,6 +44,23 @@ def run(*arguments: str) -> str:
         said = _said(done.stderr) or _said(done.stdout) or f"exit code {done.returncode}"
         raise TrackingError(f"'dvc {arguments[0]}' failed: {said}")
     return done.stdout
+
+
+def _clear_stale_lock() -> None:
+    """Remove what killed processes left in DVC's lock; it takes one that nobody has reaped for a running one."""
+    path = Path(".dvc/tmp/rwlock")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        holders = [
+            holder for entry in entries.values() for holder in (entry.get("write"), *entry.get("read", [])) if holder
+        ]
+        dead = not any(files.alive(int(holder["pid"])) for holder in holders)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):  # half written
+        dead = True
+    if dead:
+        path.unlink(missing_ok=True)
 
 
 def _said(text: str) -> str:

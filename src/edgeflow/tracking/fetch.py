@@ -41,7 +41,7 @@ def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
     target = output or Path(Path(found.path).name if found.sha256 else what.replace("/", "-"))
     if target.exists():
         raise UsageError(f"{target} is there already; choose another place with --output")
-    dvc.run("get", "--quiet", ".", found.path, "--rev", found.commit, "--out", str(target))
+    dvc.run("get", ".", found.path, "--rev", found.commit, "--out", str(target))
     _check(found, target)
     return found, target
 
@@ -93,6 +93,6 @@ def _check(found: Found, target: Path) -> None:
         return
     shutil.rmtree(target) if target.is_dir() else target.unlink()
     raise TrackingError(
-        f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the remote is "
-        "damaged; 'edgeflow track --check' repairs the cache, and names what the remote has no whole copy of"
+        f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the remote "
+        "is damaged; 'edgeflow track --check' repairs the cache, and names what the remote has no whole copy of"
     )

@@ -1,4 +1,4 @@
-"""Bring documents into MLflow. A script of its own, run in the toolchain `track`: it needs MLflow and nothing of edgeflow.
+"""Bring documents into MLflow. A script of its own for the toolchain `track`: it needs MLflow and nothing of edgeflow.
 
 Reads a line of JSON per document from standard input, `{"document": path, "copy": bool}`, and answers each with one:
 `{"created": n, "replaced": n, "kept": n, "versions": n}` or `{"error": text}`. What runs.py says is in a document.
@@ -135,17 +135,21 @@ class Flush:
         return good, removed
 
     def _create_all(self, variants: list[Json], parent: str) -> dict[str, Any]:
-        """A run per variant. The first with a dataset goes ahead: a server fails when two bring the same one at once."""
+        """A run per variant; the first with a dataset goes ahead, as a server fails when two bring it at once."""
         seen: set[str] = set()
-        first, others = [], []
+        first: list[Json] = []
+        others: list[Json] = []
         for variant in variants:
             datasets = {given["name"] for given in variant["inputs"]}
             (others if datasets <= seen else first).append(variant)
             seen |= datasets
         made = {variant["variant"]: self._create(variant, parent) for variant in first}
-        with ThreadPoolExecutor(WRITERS if self.remote else 1) as pool:
+        pool = ThreadPoolExecutor(WRITERS if self.remote else 1)
+        try:
             runs = pool.map(lambda variant: self._create(variant, parent), others)
             return {**made, **{variant["variant"]: run for variant, run in zip(others, runs, strict=True)}}
+        finally:
+            pool.shutdown(cancel_futures=True)  # where one fails, the others would too, one time-out after another
 
     def _create(self, variant: Json, parent: str) -> Any:
         own = {BUILD: self.build, VARIANT: variant["variant"], FINGERPRINT: variant["fingerprint"]}
@@ -242,6 +246,22 @@ def _dataset(given: Json) -> DatasetInput:
     return DatasetInput(dataset, [InputTag("mlflow.data.context", given["context"])])
 
 
+def _create_store(uri: str) -> None:
+    """Make a new sqlite store as a whole: one that was interrupted half way has tables and could never be opened."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # seconds, and no server needs it
+
+    store = SqlAlchemyStore(f"sqlite:///{new}", str(path.parent))
+    store.engine.dispose()
+    new.replace(path)
+
+
 def main() -> None:
     """Answer one line of standard input after the other."""
     answers = os.fdopen(os.dup(1), "w")
@@ -253,10 +273,11 @@ def main() -> None:
         document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
         answer: Json
         try:
+            _create_store(uri)
             client = client or MlflowClient(tracking_uri=uri, registry_uri=uri)
             answer = Flush(client, document, copies).run(request["copy"])
         except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -127,7 +127,7 @@ def _from_project(cache: Path, bad: Bad) -> bool:
 
 def _fetch() -> None:
     try:
-        dvc.run("fetch", "--quiet")
+        dvc.run("fetch")
     except TrackingError as error:  # also when only some of the objects are there
         if "ailed to load directory" not in str(error) and "ache file" not in str(error):
             raise
@@ -161,7 +161,7 @@ def fetch_data(file: Path) -> None:
     pointer = pointers.read(file)
     if not pointer.out.exists():
         try:
-            dvc.run("pull", "--quiet", str(file))
+            dvc.run("pull", str(file))
         except TrackingError as error:
             raise DataError(
                 f"{pointer.out}: is not here, and {error}; 'edgeflow push' where it was added sends it"

@@ -1,7 +1,7 @@
 """What Snakemake recorded of every job, packed into one file beside the results, and back.
 
-With these records a clone knows that nothing is to be done: Snakemake compares the digests of inputs, the parameters and
-the shell line with them. They hold paths of the project only, so they are right in any folder.
+With these records a clone knows that nothing is to be done: Snakemake compares the digests of inputs, the parameters
+and the shell line with them. They hold paths of the project only, so they are right in any folder.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def pull(force: bool) -> Pulled:
 
 def _pull(force: bool) -> None:
     try:
-        dvc.run("pull", "--quiet", *(("--force",) if force else ()))
+        dvc.run("pull", *(("--force",) if force else ()))
     except TrackingError as error:
         if "unsaved files" in str(error):
             raise TrackingError(
