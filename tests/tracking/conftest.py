@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -333,48 +334,67 @@ def proxy(server: Server) -> Iterator[Proxy]:
 _READ = """
 import json, sys
 from mlflow import MlflowClient
-uri, name = sys.argv[1:]
-client = MlflowClient(uri, uri)
-experiment = client.get_experiment_by_name(name)
-found = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-names = {run.info.run_id: run.info.run_name for run in found}
-def tags(run):
+
+def read(uri, name):
+    client = MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name(name)
+    found = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
+    names = {run.info.run_id: run.info.run_name for run in found}
+    runs = [describe(client, run, names) for run in found]
+    versions = [
+        {"model": v.name, "version": v.version, "source": v.source, "tags": v.tags,
+         "run": names.get(v.run_id, "other"), "aliases": sorted(client.get_model_version(v.name, v.version).aliases)}
+        for v in client.search_model_versions()
+    ]
+    runs.sort(key=lambda run: run["name"])
+    versions.sort(key=lambda version: version["model"])
+    return {"runs": runs, "versions": versions}
+
+def tags(run, names):
     kept = {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId", "mlflow.user")}
     parent = run.data.tags.get("mlflow.parentRunId")
     return {**kept, **({"parent": names.get(parent, "lost")} if parent else {})}
-runs = [
-    {
+
+def describe(client, run, names):
+    return {
         "name": run.info.run_name, "status": run.info.status, "start": run.info.start_time, "end": run.info.end_time,
-        "params": run.data.params, "tags": tags(run), "metrics": run.data.metrics,
+        "params": run.data.params, "tags": tags(run, names), "metrics": run.data.metrics,
         "history": {k: [[m.step, m.value, m.timestamp] for m in client.get_metric_history(run.info.run_id, k)]
                     for k in run.data.metrics},
         "inputs": [[i.dataset.name, i.dataset.digest, i.tags[0].value] for i in run.inputs.dataset_inputs],
         "files": [f.path for f in client.list_artifacts(run.info.run_id, "package")],
     }
-    for run in found
-]
-versions = [
-    {"model": v.name, "version": v.version, "source": v.source, "tags": v.tags, "run": names.get(v.run_id, "other"),
-     "aliases": sorted(client.get_model_version(v.name, v.version).aliases)}
-    for v in client.search_model_versions()
-]
-runs.sort(key=lambda run: run["name"])
-versions.sort(key=lambda version: version["model"])
-print(json.dumps({"runs": runs, "versions": versions}))
+
+for line in sys.stdin:
+    print(json.dumps(read(*json.loads(line))), flush=True)
 """
 
 
 @pytest.fixture(scope="session")
-def read_store(track_python: Path) -> Callable[..., dict[str, list[dict[str, Any]]]]:
+def read_store(
+    track_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., dict[str, list[dict[str, Any]]]]]:
     """Everything that MLflow has of an experiment, with no id that it chose itself."""
+    log = tmp_path_factory.mktemp("reader") / "log.txt"
+    with log.open("w") as said, subprocess.Popen(
+        [str(track_python), "-c", _READ], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+    ) as process:  # fmt: skip
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin
+        assert stdout
 
-    def read(uri: str, experiment: str = "Tiny") -> dict[str, list[dict[str, Any]]]:
-        done = subprocess.run(
-            [str(track_python), "-c", _READ, uri, experiment],
-            capture_output=True, text=True, check=False, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout.splitlines()[-1])
-        return found
+        def read(uri: str, experiment: str = "Tiny") -> dict[str, list[dict[str, Any]]]:
+            if uri.startswith("sqlite:"):  # MLflow keeps stores by address, and a test may have made a new file there
+                copied = log.parent / f"{uuid.uuid4()}.db"
+                shutil.copyfile(uri.removeprefix("sqlite:///"), copied)
+                uri = f"sqlite:///{copied}"
+            stdin.write(json.dumps([uri, experiment]) + "\n")
+            stdin.flush()
+            line = stdout.readline()
+            assert line, log.read_text()
+            found: dict[str, list[dict[str, Any]]] = json.loads(line)
+            return found
 
-    return read
+        yield read
+        stdin.close()
