@@ -30,6 +30,12 @@ def by_name(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]
     return {run["name"]: run for run in found["runs"]}
 
 
+def edit(project: Repository) -> None:
+    """Make the work tree differ from the commit, and no job run."""
+    path = project.folder / "config/schemes/fp32.yaml"
+    path.write_text(path.read_text() + "# an edit\n")
+
+
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +140,7 @@ def test_what_changed_is_replaced_and_an_edited_work_tree_releases_nothing(copy:
     for measurement in content["measurements"]:
         measurement["value"] = 0.25 if measurement["metric"] == "accuracy" else measurement["value"]
     path.write_text(json.dumps(content))
-    (copy.folder / "config/schemes/fp32.yaml").open("a").write("# an edit\n")
+    edit(copy)
     before = by_name(read_store(own_store(copy)))
     for changes in ("2 runs added, 0 replaced, 0 as they were", "0 runs added, 0 replaced, 2 as they were"):
         assert changes in copy.edgeflow("track").stdout  # a build of its own: it is not of the commit alone
@@ -148,6 +154,7 @@ def test_what_changed_is_replaced_and_an_edited_work_tree_releases_nothing(copy:
 
 
 def test_packages_are_copied_when_asked(copy: Repository, read_store: Read) -> None:
+    (copy.folder / "mlflow.db").unlink()  # an experiment keeps the folder of its copies, here of another project
     copy.edgeflow("track", "--copy")
     run = by_name(read_store(own_store(copy)))["tiny_a/linux_x86_ort/fp32"]
     assert sorted(run["files"]) == ["package/package.json", f"package/{copy.package().name}"]
@@ -162,7 +169,7 @@ def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server
     done = away.edgeflow("track")
     assert "did not take everything" in done.stdout
     # another build comes before the server is back
-    (copy.folder / "config/schemes/fp32.yaml").open("a").write("# an edit\n")
+    edit(copy)
     path = copy.folder / "results/judge/tiny_a/linux_x86_ort/fp32/verdict.json"
     path.write_text(path.read_text().replace('"reasons": []', '"reasons": ["a remark"]'))
     away.edgeflow("track")

@@ -66,11 +66,12 @@ class Flush:
         replaced = len({run.data.tags[VARIANT] for run in removed} & {v["variant"] for v in missing})
         for run in removed:
             self.client.delete_run(run.info.run_id)
-        if missing:  # a request that was repeated after a time-out may have been carried out twice
-            settled, twice = self._settle(run for run in self._runs() if VARIANT in run.data.tags)
+        if missing or not runs:  # a request that was repeated after a time-out may have been carried out twice
+            runs = list(self._runs())
+            good, twice = self._settle(run for run in runs if VARIANT in run.data.tags)
+            twice += [run for run in runs if VARIANT not in run.data.tags and run.info.run_id != parent]
             for run in twice:
                 self.client.delete_run(run.info.run_id)
-            good = settled
         for run in good.values():
             if run.data.tags.get("mlflow.parentRunId") != parent:
                 self.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
@@ -171,7 +172,8 @@ class Flush:
         for variant in self.document["variants"]:
             run = runs[variant["variant"]]
             if run.data.tags.get(COPIED) != variant["fingerprint"]:
-                self.client.log_artifacts(run.info.run_id, variant["folder"], "package")
+                for path in sorted(Path(variant["folder"]).glob("[!.]*")):
+                    self.client.log_artifact(run.info.run_id, str(path), "package")
                 self.client.set_tag(run.info.run_id, COPIED, variant["fingerprint"])
 
     def _versions(self, name: str, runs: dict[str, Any]) -> int:
