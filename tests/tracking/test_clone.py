@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.tracking, pytest.mark.workflow, pytest.mark.toolchain,
 ONE_SCHEME = "tiny_a/linux_x86_ort/int8_static"
 CHAIN = {
     ("optimize", "tiny_a/onnx/onnxruntime-x86/int8_static"),
-    *((rule, ONE_SCHEME) for rule in ("compile", "measure", "judge", "package")),
+    *((rule, ONE_SCHEME) for rule in ("measure", "judge", "package")),
     ("report", ""),
     ("all", ""),
 }
@@ -58,9 +58,10 @@ def test_a_clone_has_nothing_to_do_and_an_edit_reruns_its_chain(clone: Repositor
             scramble(clone.folder / "results")
         assert clone.pending() == set()
     change_scheme(clone)
-    pending = {(rule, keys) for rule, keys in clone.pending() if rule != "compile" or keys == ONE_SCHEME}
-    assert {rule for rule, _ in pending} == {rule for rule, _ in CHAIN}
-    assert pending == CHAIN
+    pending = clone.pending()
+    (compiled,) = ((rule, keys) for rule, keys in pending if rule == "compile")
+    assert compiled[1].endswith("/int8_static")
+    assert pending - {compiled} == CHAIN
     clone.run()
     assert clone.pending() == set()
 

@@ -17,9 +17,10 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from tests.tracking.conftest import VARIANTS, Repository, Server
 
-pytestmark = [pytest.mark.tracking, pytest.mark.browser, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
+marks = pytest.mark
+pytestmark = [marks.tracking, marks.browser, marks.toolchain, marks.xdist_group("tracking")]
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1600,900")  # fmt: skip
+         "--disable-component-update", "--disable-dev-shm-usage", "--window-size=1600,900")  # fmt: skip
 NAME = "browser"  # of the experiment
 ACCURACY = "metrics.`accuracy`"
 

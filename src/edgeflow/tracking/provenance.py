@@ -103,15 +103,20 @@ class Jobs:
 
     def toolchains(self) -> list[str]:
         """The toolchains that any job ran in."""
-        specs = (_spec(record) for record in self._by_output.values())
-        return sorted({spec["toolchain"] for spec in specs if spec and spec.get("toolchain")})
+        inputs = {Path(path) for record in self._by_output.values() for path in record.get("input", ())}
+        return sorted(path.stem for path in inputs if path.parent == Path(layout.TOOLCHAINS))
 
 
 def _spec(record: Mapping[str, Any]) -> dict[str, Any] | None:
     """The spec among a job's parameters, which Snakemake keeps as Python literals."""
     for text in record.get("params", ()):
-        value = ast.literal_eval(text) if text.startswith(("'", '"')) else ""
-        if value.startswith("{"):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):  # a parameter of somebody else's rule
+            continue
+        if isinstance(value, Mapping):  # all that a stage is called with
+            value = value.get("spec")
+        if isinstance(value, str) and value.startswith("{"):
             found = json.loads(value)
             return found if isinstance(found, dict) else None
     return None
