@@ -92,10 +92,14 @@ class Repository(Project):
         """A copy of everything, with a remote of its own."""
         shutil.copytree(self.folder, folder, symlinks=True)
         found = Repository(folder, {**self.variables, **variables})
-        store = folder.with_name(f"{folder.name}.dvc-store")
-        shutil.copytree(self.folder.with_name(f"{self.folder.name}.dvc-store"), store)
-        found.dvc("remote", "modify", "--local", "storage", "url", str(store))
+        if self.remote.exists():
+            shutil.copytree(self.remote, found.remote)
+        found.set_remote(found.remote)
         return found
+
+    def set_remote(self, remote: Path) -> None:
+        """As `dvc remote modify --local storage url` does, which takes a second."""
+        (self.folder / ".dvc/config.local").write_text(f"['remote \"storage\"']\n    url = {remote}\n")
 
     @property
     def remote(self) -> Path:
@@ -159,16 +163,23 @@ def copy(tracked: Repository, tmp_path: Path) -> Repository:
     return tracked.moved(tmp_path / "project")
 
 
+@pytest.fixture(scope="session")
+def empty(project: Path, tmp_path_factory: pytest.TempPathFactory, track_python: Path) -> Repository:
+    """A project in git and DVC without results. Not to be written to: take `moved`."""
+    made = Repository(copy_checkout(tmp_path_factory.mktemp("empty") / "project", project).folder)
+    (made.folder / ".gitignore").write_text(".toolchains/\n.snakemake/\n__pycache__/\n")
+    made.git("init", "--quiet", "--initial-branch", "main")
+    made.edgeflow("init-tracking")
+    made.commit()
+    return made
+
+
 @pytest.fixture
-def fake(project: Path, tmp_path: Path, track_python: Path) -> Callable[[int], Repository]:
-    """Make a tracked project whose results are a plan of infeasible cells and as many small files as asked for."""
+def fake(empty: Repository, tmp_path: Path) -> Callable[[int], Repository]:
+    """Make a project whose results are a plan of one infeasible cell and as many small files as asked for."""
 
     def make(count: int) -> Repository:
-        made = Repository(copy_checkout(tmp_path / "fake", project).folder)
-        (made.folder / ".gitignore").write_text(".toolchains/\n__pycache__/\n")
-        made.git("init", "--quiet", "--initial-branch", "main")
-        made.edgeflow("init-tracking")
-        made.commit()
+        made = empty.moved(tmp_path / "fake")
         write_results(made.folder, count)
         return made
 

@@ -56,7 +56,7 @@ def test_a_digest_leads_to_pointer_commit_and_bytes_also_after_it_was_replaced(
     copy.commit("Other results")
     copy.edgeflow("push")
     other = copy.clone(tmp_path / "elsewhere")  # a year later, on another machine
-    other.dvc("remote", "modify", "--local", "storage", "url", str(copy.remote))
+    other.set_remote(copy.remote)
     assert "results/package.dvc" in other.git("log", "--name-only", "--format=%H", f"-S{digest}", "--", "results/*.dvc")
 
     done = other.edgeflow("fetch", digest)
@@ -180,7 +180,7 @@ def test_a_full_disk_loses_nothing(fake: Fake, small_disk: Path, tmp_path: Path)
 def test_a_full_remote_gets_no_half_objects(fake: Fake, small_disk: Path) -> None:
     project = fake(200)
     project.edgeflow("track")
-    project.dvc("remote", "modify", "--local", "storage", "url", str(small_disk))
+    project.set_remote(small_disk)
     done = project.edgeflow("push", check=False)
     assert done.returncode == 9
     grow(small_disk)

@@ -52,7 +52,9 @@ def test_git_sees_pointers_only(tracked: Repository) -> None:
 
 def test_a_clone_has_nothing_to_do_and_an_edit_reruns_its_chain(clone: Repository) -> None:
     assert not (clone.folder / "results/package").exists()
-    clone.edgeflow("pull")
+    (clone.folder / ".toolchains/edge").unlink()
+    (clone.folder / ".toolchains/edge.json").unlink()
+    assert "made toolchains edge" in clone.edgeflow("pull").stdout
     for seed in ("as they came", "scrambled"):
         if seed == "scrambled":
             scramble(clone.folder / "results")
@@ -74,7 +76,7 @@ def test_the_second_person_reuses_what_the_first_built(copy: Repository, tmp_pat
     second = Repository(tmp_path / "second")
     copy.git("clone", "--quiet", str(bare), str(second.folder))
     shutil.copytree(copy.folder / ".toolchains", second.folder / ".toolchains", symlinks=True)
-    second.dvc("remote", "modify", "--local", "storage", "url", str(copy.remote))
+    second.set_remote(copy.remote)
     second.edgeflow("pull")
     assert second.pending() == set()
 
@@ -116,7 +118,7 @@ def test_what_was_built_here_is_not_dropped_by_a_pull(copy: Repository) -> None:
 
 
 def test_without_dvc_or_remote_it_says_what_to_run(clone: Repository, copy: Repository) -> None:
-    clone.dvc("remote", "modify", "--local", "storage", "url", str(clone.folder / "nowhere"))
+    clone.set_remote(clone.folder / "nowhere")
     done = clone.edgeflow("pull", check=False)
     assert done.returncode == 9
     assert "'edgeflow push' where it was built" in done.stderr
@@ -140,7 +142,7 @@ def test_a_damaged_file_in_the_remote_is_named_and_not_used(copy: Repository, tm
     digest.chmod(0o644)
     digest.write_bytes(copy.package().read_bytes()[:-1] + b"\xff")
     clone = copy.clone(tmp_path / "clone")
-    clone.dvc("remote", "modify", "--local", "storage", "url", str(copy.remote))
+    clone.set_remote(copy.remote)
     done = clone.edgeflow("pull", check=False)
     assert done.returncode == 9
     name = copy.package().relative_to(copy.folder)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.tracking.conftest import Repository
-from tests.workflow.conftest import copy_checkout
 
 from edgeflow import pointers
 
@@ -27,15 +26,12 @@ PHOTOS = DATASET.replace("npz\n", "image_folder\n", 1).replace("file: parts.npz"
 
 
 @pytest.fixture
-def project_with_data(project: Path, tmp_path: Path, track_python: Path) -> Repository:
+def project_with_data(empty: Repository, tmp_path: Path) -> Repository:
     """An own dataset in one file, tracked and pushed; nothing is built."""
-    made = Repository(copy_checkout(tmp_path / "data", project).folder)
-    (made.folder / ".gitignore").write_text(".toolchains/\n.snakemake/\n__pycache__/\n")
+    made = empty.moved(tmp_path / "data")
     (made.folder / "config/datasets/parts.yaml").write_text(DATASET)
     x = np.random.default_rng(0).random((60, 4, 4), np.float32)
     np.savez(made.folder / "parts.npz", x=x, y=np.arange(60) % 2)
-    made.git("init", "--quiet", "--initial-branch", "main")
-    made.edgeflow("init-tracking")
     made.dvc("add", "parts.npz")
     made.commit()
     made.dvc("push")
@@ -44,6 +40,7 @@ def project_with_data(project: Path, tmp_path: Path, track_python: Path) -> Repo
 
 def test_prepare_brings_what_it_needs(project_with_data: Repository, tmp_path: Path) -> None:
     clone = project_with_data.clone(tmp_path / "clone")
+    clone.set_remote(project_with_data.remote)
     assert not (clone.folder / "parts.npz").exists()
     clone.run(TARGET)
     assert (clone.folder / "parts.npz").read_bytes() == (project_with_data.folder / "parts.npz").read_bytes()
@@ -68,6 +65,7 @@ def test_an_edit_is_an_error_until_it_is_tracked_and_then_prepares_again(project
 
 def test_damage_in_the_remote_prepares_nothing(project_with_data: Repository, tmp_path: Path) -> None:
     clone = project_with_data.clone(tmp_path / "clone")
+    clone.set_remote(project_with_data.remote)
     (stored,) = (path for path in project_with_data.remote.rglob("*") if path.is_file())
     stored.chmod(0o644)
     stored.write_bytes(stored.read_bytes()[:-1] + b"\xff")
@@ -93,5 +91,6 @@ def test_a_folder_of_images_works_alike(project_with_data: Repository, tmp_path:
     project_with_data.commit()
     project_with_data.dvc("push")
     clone = project_with_data.clone(tmp_path / "clone")
+    clone.set_remote(project_with_data.remote)
     clone.run(TARGET)
     assert len(list((clone.folder / "photos").rglob("*.png"))) == 60

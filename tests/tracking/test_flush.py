@@ -127,7 +127,7 @@ def test_a_clone_and_a_later_commit_flush_nothing_twice(copy: Repository, tmp_pa
     copy.commit("Notes")
     assert "0 runs added, 0 replaced" in copy.edgeflow("track").stdout
     clone = copy.clone(tmp_path / "clone")
-    clone.dvc("remote", "modify", "--local", "storage", "url", str(copy.remote))
+    clone.set_remote(copy.remote)
     clone.edgeflow("pull")
     clone = Repository(clone.folder, {"MLFLOW_TRACKING_URI": own_store(copy)})
     assert "0 runs added, 0 replaced, 2 as they were" in clone.edgeflow("track").stdout
