@@ -1,4 +1,5 @@
-# Takes a dataset's files, or the DVC pointers that stand for them, makes its splits (train, calibration, evaluation, golden) and dataset.json.
+# Takes a dataset's files, or the DVC pointers that stand for them, makes its splits (train, calibration, evaluation,
+# golden) and dataset.json.
 
 
 rule prepare:
