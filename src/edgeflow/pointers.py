@@ -25,8 +25,8 @@ DIRECTORY = ".dir"  # suffix of a folder's digest
 class Pointer:
     """What one pointer file says."""
 
-    file: Path  # "results/package.dvc"
-    out: Path  # "results/package": what it stands for
+    file: Path  # "package.dvc" in the results
+    out: Path  # "package" beside it: what it stands for
     md5: str  # of `out`
     size_bytes: int
 

@@ -15,7 +15,7 @@ from edgeflow.tracking import dvc, git
 
 REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
-# Not `results/*`: DVC takes that for the folder itself and then looks for no pointer in it.
+# Not the pattern with a bare star: DVC takes that for the folder itself and then looks for no pointer in it.
 RESULTS = (f"{layout.RESULTS}/?*", f"!{layout.RESULTS}/*{layout.POINTER}")
 
 

@@ -23,7 +23,7 @@ _POINTERS = f"{layout.RESULTS}/*{layout.POINTER}"
 class Found:
     """Where something is kept."""
 
-    pointer: str  # "results/package.dvc"
+    pointer: str  # path of the pointer file
     commit: str  # whose pointer says so
     path: str  # in the project, as of that commit
     sha256: str  # of the file; "" for the folder of a variant

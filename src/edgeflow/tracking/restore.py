@@ -29,8 +29,8 @@ def pull(force: bool) -> Pulled:
     git.require_repository()
     if not layout.pointers(Path()):
         raise TrackingError(
-            "this commit tracks no results: where they were built, run 'edgeflow track', commit results/*.dvc as it "
-            "says, and 'edgeflow push'"
+            "this commit tracks no results: where they were built, run 'edgeflow track', commit the pointers, "
+            "and 'edgeflow push'"
         )
     dvc.require_remote()
     _pull(force)
