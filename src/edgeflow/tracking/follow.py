@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeflow import layout
+from edgeflow.errors import DataError
 from edgeflow.tracking import provenance, runs, store
 from edgeflow.tracking.lock import exclusive
 from edgeflow.tracking.provenance import Jobs
@@ -25,10 +26,13 @@ def follow(say: Callable[[str], None]) -> None:
             running, state = _running(), _state()
             seen_running = seen_running or running
             if state != shown and Path(layout.plan()["plan"]).is_file():
-                with exclusive():
-                    document = runs.collect(Jobs(provenance.collect()))
-                    store.put(document)
-                    flushed = opened.flush()
+                try:
+                    document, flushed = _flush(opened)
+                except DataError:
+                    if not running:
+                        raise
+                    time.sleep(POLL_S)  # a job was about to write what was read
+                    continue
                 say(f"{document['build']['tags']['edgeflow.finished']} variants finished. {flushed}")
                 complete = len(document["variants"]) == document["cells"]
                 shown = [] if flushed.error else state
@@ -36,6 +40,13 @@ def follow(say: Callable[[str], None]) -> None:
             if not running and (seen_running or complete):
                 return
             time.sleep(POLL_S)
+
+
+def _flush(opened: store.Store) -> tuple[runs.Document, store.Flushed]:
+    with exclusive():
+        document = runs.collect(Jobs(provenance.collect()))
+        store.put(document)
+        return document, opened.flush()
 
 
 def _running() -> bool:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Store:
         self._uri = uri
 
     def flush(self, copy: bool = False) -> Flushed:
-        """Bring every document that waits into MLflow; one that gets there waits no more.
+        """Bring every document that waits into MLflow; one that gets there waits no more, and holds up no other.
 
         An error is part of the answer and never raised: MLflow shows results, it does not decide about them.
         """
@@ -75,20 +75,19 @@ class Store:
         for path in waiting():
             answer = self._ask({"document": str(path), "copy": copy})
             if "error" in answer:
-                return replace(total, error=str(answer["error"]).strip())
-            path.unlink()
-            total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
+                total = replace(total, error=str(answer["error"]).strip())
+            else:
+                path.unlink()
+                total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
         return total
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             return {"error": "the process that flushes has no pipes"}
-        try:
+        with suppress(BrokenPipeError):  # then there is no answer either
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
-        except BrokenPipeError:
-            pass
         line = stdout.readline()
         if not line:
             return {"error": f"the process that flushes ended; {layout.tracking()['log']} says why"}
@@ -115,6 +114,7 @@ def opened() -> Iterator[Store]:
     try:
         yield Store(process, uri)
     finally:
-        if process.stdin:
-            process.stdin.close()
+        with suppress(BrokenPipeError):  # it was killed
+            if process.stdin:
+                process.stdin.close()
         process.wait()
