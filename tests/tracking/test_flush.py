@@ -164,7 +164,7 @@ def test_packages_are_copied_when_asked(copy: Repository, read_store: Read) -> N
 
 def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server: Server, read_store: Read) -> None:
     experiment = f"unreachable {uuid.uuid4()}"
-    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
                                     "MLFLOW_EXPERIMENT_NAME": experiment})  # fmt: skip
     done = away.edgeflow("track")
     assert "did not take everything" in done.stdout
@@ -197,7 +197,7 @@ class Flusher:
     def restart(self) -> None:
         """A new process, as the next command has it."""
         command, folder = self._start
-        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
                     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         self.process = subprocess.Popen(
@@ -269,7 +269,7 @@ def assert_complete(found: dict[str, list[dict[str, Any]]], content: dict[str, A
         assert version["source"] in [v["source"] for v in mine]
 
 
-@pytest.mark.parametrize(("mode", "good"), [("500", 2), ("500", 9), ("hang", 0), ("hang", 9)])
+@pytest.mark.parametrize(("mode", "good"), [("500", 2), ("500", 9), ("hang", 9)])
 def test_a_server_that_fails_is_caught_up_with(
     flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, mode: str, good: int
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_server_that_fails_is_caught_up_with(
     assert flusher.flush(content) == {"created": 0, "replaced": 0, "kept": 4, "versions": 0}
 
 
-@pytest.mark.parametrize("good", [1, 3, 6, 9, 12, 16])
+@pytest.mark.parametrize("good", [1, 3, 6, 9, 14])
 def test_a_request_whose_answer_is_lost_leaves_nothing_twice(
     flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, good: int
 ) -> None:
@@ -295,7 +295,7 @@ def test_a_request_whose_answer_is_lost_leaves_nothing_twice(
     assert_complete(read_store(server.uri, flusher.experiment), content)
 
 
-@pytest.mark.parametrize("good", [2, 9, 19])
+@pytest.mark.parametrize("good", [2, 14])
 def test_a_killed_flush_is_completed_by_the_next(
     flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, good: int
 ) -> None:
