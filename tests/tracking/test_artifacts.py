@@ -141,6 +141,7 @@ def test_a_killed_push_is_completed_by_the_next(fake: Fake, tmp_path: Path) -> N
     project.edgeflow("push")
     assert_whole(project.remote)
     clone = project.clone(tmp_path / "clone")
+    clone.set_remote(project.remote)
     clone.dvc("pull")
     assert clone.edgeflow("track", "--check").stdout.endswith("objects are whole.\n")
 
