@@ -45,17 +45,20 @@ def _measure(folder: Path) -> dict[str, float]:
     }
     os.chdir(project)
     (project / layout.tracking()["store"]).unlink()
-    for name, again in (("from the start of the process", ""), ("the same", " again")):
+    document = _document()
+    for again in ("", " again"):
         begin = time.perf_counter()
         with store.opened() as opened:
-            store.put(_document())
-            asked = time.perf_counter()
+            store.put({**document, "build": {**document["build"], "id": "none"}, "variants": [], "versions": []})
+            opened.flush()  # until MLflow is imported and connected: `edgeflow track` has DVC work meanwhile
+            ready = time.perf_counter()
+            store.put(document)
             flushed = opened.flush()
             end = time.perf_counter()
         if flushed.error:
             sys.exit(flushed.error)
-        found[f"{VARIANTS} variants flushed{again}, {name}"] = end - begin
-        found[f"  of which after MLflow was asked{again}"] = end - asked
+        found[f"{VARIANTS} variants flushed{again}"] = end - ready
+        found[f"  with the start of the process{again}"] = end - begin
     os.chdir(ROOT)
     return found
 
