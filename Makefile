@@ -17,7 +17,7 @@ demo: $(BIN)/.core
 
 ## test: run the tests; makes the toolchains that they need
 test: $(BIN)/.dev
-	@$(BIN)/snakemake --cores $(CORES) .toolchains/torch.json .toolchains/edge.json --logger edgeflow
+	@$(BIN)/snakemake --cores $(CORES) .toolchains/torch.json .toolchains/edge.json .toolchains/track.json --logger edgeflow
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e"
 	@$(BIN)/python -m pytest -q -m e2e # alone: it measures, and what it measures decides what is released
 
@@ -40,7 +40,7 @@ schema: $(BIN)/.core
 
 ## lock: resolve envs/*.in into envs/*.txt
 lock: $(BIN)/.core
-	for name in core torch edge; do $(UV) pip compile -q --python-version 3.11 --no-header --no-annotate \
+	for name in core torch edge track; do $(UV) pip compile -q --python-version 3.11 --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links envs/$$name.in -o envs/$$name.txt || exit 1; done
 	$(UV) pip compile -q --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	  -c envs/core.txt envs/dev.in -o envs/dev.txt

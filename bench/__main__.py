@@ -7,7 +7,7 @@ import importlib
 import os
 import platform
 
-BENCHMARKS = ("jobs", "one_model", "scale", "matrix")  # modules of this package with `main()`
+BENCHMARKS = ("jobs", "one_model", "scale", "matrix", "tracking")  # modules of this package with `main()`
 
 
 def main() -> None:

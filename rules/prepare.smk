@@ -1,4 +1,5 @@
-# Takes a dataset's files, makes its splits (train, calibration, evaluation, golden) and dataset.json.
+# Takes a dataset's files, or the DVC pointers that stand for them, makes its splits (train, calibration, evaluation,
+# golden) and dataset.json.
 
 
 rule prepare:
@@ -12,7 +13,8 @@ rule prepare:
     params:
         call=flow.call("prepare"),
     shell:
-        "edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow data {input.pointers:q} > {log.text:q} 2>&1 &&"
+        " edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
         " --spec {params.call[spec]:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
-        " golden={output.golden:q} info={output.info:q} > {log.text:q} 2>&1"
+        " golden={output.golden:q} info={output.info:q} >> {log.text:q} 2>&1"

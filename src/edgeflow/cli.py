@@ -18,6 +18,12 @@ the project
   toolchain   make the environment of a toolchain
   verify      refuse a damaged or hostile package
 
+artifacts in DVC, metrics in MLflow
+  init-tracking  set up DVC in this project
+  track          give artifacts to DVC and metrics to MLflow
+  push, pull     send tracked artifacts to the remote; bring those of this commit, so that nothing is rebuilt
+  fetch          bring back one artifact by its digest, or one package by its variant
+
 the stages, as the workflow calls them
   prepare, train, convert, optimize, compile, measure, judge, package, report
 
@@ -50,9 +56,13 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     commands = {"plan": _plan, "summary": _summary, "schema": _schema, "toolchain": _toolchain, "verify": _verify}
     if name in commands:
         return commands[name]
+    from edgeflow.tracking.commands import COMMANDS as TRACKING
+
+    if name in TRACKING:
+        return TRACKING[name]
     import difflib
 
-    near = difflib.get_close_matches(name, [*commands, *STAGES], n=1)
+    near = difflib.get_close_matches(name, [*commands, *TRACKING, *STAGES], n=1)
     raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
 
 

@@ -8,7 +8,8 @@ EdgeflowError                    exit code
 ├── ToolchainError               5   an environment cannot be made or a library in it cannot be loaded
 ├── MismatchError                6   a stage's output does not match the stage before it
 ├── StageError                   7   a converter, quantizer, compiler or runner failed
-└── PackageError                 8   a package is damaged, hostile or cannot be built
+├── PackageError                 8   a package is damaged, hostile or cannot be built
+└── TrackingError                9   DVC, git or MLflow cannot do what was asked
 
 `UnsupportedScheme` and a model that does not fit are not exceptions: they are results with a reason
 (`plugin.Unsupported`, `Program.infeasible`).
@@ -75,3 +76,9 @@ class PackageError(EdgeflowError):
     """A package is damaged, hostile or cannot be built."""
 
     exit_code = 8
+
+
+class TrackingError(EdgeflowError):
+    """DVC, git or MLflow cannot do what was asked; what was built is untouched."""
+
+    exit_code = 9

@@ -41,11 +41,12 @@ def atomic(path: Path) -> Iterator[Path]:
 def _remove_abandoned(path: Path) -> None:
     for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         process = left.name.removeprefix(f".{path.stem}.").removesuffix(path.suffix)
-        if process.isdecimal() and not _alive(int(process)):
+        if process.isdecimal() and not alive(int(process)):
             left.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """True for a process that runs, also somebody else's; false for one that has ended, reaped or not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -7,10 +7,14 @@ knows them. Folders are relative to the project.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 RESULTS = "results"
 TOOLCHAINS = ".toolchains"
 LOCKS = "envs"
+TRACKING = ".tracking"
+POINTER = ".dvc"  # suffix of the small file by which git knows what DVC holds
+UNTRACKED = ("logs", "ledger", "ota")  # in the results, and not an artifact of the workflow
 
 Files = Mapping[str, str]
 
@@ -92,6 +96,50 @@ def log(stage: str, *keys: str) -> str:
 def job(stage: str, *keys: str) -> str:
     """What one job cost: time, memory, and whether a warm worker ran it."""
     return "/".join((RESULTS, "jobs", stage, *keys, "job.json"))
+
+
+def provenance() -> Files:
+    """What Snakemake recorded of every job, and which commit, matrix and host the results come from."""
+    folder = f"{RESULTS}/provenance"
+    return {"jobs": f"{folder}/jobs.jsonl", "build": f"{folder}/build.json"}
+
+
+def tracked(project: Path) -> list[str]:
+    """What DVC holds: each folder and file of the results that has something in it."""
+    found = (project / RESULTS).iterdir() if (project / RESULTS).is_dir() else iter(())
+    return sorted(
+        f"{RESULTS}/{path.name}"
+        for path in found
+        if path.name not in UNTRACKED and not path.name.startswith(".") and path.suffix != POINTER and _filled(path)
+    )
+
+
+def _filled(path: Path) -> bool:
+    return path.is_file() or any(part.is_file() for part in path.rglob("*"))
+
+
+def named_by_digest(path: Path) -> bool:
+    """True for what a package's manifest names by its digest; false for outputs, ladders and other records."""
+    record = path.suffix in (".json", ".jsonl", ".csv", ".html") or path.name == "outputs.npz" or path.name[0] == "."
+    return path.name == "dataset.json" or not record
+
+
+def pointers(project: Path) -> list[Path]:
+    """The DVC pointers of the results, as git sees them."""
+    return sorted((project / RESULTS).glob(f"*{POINTER}"))
+
+
+def tracking() -> Files:
+    """What belongs to this checkout alone: never in git, never in DVC."""
+    return {
+        "lock": f"{TRACKING}/lock",
+        "toolchain_lock": f"{TRACKING}/toolchain.lock",
+        "spool": f"{TRACKING}/spool",
+        "hashes": f"{TRACKING}/hashes.json",
+        "log": f"{TRACKING}/mlflow.log",
+        "store": "mlflow.db",  # where `mlflow ui` looks by itself
+        "copies": "mlartifacts",
+    }
 
 
 def toolchain(toolchain_id: str) -> Files:

@@ -196,13 +196,21 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What a training says about itself."""
+
+    figures: Mapping[str, float]  # final loss, number of parameters, …
+    curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # metric → value after each epoch
+
+
+@dataclass(frozen=True)
 class Framework:
     """Builds and trains a model, and gives it to converters."""
 
     id: str
     description: str
     toolchain: str
-    train: Callable[[TrainJob], Mapping[str, float]]  # returns figures of the training: final loss, …
+    train: Callable[[TrainJob], Trained]
     load: Callable[[ModelSpec, Path], Any]  # checkpoint → native model in inference mode
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]

@@ -5,17 +5,18 @@ A spec has only the fields that its stage reads, so that a change elsewhere in t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow import layout
+from edgeflow import layout, pointers
 from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
+from edgeflow.pointers import Pointer
 from edgeflow.registry import Plugins, file_of
 from edgeflow.toolchains import environments
 from edgeflow.toolchains.client import CORE
@@ -94,7 +95,8 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        read = loader.files(LoadJob(dataset, config.options, Path()))
+        kept = _pointers(config.options.values())
+        read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -109,7 +111,8 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        inputs = {"files": [str(path) for path in read]}
+        watched = [str(path) for path in read if pointers.covering(path) is None]
+        inputs = {"files": watched, "pointers": [str(p.file) for p in kept]}
         return Job("prepare", spec, inputs, (reference,), toolchain=loader.toolchain)
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -364,6 +367,19 @@ class Wiring:
 
 
 ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")
+
+
+def _pointers(options: Iterable[Any]) -> list[Pointer]:
+    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed.
+
+    Raises DataError when the data that are here differ from their pointer.
+    """
+    found = (pointers.covering(Path(value)) for value in options if isinstance(value, str) and value)
+    kept = [pointers.read(file) for file in dict.fromkeys(found) if file is not None]
+    for pointer in kept:
+        if pointer.out.exists():
+            pointers.check(pointer)
+    return kept
 
 
 def _pick(files: layout.Files, *names: str) -> dict[str, Any]:

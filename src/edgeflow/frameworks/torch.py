@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import ConfigError, DataError, StageError
-from edgeflow.plugin import Framework, ModelSpec, Option, TrainJob
+from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _build(model: ModelSpec) -> Any:
     return found
 
 
-def train(job: TrainJob) -> Mapping[str, float]:
+def train(job: TrainJob) -> Trained:
     """Train from scratch with AdamW and a one-cycle schedule; the same seed gives the same bits on one machine.
 
     Raises ConfigError for settings, arguments or a builder that cannot be used, and StageError when the network does
@@ -98,13 +98,14 @@ def train(job: TrainJob) -> Mapping[str, float]:
     torch.manual_seed(job.seed)
     model = _build(job.model)
     _check_fit(job.model, model, job.x[:1])
-    loss = _fit(model, torch.from_numpy(job.x), torch.from_numpy(job.y), settings)
-    if not loss < math.inf:
+    losses = _fit(model, torch.from_numpy(job.x), torch.from_numpy(job.y), settings)
+    if not (loss := losses[-1]) < math.inf:
         raise StageError(f"train: model {job.model.id}: the loss is {loss}; lower training.learning_rate")
     # safetensors refuses tensors that share memory or are not contiguous
     tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}
     save_file(tensors, job.checkpoint)
-    return {"final_loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
+    figures = {"final_loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
+    return Trained(figures, {"train_loss": tuple(losses)})
 
 
 def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
@@ -119,8 +120,8 @@ def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
         raise StageError(f"{where} gives outputs of shape {found} for one sample; expected {expected}, one per class")
 
 
-def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
-    """Train in place; returns the mean loss of the last epoch."""
+def _fit(model: Any, x: Any, y: Any, settings: Training) -> list[float]:
+    """Train in place; returns the mean loss of each epoch."""
     import torch
 
     batch = min(settings.batch_size, len(x))
@@ -129,7 +130,7 @@ def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
     planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    total = 0.0
+    losses: list[float] = []
     model.train()
     for _ in range(settings.epochs):
         order = torch.randperm(len(x))
@@ -143,7 +144,8 @@ def _fit(model: Any, x: Any, y: Any, settings: Training) -> float:
             optimizer.step()
             schedule.step()
             total += loss.item()
-    return total / steps
+        losses.append(total / steps)
+    return losses
 
 
 def load(model: ModelSpec, checkpoint: Path) -> Any:

@@ -92,6 +92,12 @@ def read(plan: Path, results: Path) -> tuple[Variant, ...]:
     return tuple(Variant(cell) if cell.reason else _read_variant(cell, results) for cell in cells)
 
 
+def finished(plan: Path, results: Path) -> tuple[Variant, ...]:
+    """As `read`, of those cells only whose files are there: while a run is going on."""
+    cells = (cell for cell in _cells(plan) if cell.reason or not _missing(cell, results))
+    return tuple(Variant(cell) if cell.reason else _read_variant(cell, results) for cell in cells)
+
+
 def _cells(plan: Path) -> tuple[Cell, ...]:
     content = files.read_json(plan)
     try:

@@ -54,7 +54,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     model = from_json(ModelSpec, spec.model)
     x, y = files.read_npz(inputs.train, "x", "y")
     with files.atomic(outputs.checkpoint) as checkpoint:
-        figures = framework.train(TrainJob(model, x, y, spec.seed, checkpoint))
+        trained = framework.train(TrainJob(model, x, y, spec.seed, checkpoint))
         native = framework.load(model, checkpoint)
         (golden,) = files.read_npz(inputs.golden, "x")
         evaluation, labels = files.read_npz(inputs.evaluation, "x", "y")
@@ -64,4 +64,5 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
-    files.write_json(outputs.info, {"model": model.id, "figures": figures, "tools": versions, "samples": len(y)})
+    said = {"figures": trained.figures, "curves": trained.curves}
+    files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})

@@ -1,0 +1,10 @@
+# Takes everything that is built, gives artifacts to DVC and metrics to MLflow. Not part of `all`: nothing waits for it.
+
+
+rule track:
+    input:
+        rules.all.input,
+    log:
+        layout.log("track"),
+    shell:
+        "edgeflow track > {log:q} 2>&1"

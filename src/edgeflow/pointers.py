@@ -1,0 +1,115 @@
+"""DVC's pointer files, read without DVC: which file or folder they stand for, and its digest.
+
+DVC 3 (https://dvc.org/doc/user-guide/project-structure/dvc-files): the digest of a file is the MD5 of its bytes; that
+of a folder is the MD5 of a JSON list of its files with their digests, and ends with ".dir".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgeflow import files, layout
+from edgeflow.errors import DataError
+
+DIRECTORY = ".dir"  # suffix of a folder's digest
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What one pointer file says."""
+
+    file: Path  # "package.dvc" in the results
+    out: Path  # "package" beside it: what it stands for
+    md5: str  # of `out`
+    size_bytes: int
+
+    @property
+    def folder(self) -> bool:
+        """True when it stands for a folder."""
+        return self.md5.endswith(DIRECTORY)
+
+
+def read(file: Path) -> Pointer:
+    """Parse a pointer file.
+
+    Raises DataError that names the file when it is missing, or not what `dvc add` writes.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        (out,) = content["outs"]
+        return Pointer(file, file.parent / out["path"], str(out["md5"]), int(out.get("size", 0)))
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        raise DataError(
+            f"{file}: not a pointer as 'dvc add' writes it; restore it with 'git checkout {file}'"
+        ) from None
+
+
+def covering(path: Path) -> Path | None:
+    """The pointer file that stands for a path of the project or for a folder above it; None when there is none."""
+    if path.is_absolute() or ".." in path.parts:
+        return None
+    candidates = (Path(f"{part}{layout.POINTER}") for part in (path, *path.parents) if part.name)
+    return next((pointer for pointer in candidates if pointer.is_file()), None)
+
+
+def digest(path: Path, known: Mapping[str, str] | None = None) -> str:
+    """What DVC would call a file or folder; `known` has digests of files that need not be read again, by path."""
+    if path.is_dir():
+        return hashlib.md5(listing(path, known).encode(), usedforsecurity=False).hexdigest() + DIRECTORY
+    return _md5(path, known)
+
+
+def listing(folder: Path, known: Mapping[str, str] | None = None) -> str:
+    """DVC's object for a folder: a JSON list of its files with their digests, sorted by path."""
+    found = {p.relative_to(folder).as_posix(): _md5(p, known) for p in folder.rglob("*") if p.is_file()}
+    return json.dumps([{"md5": found[name], "relpath": name} for name in sorted(found)], sort_keys=True)
+
+
+def _md5(path: Path, known: Mapping[str, str] | None) -> str:
+    return (known or {}).get(str(path)) or md5(path)
+
+
+def md5(path: Path) -> str:
+    """Hexadecimal MD5 of a file's content: a name in DVC's cache, no protection against an attacker."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def check(pointer: Pointer) -> None:
+    """Compare the data that are there with their pointer; files that did not change since the last time are not read.
+
+    Raises DataError when they differ: which of the two is right is for a person to say.
+    """
+    record = Path(layout.tracking()["hashes"])
+    before = files.read_json(record) if record.is_file() else {}
+    data = [p for p in pointer.out.rglob("*") if p.is_file()] if pointer.out.is_dir() else [pointer.out]
+    stamps = {str(path): _stamp(path) for path in data}
+    now = {
+        name: before[name] if name in before and before[name]["stamp"] == stamp else _hashed(Path(name), stamp)
+        for name, stamp in stamps.items()
+    }
+    if any(before.get(name) != entry for name, entry in now.items()):
+        files.write_json(record, {**before, **now})
+    if digest(pointer.out, {name: entry["md5"] for name, entry in now.items()}) != pointer.md5:
+        raise DataError(
+            f"{pointer.out}: differs from {pointer.file}; 'dvc add {pointer.out}' takes the data as they are now, "
+            f"'dvc checkout {pointer.file} --force' brings back the tracked ones"
+        )
+
+
+def _stamp(path: Path) -> list[int]:
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # ctime: also after a faked mtime
+
+
+def _hashed(path: Path, stamp: list[int]) -> dict[str, Any]:
+    return {"stamp": stamp, "md5": md5(path)}

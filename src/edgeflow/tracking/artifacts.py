@@ -1,0 +1,136 @@
+"""Artifacts in DVC: one pointer per folder of the results, in which git also sees the digests that a package names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from edgeflow import files, layout, pointers
+from edgeflow.errors import TrackingError
+from edgeflow.pointers import Pointer
+from edgeflow.tracking import dvc, git
+
+REMOTE = "storage"
+IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
+# Not the pattern with a bare star: DVC takes that for the folder itself and then looks for no pointer in it.
+RESULTS = (f"{layout.RESULTS}/?*", f"!{layout.RESULTS}/*{layout.POINTER}")
+
+
+def init(remote: str) -> str:
+    """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
+
+    Returns the address of the remote. Raises TrackingError outside a git repository.
+    """
+    git.require_repository()
+    if not Path(".dvc/config").is_file():
+        dvc.run("init")
+    # A hard link would make an artifact read-only and equal files one file.
+    dvc.run("config", "cache.type", "reflink,copy")
+    dvc.run("config", "core.analytics", "false")
+    dvc.run("config", "core.check_update", "false")
+    if remote or not dvc.remote():
+        here = Path.cwd()
+        dvc.run(
+            "remote", "add", "--force", "--default", REMOTE, remote or str(here.with_name(f"{here.name}.dvc-store"))
+        )
+    _ignore()
+    return dvc.run("config", f"remote.{dvc.remote()}.url").strip()
+
+
+def _ignore() -> None:
+    path = Path(".gitignore")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    hiding = {f"{root}{layout.RESULTS}{rest}" for root in ("", "/") for rest in ("", "/", "/*")}
+    kept = [line for line in lines if line.strip() not in hiding]
+    if not _visible(kept):
+        kept = [*(line for line in kept if line not in RESULTS), *RESULTS]  # the exception comes after the rule
+    kept += [line for line in IGNORED if line not in kept]
+    if kept != lines:
+        files.write_text(path, "\n".join(kept) + "\n")
+
+
+def _visible(lines: list[str]) -> bool:
+    return set(RESULTS) <= set(lines) and lines.index(RESULTS[0]) < lines.index(RESULTS[1])
+
+
+def _require_visible() -> None:
+    """Raises TrackingError when git ignores the pointers: DVC would then see none, and say that all is well."""
+    lines = Path(".gitignore").read_text(encoding="utf-8").splitlines() if Path(".gitignore").is_file() else []
+    if not _visible(lines):
+        raise TrackingError(
+            ".gitignore hides the pointers in the results: run 'edgeflow init-tracking', which corrects it"
+        )
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What was added."""
+
+    folders: int
+    changed: tuple[str, ...]  # pointers that are not what they were
+
+
+def add() -> Tracked:
+    """One `dvc add` of every folder of the results, then their digests into the pointers.
+
+    Raises TrackingError when DVC is not set up, or cannot write.
+    """
+    dvc.require()
+    _require_visible()
+    targets = layout.tracked(Path())
+    if not targets:
+        raise TrackingError("there are no results to track yet: run 'snakemake' first")
+    before = {pointer: pointer.read_bytes() for pointer in layout.pointers(Path())}
+    dvc.run("add", *targets)
+    for target in targets:
+        _write_index(Path(f"{target}{layout.POINTER}"))
+    changed = [str(p) for p in layout.pointers(Path()) if before.get(p) != p.read_bytes()]
+    return Tracked(len(targets), tuple(changed))
+
+
+# --- digests in the pointers -----------------------------------------------------------------------------------------
+
+
+def _write_index(file: Path) -> None:
+    """Add `meta`, which DVC keeps and does not read: SHA-256 and path of what packages name, as sha256sum writes it."""
+    pointer = pointers.read(file)
+    text = file.read_text(encoding="utf-8")
+    outs, _, meta = text.partition("\nmeta:\n")
+    if meta.startswith(f"  of: {pointer.md5}\n"):
+        return
+    found = sorted(
+        (path, files.sha256_file(pointer.out / path if pointer.folder else pointer.out)) for path in _named(pointer)
+    )
+    lines = "".join(f"    {digest}  {path}\n" for path, digest in found)
+    block = f"  of: {pointer.md5}\n" + (f"  sha256: |\n{lines}" if lines else "  sha256: ''\n")
+    files.write_text(file, f"{outs.rstrip()}\nmeta:\n{block}")
+
+
+def _named(pointer: Pointer) -> Iterable[str]:
+    """Files whose digest a package or its manifest names; not what can be read off them again."""
+    paths = (p for p in pointer.out.rglob("*") if p.is_file()) if pointer.folder else (pointer.out,)
+    for path in paths:
+        if layout.named_by_digest(path):
+            yield path.relative_to(pointer.out).as_posix() if pointer.folder else path.name
+
+
+def index(text: str) -> dict[str, str]:
+    """SHA-256 → path inside what a pointer stands for, of a pointer's text."""
+    content = yaml.safe_load(text) or {}
+    lines = ((content.get("meta") or {}).get("sha256") or "").splitlines()
+    return dict(line.split("  ", 1) for line in lines)
+
+
+def push() -> None:
+    """Send what the remote does not have yet.
+
+    Raises TrackingError when nothing is tracked, there is no remote, or it cannot be reached.
+    """
+    dvc.require_remote()
+    _require_visible()
+    if not layout.pointers(Path()):
+        raise TrackingError("nothing is tracked yet: run 'edgeflow track' first")
+    dvc.run("push")

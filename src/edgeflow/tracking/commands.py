@@ -1,0 +1,177 @@
+"""The tracking commands of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgeflow import layout
+from edgeflow.errors import DataError
+
+
+def init_tracking(rest: Sequence[str]) -> int:
+    """`edgeflow init-tracking [REMOTE]`."""
+    parser = argparse.ArgumentParser(prog="edgeflow init-tracking", description="Set up DVC in this project.")
+    parser.add_argument(
+        "remote",
+        nargs="?",
+        default="",
+        help="where artifacts are pushed to: a folder, s3://bucket/path, ssh://host/path, …; "
+        "a folder beside the project if not given",
+    )
+    arguments = parser.parse_args(rest)
+
+    from edgeflow.tracking import artifacts
+
+    address = artifacts.init(arguments.remote)
+    print(f"DVC keeps artifacts here in .dvc/cache, and 'edgeflow push' sends them to {address}.")
+    print("Next: git add .dvc .dvcignore .gitignore && git commit -m 'Track artifacts'; then 'edgeflow track'.")
+    return 0
+
+
+def track(rest: Sequence[str]) -> int:
+    """`edgeflow track [--check | --follow] [--copy]`."""
+    parser = argparse.ArgumentParser(
+        prog="edgeflow track",
+        description="Give artifacts to DVC and metrics to MLflow. Doing it again changes nothing.",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--check", action="store_true", help="find and repair missing and damaged artifacts in DVC's cache"
+    )
+    what.add_argument("--follow", action="store_true", help="flush to MLflow while a build runs, until it ends")
+    parser.add_argument("--copy", action="store_true", help="copy packages into MLflow too; it links to them otherwise")
+    arguments = parser.parse_args(rest)
+    if arguments.check:
+        return _check()
+    if arguments.follow:
+        return _follow()
+    return _track(arguments.copy)
+
+
+def _track(copy: bool) -> int:
+    from edgeflow.tracking import artifacts, dvc, provenance, runs, store
+    from edgeflow.tracking.lock import exclusive
+
+    dvc.require()
+    with exclusive(), store.opened() as opened:  # MLflow is imported while DVC works
+        jobs = provenance.Jobs(provenance.collect())
+        store.put(runs.collect(jobs))
+        tracked = artifacts.add()
+        flushed = opened.flush(copy)
+    print(f"DVC: {tracked.folders} folders and files of the results, {len(tracked.changed)} changed.")
+    print(f"{flushed}.")
+    if tracked.changed:
+        names = f"{layout.RESULTS}/*{layout.POINTER}"
+        print(f"Next: git add {names} && git commit -m 'Results'; then 'edgeflow push'.")
+    return 0
+
+
+def _follow() -> int:
+    from edgeflow.tracking import follow
+
+    try:
+        follow.follow(lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        print("Stopped; 'edgeflow track' flushes the rest.")
+    return 0
+
+
+def _check() -> int:
+    from edgeflow.tracking import objects
+    from edgeflow.tracking.lock import exclusive
+
+    with exclusive():
+        checked = objects.check()
+    for bad, source in checked.repaired:
+        print(f"{_names(bad.paths)}: its copy in the cache was {bad.state}; repaired from {source}")
+    for path in checked.differing:
+        print(f"{path}: is not what was tracked; 'edgeflow track' takes it as it is now")
+    if checked.lost:
+        raise DataError(
+            "\n".join(
+                f"{_names(bad.paths)}: {bad.state} in the cache, and no whole copy elsewhere" for bad in checked.lost
+            )
+            + "\nDelete what is left of these files, run 'snakemake', which makes them again, then 'edgeflow track'"
+        )
+    print(f"{checked.objects} objects are whole.")
+    return 0
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:3])) + (", …" if len(paths) > 3 else "")
+
+
+def push(rest: Sequence[str]) -> int:
+    """`edgeflow push`."""
+    argparse.ArgumentParser(prog="edgeflow push", description="Send tracked artifacts to the remote.").parse_args(rest)
+
+    from edgeflow.tracking import artifacts
+    from edgeflow.tracking.lock import exclusive
+
+    with exclusive():
+        artifacts.push()
+    print("The remote has every artifact that is tracked here. Others need the commit too: 'git push'.")
+    return 0
+
+
+def pull(rest: Sequence[str]) -> int:
+    """`edgeflow pull [--force]`."""
+    parser = argparse.ArgumentParser(
+        prog="edgeflow pull", description="Bring the results of this commit, so that nothing needs to be built."
+    )
+    parser.add_argument("--force", action="store_true", help="drop results that were built here and never tracked")
+    arguments = parser.parse_args(rest)
+
+    from edgeflow.tracking import restore
+    from edgeflow.tracking.lock import exclusive
+
+    with exclusive():
+        pulled = restore.pull(arguments.force)
+    made = f"; made toolchains {', '.join(pulled.toolchains)}" if pulled.toolchains else ""
+    print(f"{pulled.pointers} folders and files of the results and {pulled.records} records of jobs are here{made}.")
+    print("'snakemake -n' shows what is left to do.")
+    return 0
+
+
+def fetch(rest: Sequence[str]) -> int:
+    """`edgeflow fetch <sha256|variant> [--rev COMMIT]`."""
+    parser = argparse.ArgumentParser(prog="edgeflow fetch", description="Bring back one artifact of any commit.")
+    parser.add_argument("what", metavar="SHA256|VARIANT", help="digest of a file, or model/target/scheme")
+    parser.add_argument("--rev", default="", metavar="COMMIT", help="the commit to look in")
+    parser.add_argument(
+        "--output", type=Path, default=None, help="where to put it; here, under its own name, if not given"
+    )
+    arguments = parser.parse_args(rest)
+
+    from edgeflow.tracking.fetch import fetch as bring
+
+    found, target = bring(arguments.what, arguments.rev, arguments.output)
+    print(f"{target}: {found.path} of commit {found.commit}, which {found.pointer} keeps")
+    return 0
+
+
+def data(rest: Sequence[str]) -> int:
+    """`edgeflow data POINTER…`: what `prepare` runs first."""
+    parser = argparse.ArgumentParser(prog="edgeflow data", description="Bring tracked datasets, and check them.")
+    parser.add_argument("pointers", nargs="*", type=Path, metavar="FILE.dvc")
+    arguments = parser.parse_args(rest)
+    if arguments.pointers:
+        from edgeflow.tracking import objects
+        from edgeflow.tracking.lock import exclusive
+
+        with exclusive():
+            for pointer in arguments.pointers:
+                objects.fetch_data(pointer)
+    return 0
+
+
+COMMANDS = {
+    "init-tracking": init_tracking,
+    "track": track,
+    "push": push,
+    "pull": pull,
+    "fetch": fetch,
+    "data": data,
+}

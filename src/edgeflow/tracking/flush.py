@@ -1,0 +1,318 @@
+"""Bring documents into MLflow. A script of its own for the toolchain `track`: it needs MLflow and nothing of edgeflow.
+
+Reads a line of JSON per document from standard input, `{"document": path, "copy": bool}`, and answers each with one:
+`{"created": n, "replaced": n, "kept": n, "versions": n}` or `{"error": text}`. What runs.py says is in a document.
+
+A run counts once it has the fingerprint of its variant as a tag and is finished, which is written last. So whatever was
+interrupted, repeated by a retry, or done by two at once is found and removed by the next flush.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import requests
+import sqlalchemy.engine
+import sqlalchemy.event
+import sqlalchemy.exc
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.tracking import MlflowClient
+
+WRITERS = 8  # requests at once to a server, which spends most of a request waiting for its database
+BATCH = 900  # metrics a request; stores take 1,000 values at once
+BUILD, VARIANT, FINGERPRINT = "edgeflow.build", "edgeflow.variant", "edgeflow.fingerprint"
+COPIED = "edgeflow.copied"
+SQLITE = "sqlite:///"
+FAILURES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError)
+FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+
+Json = dict[str, Any]
+
+
+class Flush:
+    """One document against one store."""
+
+    def __init__(self, client: MlflowClient, document: Json, copies: str) -> None:
+        self.client = client
+        self.remote = client.tracking_uri.startswith("http")
+        self.document = document
+        self.build: str = document["build"]["id"]
+        self.experiment = self._experiment(copies)
+
+    def _experiment(self, copies: str) -> str:
+        name = self.document["experiment"]
+        if found := self.client.get_experiment_by_name(name):
+            if found.lifecycle_stage != "active":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        try:
+            return str(self.client.create_experiment(name, artifact_location=copies or None))
+        except MlflowException as error:
+            if not _is(error, RESOURCE_ALREADY_EXISTS):
+                raise
+            return str(self.client.get_experiment_by_name(name).experiment_id)
+
+    def run(self, copy: bool) -> Json:
+        """Make the store say what the document says."""
+        runs = list(self._runs())
+        parent = self._parent([run for run in runs if VARIANT not in run.data.tags])
+        good, removed = self._settle(run for run in runs if VARIANT in run.data.tags)
+        missing = [v for v in self.document["variants"] if v["variant"] not in good]
+        good.update(self._create_all(missing, parent))
+        replaced = len({run.data.tags[VARIANT] for run in removed} & {v["variant"] for v in missing})
+        for run in removed:
+            self.client.delete_run(run.info.run_id)
+        if missing or not runs:  # a request that was repeated after a time-out may have been carried out twice
+            runs = list(self._runs())
+            good, twice = self._settle(run for run in runs if VARIANT in run.data.tags)
+            twice += [run for run in runs if VARIANT not in run.data.tags and run.info.run_id != parent]
+            for run in twice:
+                self.client.delete_run(run.info.run_id)
+        for run in good.values():
+            if run.data.tags.get("mlflow.parentRunId") != parent:
+                self.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        if copy:
+            self._copy(good)
+        versions = sum(self._versions(name, good) for name in {v["model"] for v in self.document["versions"]})
+        kept = len(self.document["variants"]) - len(missing)
+        return {"created": len(missing) - replaced, "replaced": replaced, "kept": kept, "versions": versions}
+
+    def _runs(self) -> Iterator[Any]:
+        """Every run of this build, oldest first."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment],
+                f"tags.`{BUILD}` = '{self.build}'",
+                ViewType.ACTIVE_ONLY,
+                1000,
+                ["start_time ASC"],
+                token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _parent(self, found: list[Any]) -> str:
+        wanted = self.document["build"]
+        for extra in found[1:]:
+            self.client.delete_run(extra.info.run_id)
+        tags = {**wanted["tags"], BUILD: self.build}
+        if found:
+            known = found[0]
+            run_id = known.info.run_id
+        else:
+            known = None
+            run_id = self.client.create_run(self.experiment, wanted["start_ms"], tags, wanted["name"]).info.run_id
+        given = known.data.params if known else {}
+        params = [Param(name, value) for name, value in wanted["params"].items() if name not in given]
+        had = known.data.tags if known else tags
+        changed = [RunTag(name, value) for name, value in tags.items() if had.get(name) != value]
+        if params or changed:
+            self.client.log_batch(run_id, params=params, tags=changed)
+        if not known or known.info.status != FINISHED or known.info.end_time != wanted["end_ms"]:
+            self.client.set_terminated(run_id, FINISHED, wanted["end_ms"])
+        return str(run_id)
+
+    def _settle(self, runs: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
+        """Variant → its one good run, and the runs to remove: unfinished ones, outdated ones, second ones."""
+        wanted = {v["variant"]: v["fingerprint"] for v in self.document["variants"]}
+        good: dict[str, Any] = {}
+        removed = []
+        for run in runs:
+            name = run.data.tags[VARIANT]
+            if name not in wanted:  # not finished again yet
+                continue
+            whole = run.info.status == FINISHED and run.data.tags.get(FINGERPRINT) == wanted[name]
+            if whole and name not in good:
+                good[name] = run
+            else:
+                removed.append(run)
+        return good, removed
+
+    def _create_all(self, variants: list[Json], parent: str) -> dict[str, Any]:
+        """A run per variant; the first with a dataset goes ahead, as a server fails when two bring it at once."""
+        seen: set[str] = set()
+        first: list[Json] = []
+        others: list[Json] = []
+        for variant in variants:
+            datasets = {given["name"] for given in variant["inputs"]}
+            (others if datasets <= seen else first).append(variant)
+            seen |= datasets
+        made = {variant["variant"]: self._create(variant, parent) for variant in first}
+        pool = ThreadPoolExecutor(WRITERS if self.remote else 1)
+        try:
+            runs = pool.map(lambda variant: self._create(variant, parent), others)
+            return {**made, **{variant["variant"]: run for variant, run in zip(others, runs, strict=True)}}
+        finally:
+            pool.shutdown(cancel_futures=True)  # where one fails, the others would too, one time-out after another
+
+    def _create(self, variant: Json, parent: str) -> Any:
+        own = {BUILD: self.build, VARIANT: variant["variant"], FINGERPRINT: variant["fingerprint"]}
+        tags = {**variant["tags"], **own, "mlflow.parentRunId": parent}
+        run = self.client.create_run(self.experiment, variant["start_ms"], tags, variant["variant"])
+        run_id = run.info.run_id
+        if variant["inputs"]:
+            self.client.log_inputs(run_id, [_dataset(given) for given in variant["inputs"]])
+        metrics = [Metric(name, value, at, step) for name, value, step, at in variant["metrics"]]
+        params = [Param(name, value) for name, value in variant["params"].items()]
+        parts = [metrics[i : i + BATCH] for i in range(0, len(metrics), BATCH)] or [[]]
+        for part in parts[:-1]:
+            self.client.log_batch(run_id, metrics=part)
+        self.client.log_batch(run_id, parts[-1], params)
+        self.client.set_terminated(run_id, FINISHED, variant["end_ms"])
+        return run
+
+    def _copy(self, runs: dict[str, Any]) -> None:
+        for variant in self.document["variants"]:
+            run = runs[variant["variant"]]
+            if run.data.tags.get(COPIED) != variant["fingerprint"]:
+                for path in sorted(Path(variant["folder"]).glob("[!.]*")):
+                    self.client.log_artifact(run.info.run_id, str(path), "package")
+                self.client.set_tag(run.info.run_id, COPIED, variant["fingerprint"])
+
+    def _versions(self, name: str, runs: dict[str, Any]) -> int:
+        """Make the versions of one registered model; returns how many are new."""
+        wanted = [v for v in self.document["versions"] if v["model"] == name]
+        model = self._model(name)
+        known = self._known(name)
+        new = [v for v in wanted if v["tags"]["edgeflow.sha256"] not in known]
+        for version in new:
+            run_id = runs[version["variant"]].info.run_id
+            description = f"{version['variant']}: {version['tags']['edgeflow.path']}"
+            self.client.create_model_version(
+                name, version["source"], run_id, version["tags"], description=description, await_creation_for=0
+            )
+        if new:
+            known = self._known(name)
+        for version in wanted:
+            for alias in version["aliases"]:
+                self._alias(model, alias, known, version)
+        return len(new)
+
+    def _model(self, name: str) -> Any:
+        try:
+            return self.client.get_registered_model(name)
+        except MlflowException as error:
+            if not _is(error, RESOURCE_DOES_NOT_EXIST):
+                raise
+        try:
+            return self.client.create_registered_model(name)
+        except MlflowException as error:
+            if not _is(error, RESOURCE_ALREADY_EXISTS):
+                raise
+            return self.client.get_registered_model(name)
+
+    def _known(self, name: str) -> dict[str, Any]:
+        """SHA-256 of a package → its version; second versions of one package are removed."""
+        found: dict[str, Any] = {}
+        for version in sorted(
+            self.client.search_model_versions(f"name = '{name}'", 10000), key=lambda v: int(v.version)
+        ):
+            sha256 = version.tags.get("edgeflow.sha256", version.version)
+            if sha256 in found:
+                self.client.delete_model_version(name, version.version)
+            else:
+                found[sha256] = version
+        return found
+
+    def _alias(self, model: Any, alias: str, known: dict[str, Any], version: Json) -> None:
+        """Point an alias at a version, unless it points at one that was built later."""
+        wanted = known[version["tags"]["edgeflow.sha256"]].version
+        numbers = {str(v.version): v for v in known.values()}
+        now = numbers.get(str(model.aliases.get(alias)))
+        if now is not None and int(now.tags.get("edgeflow.built_ms", 0)) > version["built_ms"]:
+            return
+        if now is None or now.version != wanted:
+            self.client.set_registered_model_alias(model.name, alias, wanted)
+
+
+def _is(error: MlflowException, code: int) -> bool:
+    return bool(error.error_code == ErrorCode.Name(code))
+
+
+def _dataset(given: Json) -> DatasetInput:
+    """MLflow keeps 36 characters of a digest; the profile has all 64."""
+    dataset = Dataset(
+        name=given["name"],
+        digest=given["sha256"][:32],
+        source_type="local",
+        source=json.dumps({"uri": given["path"]}),
+        profile=json.dumps({"samples": given["samples"], "sha256": given["sha256"]}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", given["context"])])
+
+
+def _unhurried(connection: Any, _record: object) -> None:
+    """Do not wait for the disk after each of a thousand small transactions; `_settle_on_disk` does so once.
+
+    A killed process loses nothing by it. A power cut in these seconds may damage the file, which the results replace.
+    """
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+def _settle_on_disk(uri: str) -> None:
+    if uri.startswith(SQLITE):
+        with Path(uri.removeprefix(SQLITE)).open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _connect(uri: str) -> MlflowClient:
+    if uri.startswith(SQLITE):
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", _unhurried)
+        _create_store(Path(uri.removeprefix(SQLITE)))
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def _create_store(path: Path) -> None:
+    """Make a new sqlite store as a whole: one that was interrupted half way has tables and could never be opened."""
+    if path.exists():
+        return
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # seconds, and no server needs it
+
+    store = SqlAlchemyStore(f"{SQLITE}{new}", str(path.parent))
+    store.engine.dispose()
+    new.replace(path)
+
+
+def main() -> None:
+    """Answer one line of standard input after the other."""
+    gc.disable()  # hardly any of the objects that MLflow and SQLAlchemy make are garbage, and looking takes long
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what MLflow prints is no answer
+    uri, copies = sys.argv[1:]
+    client: MlflowClient | None = None
+    with suppress(*FAILURES):  # while nobody waits for it; the first document meets the failure again, and says so
+        client = _connect(uri)
+    for line in sys.stdin:
+        request = json.loads(line)
+        document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
+        answer: Json
+        try:
+            client = client or _connect(uri)
+            answer = Flush(client, document, copies).run(request["copy"])
+            _settle_on_disk(uri)
+        except FAILURES as error:
+            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

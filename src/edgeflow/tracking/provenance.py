@@ -1,0 +1,122 @@
+"""What Snakemake recorded of every job, packed into one file beside the results, and back.
+
+With these records a clone knows that nothing is to be done: Snakemake compares the digests of inputs, the parameters
+and the shell line with them. They hold paths of the project only, so they are right in any folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeflow import files, layout
+from edgeflow.errors import DataError
+
+SNAKEMAKE = Path(".snakemake")
+METADATA = SNAKEMAKE / "metadata"
+
+Records = dict[str, dict[str, Any]]  # name of the file that Snakemake keeps → its content
+
+
+def collect() -> Records:
+    """Pack the records of all outputs that are there; those of an earlier pull count where Snakemake has none."""
+    path = Path(layout.provenance()["jobs"])
+    found = {**_read(path), **dict(_snakemake())}
+    records = {name: record for name, record in sorted(found.items()) if Path(output_of(name)).exists()}
+    if records and records != _read(path):
+        lines = (json.dumps({"output": output_of(n), "file": n, "record": r}) for n, r in records.items())
+        files.write_text(path, "\n".join(lines) + "\n")
+    return records
+
+
+def restore() -> int:
+    """Give Snakemake the packed records back, in place of what it knows of the same outputs; returns their number."""
+    records = _read(Path(layout.provenance()["jobs"]))
+    for name, record in records.items():
+        path = METADATA / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record), encoding="utf-8")
+        (SNAKEMAKE / "incomplete" / name).unlink(missing_ok=True)
+    return len(records)
+
+
+def output_of(name: str) -> str:
+    """The output that a record is about: Snakemake encodes its path, in several parts where it is long."""
+    encoded = "".join(part.removeprefix("@") for part in Path(name).parts)
+    return base64.urlsafe_b64decode(encoded).decode()
+
+
+def _snakemake() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in METADATA.rglob("*") if METADATA.is_dir() else ():
+        name = path.relative_to(METADATA).as_posix()
+        if path.is_file() and _of_results(name):
+            record = files.read_json(path)
+            if not record.get("incomplete"):
+                yield name, record
+
+
+def _of_results(name: str) -> bool:
+    try:
+        return output_of(name).startswith(f"{layout.RESULTS}/")
+    except (binascii.Error, UnicodeDecodeError):  # a temporary file of Snakemake's own
+        return False
+
+
+def _read(path: Path) -> Records:
+    """Raises DataError that names the file when it is not what `collect` wrote."""
+    if not path.is_file():
+        return {}
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return {line["file"]: line["record"] for line in lines if output_of(line["file"]) == line["output"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); 'edgeflow track' writes it again") from None
+
+
+class Jobs:
+    """Which job made a file, and from what."""
+
+    def __init__(self, records: Records) -> None:
+        self._by_output: Mapping[str, Mapping[str, Any]] = {output_of(name): r for name, r in records.items()}
+
+    def times(self, output: str) -> tuple[float, float] | None:
+        """When the job of an output began and ended, in seconds since 1970; None when nothing is known of it."""
+        record = self._by_output.get(output)
+        return (record["starttime"], record["endtime"]) if record else None
+
+    def specs(self, output: str) -> dict[str, dict[str, Any]]:
+        """Stage → spec, of the job that made an output and of those that made its inputs."""
+        record = self._by_output.get(output, {})
+        jobs = [record, *(self._by_output.get(path, {}) for path in record.get("input", ()))]
+        return {job["rule"]: spec for job in jobs if job and (spec := _spec(job)) is not None}
+
+    def artifact(self, output: str, stage: str) -> str:
+        """The one file among the inputs of an output's job that a stage made as its artifact; "" when there is none."""
+        inputs = self._by_output.get(output, {}).get("input", ())
+        made = (p for p in inputs if self._by_output.get(p, {}).get("rule") == stage)
+        return next((p for p in made if layout.named_by_digest(Path(p))), "")
+
+    def toolchains(self) -> list[str]:
+        """The toolchains that any job ran in."""
+        inputs = {Path(path) for record in self._by_output.values() for path in record.get("input", ())}
+        return sorted(path.stem for path in inputs if path.parent == Path(layout.TOOLCHAINS))
+
+
+def _spec(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The spec among a job's parameters, which Snakemake keeps as Python literals."""
+    for text in record.get("params", ()):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):  # a parameter of somebody else's rule
+            continue
+        if isinstance(value, Mapping):  # all that a stage is called with
+            value = value.get("spec")
+        if isinstance(value, str) and value.startswith("{"):
+            found = json.loads(value)
+            return found if isinstance(found, dict) else None
+    return None

@@ -1,0 +1,120 @@
+"""The spool of documents that wait for MLflow, and the process that brings them there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeflow import files, layout
+from edgeflow.tracking import dvc
+from edgeflow.tracking.runs import Document
+
+SCRIPT = Path(__file__).with_name("flush.py")
+# MLflow's own defaults wait for minutes on a server that hangs. A flush that gives up goes on the next time.
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """What a flush did to the store."""
+
+    store: str
+    created: int = 0
+    replaced: int = 0
+    kept: int = 0
+    versions: int = 0
+    error: str = ""  # why documents still wait; "" when none does
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"MLflow ({self.store}) did not take everything: {self.error}\nThe next 'edgeflow track' catches up"
+        return (
+            f"MLflow ({self.store}): {self.created} runs added, {self.replaced} replaced, {self.kept} as they were, "
+            f"{self.versions} versions added"
+        )
+
+
+def put(document: Document) -> None:
+    """Keep a document until it is in MLflow; a later one of the same build takes its place."""
+    files.write_json(_spool() / f"{document['build']['id']}.json", document)
+
+
+def _spool() -> Path:
+    return Path(layout.tracking()["spool"])
+
+
+def waiting() -> list[Path]:
+    """The documents that wait, oldest first."""
+    return sorted(_spool().glob("[!.]*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+class Store:
+    """A running process that has imported MLflow and takes one document after the other."""
+
+    def __init__(self, process: subprocess.Popen[str], uri: str) -> None:
+        self._process = process
+        self._uri = uri
+
+    def flush(self, copy: bool = False) -> Flushed:
+        """Bring every document that waits into MLflow; one that gets there waits no more, and holds up no other.
+
+        An error is part of the answer and never raised: MLflow shows results, it does not decide about them.
+        """
+        total = Flushed(self._uri)
+        for path in waiting():
+            answer = self._ask({"document": str(path), "copy": copy})
+            if "error" in answer:
+                total = replace(total, error=str(answer["error"]).strip())
+            else:
+                path.unlink()
+                total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
+        return total
+
+    def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            return {"error": "the process that flushes has no pipes"}
+        with suppress(BrokenPipeError):  # then there is no answer either
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+        line = stdout.readline()
+        if not line:
+            return {"error": f"the process that flushes ended; {layout.tracking()['log']} says why"}
+        answer: Mapping[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def opened() -> Iterator[Store]:
+    """Start the process, and end it with the block."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(layout.tracking()['store']).absolute()}"
+    copies = Path(layout.tracking()["copies"]).absolute().as_uri() if uri.startswith("sqlite:") else ""
+    log = Path(layout.tracking()["log"])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            [str(dvc.python()), "-P", str(SCRIPT), uri, copies],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env={**SETTINGS, **os.environ},
+        )
+    try:
+        yield Store(process, uri)
+    finally:
+        with suppress(BrokenPipeError):  # it was killed
+            if process.stdin:
+                process.stdin.close()
+        process.wait()

@@ -1,0 +1,356 @@
+"""Metrics in MLflow: what is there, once; again, changed, elsewhere; and through everything that a server can do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tracking.conftest import VARIANTS, Proxy, Repository, Server
+from tests.tracking.documents import document
+
+from edgeflow import files
+
+pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
+
+Read = Callable[..., dict[str, list[dict[str, Any]]]]
+
+
+def own_store(project: Repository) -> str:
+    return f"sqlite:///{project.folder}/mlflow.db"
+
+
+def by_name(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    assert len({run["name"] for run in found["runs"]}) == len(found["runs"]), "a run is there twice"
+    return {run["name"]: run for run in found["runs"]}
+
+
+def edit(project: Repository) -> None:
+    """Make the work tree differ from the commit, and no job run."""
+    path = project.folder / "config/schemes/fp32.yaml"
+    path.write_text(path.read_text() + "# an edit\n")
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shown(tracked: Repository, read_store: Read) -> dict[str, list[dict[str, Any]]]:
+    return read_store(own_store(tracked))
+
+
+def test_a_build_has_a_run_per_variant(tracked: Repository, shown: dict[str, list[dict[str, Any]]]) -> None:
+    runs = by_name(shown)
+    (name,) = set(runs) - VARIANTS
+    build, commit = runs[name], tracked.git("rev-list", "HEAD").split()[1]  # before the pointers were committed
+    assert (build["params"]["commit"], build["params"]["dirty"]) == (commit, "False")
+    assert build["params"]["schemes"] == "fp32, int8_static"
+    assert build["params"]["host"]
+    assert build["tags"]["edgeflow.finished"] == "2/2"
+    assert {runs[variant]["tags"]["parent"] for variant in VARIANTS} == {name}
+    assert {run["status"] for run in shown["runs"]} == {"FINISHED"}
+
+
+def test_a_variant_has_parameters_figures_curves_and_links(
+    tracked: Repository, shown: dict[str, list[dict[str, Any]]]
+) -> None:
+    run = by_name(shown)["tiny_a/linux_x86_ort/fp32"]
+    expected = {"model": "tiny_a", "target": "linux_x86_ort", "scheme": "fp32", "dataset": "digits_1x49x10",
+                "epochs": "2", "weights": "float32", "seed": "0", "runtime": "onnxruntime"}  # fmt: skip
+    assert expected.items() <= run["params"].items()
+    measured = json.loads((tracked.folder / "results/measure/tiny_a/linux_x86_ort/fp32/measurement.json").read_text())[
+        "measurements"
+    ]
+    assert {m["metric"]: m["value"] for m in measured}.items() <= run["metrics"].items()
+    training = json.loads((tracked.folder / "results/train/tiny_a/base/train.json").read_text())
+    losses = [[step, value] for step, value, _ in run["history"]["train_loss"]]
+    assert losses == [[epoch, value] for epoch, value in enumerate(training["curves"]["train_loss"], 1)]
+    assert len(losses) == 2
+    assert [step for step, _, _ in run["history"]["ladder_accuracy"]] == [0, 1, 2, 3]
+    digest = files.sha256_file(tracked.package())
+    tags = run["tags"]
+    assert (tags["edgeflow.package.sha256"], tags["edgeflow.verdict"]) == (digest, "pass")
+    assert tags["edgeflow.package.path"] == str(tracked.package().relative_to(tracked.folder))
+    path, _, checkpoint = tags["edgeflow.artifact.checkpoint"].partition(" sha256:")
+    assert files.sha256_file(tracked.folder / path) == checkpoint
+    assert len(tags["edgeflow.fingerprint"]) == 16
+    assert tags["edgeflow.evidence"] in ("device", "host")
+    assert run["files"] == []  # a link, no copy
+
+
+def test_dataset_inputs_have_digests(tracked: Repository, shown: dict[str, list[dict[str, Any]]]) -> None:
+    splits = json.loads((tracked.folder / "results/prepare/digits_1x49x10/dataset.json").read_text())["splits"]
+    runs = by_name(shown)
+    for scheme, expected in (
+        ("fp32", ["train", "evaluation"]),
+        ("int8_static", ["train", "calibration", "evaluation"]),
+    ):
+        inputs = runs[f"tiny_a/linux_x86_ort/{scheme}"]["inputs"]
+        assert {name.split("/")[1] for name, _, _ in inputs} == set(expected)
+        for name, digest, _ in inputs:
+            assert digest == splits[name.split("/")[1]]["sha256"][:32]
+    assert ["digits_1x49x10/train", splits["train"]["sha256"][:32], "training"] in inputs
+
+
+def test_released_packages_are_versions(tracked: Repository, shown: dict[str, list[dict[str, Any]]]) -> None:
+    decision = json.loads((tracked.folder / "results/report/decision.json").read_text())[0]
+    released = {v["tags"]["edgeflow.scheme"]: v for v in shown["versions"]}
+    assert {v["model"] for v in shown["versions"]} == {"tiny_a--linux_x86_ort"}
+    version = released[decision["ship"]]
+    digest = files.sha256_file(tracked.package(decision["ship"]))
+    assert version["aliases"] == ["candidate", "released"]  # of a clean commit
+    assert (version["tags"]["edgeflow.sha256"], version["tags"]["edgeflow.verdict"]) == (digest, "pass")
+    assert version["source"].endswith(digest)
+    assert [v["aliases"] for scheme, v in released.items() if scheme != decision["ship"]] in ([], [[]])
+
+
+# --- again, changed, elsewhere ---------------------------------------------------------------------------------------
+
+
+def test_flushing_again_adds_nothing_and_a_new_store_gets_the_same(copy: Repository, read_store: Read) -> None:
+    before = read_store(own_store(copy))
+    assert "0 runs added, 0 replaced, 2 as they were, 0 versions added" in copy.edgeflow("track").stdout
+    assert read_store(own_store(copy)) == before
+    (copy.folder / "mlflow.db").unlink()
+    copy.edgeflow("track")
+    assert read_store(own_store(copy)) == before
+
+
+def test_a_clone_and_a_later_commit_flush_nothing_twice(copy: Repository, tmp_path: Path, read_store: Read) -> None:
+    before = read_store(own_store(copy))
+    (copy.folder / "notes.txt").write_text("nothing that a stage reads")
+    copy.commit("Notes")
+    assert "0 runs added, 0 replaced" in copy.edgeflow("track").stdout
+    clone = copy.clone(tmp_path / "clone")
+    clone.set_remote(copy.remote)
+    clone.edgeflow("pull")
+    clone = Repository(clone.folder, {"MLFLOW_TRACKING_URI": own_store(copy)})
+    assert "0 runs added, 0 replaced, 2 as they were" in clone.edgeflow("track").stdout
+    assert read_store(own_store(copy)) == before
+
+
+def test_what_changed_is_replaced_and_an_edited_work_tree_releases_nothing(copy: Repository, read_store: Read) -> None:
+    path = copy.folder / "results/measure/tiny_a/linux_x86_ort/fp32/measurement.json"
+    content = json.loads(path.read_text())
+    for measurement in content["measurements"]:
+        measurement["value"] = 0.25 if measurement["metric"] == "accuracy" else measurement["value"]
+    path.write_text(json.dumps(content))
+    edit(copy)
+    before = by_name(read_store(own_store(copy)))
+    for changes in ("2 runs added, 0 replaced, 0 as they were", "0 runs added, 0 replaced, 2 as they were"):
+        assert changes in copy.edgeflow("track").stdout  # a build of its own: it is not of the commit alone
+    content["measurements"][0]["value"] += 0.001
+    path.write_text(json.dumps(content))
+    assert "0 runs added, 1 replaced, 1 as they were" in copy.edgeflow("track").stdout
+    after = read_store(own_store(copy))
+    builds = [run for run in after["runs"] if run["name"].startswith("build")]
+    assert [run["params"]["dirty"] for run in builds] == ["False", "True"]
+    assert len(after["runs"]) == len(before) + 3
+
+
+def test_packages_are_copied_when_asked(copy: Repository, read_store: Read) -> None:
+    (copy.folder / "mlflow.db").unlink()  # an experiment keeps the folder of its copies, here of another project
+    copy.edgeflow("track", "--copy")
+    run = by_name(read_store(own_store(copy)))["tiny_a/linux_x86_ort/fp32"]
+    assert sorted(run["files"]) == ["package/package.json", f"package/{copy.package().name}"]
+    copied = list((copy.folder / "mlartifacts").rglob(copy.package().name))
+    assert [path.read_bytes() for path in copied] == [copy.package().read_bytes()]
+
+
+def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server: Server, read_store: Read) -> None:
+    experiment = f"unreachable {uuid.uuid4()}"
+    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                                    "MLFLOW_EXPERIMENT_NAME": experiment})  # fmt: skip
+    done = away.edgeflow("track")
+    assert "did not take everything" in done.stdout
+    # another build comes before the server is back
+    edit(copy)
+    path = copy.folder / "results/judge/tiny_a/linux_x86_ort/fp32/verdict.json"
+    path.write_text(path.read_text().replace('"reasons": []', '"reasons": ["a remark"]'))
+    away.edgeflow("track")
+    assert len(list((copy.folder / ".tracking/spool").glob("*.json"))) == 2
+    back = Repository(copy.folder, {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": experiment})
+    assert "4 runs added" in back.edgeflow("track").stdout
+    assert len(read_store(server.uri, experiment)["runs"]) == 6
+    assert list((copy.folder / ".tracking/spool").glob("*.json")) == []
+    assert "0 runs added, 0 replaced" in back.edgeflow("track").stdout
+
+
+# --- a server that misbehaves ----------------------------------------------------------------------------------------
+
+
+class Flusher:
+    """The process that flushes: one document after the other, to one address."""
+
+    def __init__(self, python: Path, script: Path, folder: Path, uri: str) -> None:
+        self._log = (folder / "flush.txt").open("w")
+        self.path = folder / "document.json"
+        self.experiment = f"Documents {uuid.uuid4()}"
+        self._start = ([str(python), "-P", str(script), uri, ""], folder)
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process, as the next command has it."""
+        command, folder = self._start
+        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        self.process = subprocess.Popen(
+            command, cwd=folder, env={**kept, **patience},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+        )  # fmt: skip
+
+    def ask(self, content: dict[str, Any]) -> None:
+        """Begin to flush."""
+        self.path.write_text(json.dumps({**content, "experiment": self.experiment}))
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps({"document": str(self.path), "copy": False}) + "\n")
+        self.process.stdin.flush()
+
+    def flush(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Flush to the end."""
+        self.ask(content)
+        assert self.process.stdout
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def end(self, signal: int = 9) -> None:
+        """As kill -9 does."""
+        self.process.send_signal(signal)
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream
+            stream.close()
+
+    def close(self) -> None:
+        """End for good."""
+        self.end()
+        self._log.close()
+
+
+@pytest.fixture
+def flusher(track_python: Path, project: Path, tmp_path: Path, proxy: Proxy) -> Iterator[Flusher]:
+    """Flushes to the server through the proxy."""
+    found = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, proxy.uri)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def own(track_python: Path, project: Path, tmp_path: Path) -> Iterator[Flusher]:
+    """Flushes into a store of its own."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    found = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, uri)
+    yield found
+    found.close()
+
+
+def assert_complete(found: dict[str, list[dict[str, Any]]], content: dict[str, Any]) -> None:
+    """Nothing lost, nothing twice."""
+    runs = by_name(found)
+    assert set(runs) == {content["build"]["name"], *(v["variant"] for v in content["variants"])}
+    for variant in content["variants"]:
+        run = runs[variant["variant"]]
+        history = {(name, step, value) for name, points in run["history"].items() for step, value, _ in points}
+        assert history == {(name, step, value) for name, value, step, _ in variant["metrics"]}
+        assert sum(map(len, run["history"].values())) == len(variant["metrics"])
+        assert run["params"] == variant["params"]
+        assert len(run["inputs"]) == len(variant["inputs"])
+        assert run["status"] == "FINISHED"
+    digests = {v["tags"]["edgeflow.sha256"] for v in content["versions"]}
+    mine = [v for v in found["versions"] if v["tags"].get("edgeflow.sha256") in digests and "--target" in v["model"]]
+    assert len(mine) == len(digests)
+    for version in content["versions"]:
+        assert version["source"] in [v["source"] for v in mine]
+
+
+@pytest.mark.parametrize(("mode", "good"), [("500", 2), ("500", 9), ("hang", 9)])
+def test_a_server_that_fails_is_caught_up_with(
+    flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, mode: str, good: int
+) -> None:
+    content = document(4)
+    proxy.mode, proxy.good = mode, good
+    assert "error" in flusher.flush(content)
+    assert proxy.spoiled.is_set()
+    proxy.mode = ""
+    assert "error" not in flusher.flush(content)
+    assert_complete(read_store(server.uri, flusher.experiment), content)
+    assert flusher.flush(content) == {"created": 0, "replaced": 0, "kept": 4, "versions": 0}
+
+
+@pytest.mark.parametrize("good", [1, 3, 6, 9, 14])
+def test_a_request_whose_answer_is_lost_leaves_nothing_twice(
+    flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, good: int
+) -> None:
+    content = document(4)
+    proxy.mode, proxy.good = "lose", good
+    if "error" in flusher.flush(content):
+        assert "error" not in flusher.flush(content)
+    assert proxy.spoiled.is_set()
+    assert_complete(read_store(server.uri, flusher.experiment), content)
+
+
+@pytest.mark.parametrize("good", [2, 14])
+def test_a_killed_flush_is_completed_by_the_next(
+    flusher: Flusher, proxy: Proxy, server: Server, read_store: Read, good: int
+) -> None:
+    content = document(4)
+    proxy.mode, proxy.good = "hang", good
+    flusher.ask(content)
+    assert proxy.spoiled.wait(60)
+    flusher.end()
+    proxy.mode = ""
+    flusher.restart()
+    assert "error" not in flusher.flush(content)
+    assert_complete(read_store(server.uri, flusher.experiment), content)
+
+
+def test_a_killed_track_flushes_with_the_next(copy: Repository, proxy: Proxy, server: Server, read_store: Read) -> None:
+    variables = {"MLFLOW_TRACKING_URI": proxy.uri, "MLFLOW_EXPERIMENT_NAME": f"killed {uuid.uuid4()}"}
+    project = Repository(copy.folder, variables)
+    proxy.mode, proxy.good = "hang", 6
+    process = project.start("track")
+    assert proxy.spoiled.wait(60)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert len(list((copy.folder / ".tracking/spool").glob("*.json"))) == 1
+    proxy.mode = ""
+    project.edgeflow("track")
+    runs = by_name(read_store(server.uri, variables["MLFLOW_EXPERIMENT_NAME"]))
+    assert set(runs) > VARIANTS
+    assert len(runs) == 3
+
+
+def test_a_killed_flush_into_the_own_store_is_completed_by_the_next(own: Flusher, read_store: Read) -> None:
+    content, store = document(30), own.path.with_name("mlflow.db")
+    own.ask(content)
+    while not store.exists():
+        assert own.process.poll() is None
+    own.end()  # while it connects to the new store, or writes the first runs
+    own.restart()
+    assert "error" not in own.flush(content)
+    assert_complete(read_store(f"sqlite:///{store}", own.experiment), content)
+
+
+def test_a_changed_variant_takes_the_place_of_the_old_one(own: Flusher, read_store: Read) -> None:
+    before = document(4)
+    own.flush(before)
+    after = {**before, "variants": [before["variants"][0], *document(4, accuracy=0.8)["variants"][1:]]}
+    assert own.flush(after) == {"created": 0, "replaced": 3, "kept": 1, "versions": 0}
+    assert_complete(read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment), after)
+
+
+def test_an_older_build_does_not_take_an_alias_back(own: Flusher, read_store: Read) -> None:
+    newer, older = document(1), document(1)
+    tags = {**older["versions"][0]["tags"], "edgeflow.sha256": "f" * 64, "edgeflow.built_ms": "1"}
+    older["versions"][0] |= {"built_ms": 1, "tags": tags}
+    for content in (newer, older):
+        own.flush(content)
+    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
+    aliases = {v["tags"]["edgeflow.built_ms"]: v["aliases"] for v in found}
+    assert aliases == {"3000": ["candidate", "released"], "1": []}
