@@ -7,7 +7,10 @@ knows them. Folders are relative to the project.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+
+TYPE_CHECKING = False  # as in typing, which with pathlib takes longer to import than a stage command may
+if TYPE_CHECKING:
+    from pathlib import Path
 
 RESULTS = "results"
 TOOLCHAINS = ".toolchains"
