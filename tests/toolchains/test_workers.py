@@ -164,6 +164,19 @@ def test_edited_code_counts_from_the_next_job_on(own: Stage, project: Path, tmp_
     assert done.stdout.splitlines() == ["edited edgeflow.stages.prepare", "edited loader", str(worker)]
 
 
+def test_edited_nouns_are_another_worker(own: Stage, project: Path, tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    shutil.copytree(project / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    stage = own.with_variables(PYTHONPATH=str(source))
+    code = "import edgeflow.types, edgeflow.plugin as p; print(getattr(edgeflow.types, 'EDIT', 0), p.__name__)"
+    before = stage.worker()
+    assert stage.run(code).stdout == "0 edgeflow.plugin\n"
+    with (source / "edgeflow/types.py").open("a") as module:
+        module.write("EDIT = 1\n")
+    assert stage.run(code).stdout == "1 edgeflow.plugin\n"
+    assert stage.worker() != before
+
+
 def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:
     lock = tmp_path / "envs/core.txt"
     lock.parent.mkdir()

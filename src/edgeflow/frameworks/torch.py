@@ -194,7 +194,11 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
-    preload=("torch", "torch._dynamo", "safetensors.torch", "numpy.ctypeslib"),  # optimizers import _dynamo when used
+    preload=(
+        *("torch", "safetensors.torch", "numpy.ctypeslib"),
+        *("torch._dynamo", "torch.profiler._cupti_monitor"),  # optimizers import them when they are used
+        "tabulate",  # _dynamo does so when the process ends
+    ),
     training_options={
         "epochs": Option("passes over the training split"),
         "batch_size": Option("samples per step"),

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 
-def _load_edgeflow() -> None:
+def load_edgeflow() -> None:
+    """Make the package importable, with what a warm worker has imported of it already."""
+    if "edgeflow" in sys.modules:
+        return
     package = Path(__file__).parent.parent
     spec = importlib.util.spec_from_file_location(
         "edgeflow", package / "__init__.py", submodule_search_locations=[str(package)]
@@ -18,7 +21,7 @@ def _load_edgeflow() -> None:
 
 
 if __name__ == "__main__":
-    _load_edgeflow()
+    load_edgeflow()
     from edgeflow.stages.command import main
 
     sys.exit(main(sys.argv[1:]))

@@ -25,6 +25,7 @@ CORE = "core"  # the environment that edgeflow is installed in
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
+HELD_BY_WORKERS = tuple(os.path.join(os.path.dirname(HERE), name) for name in ("__init__.py", "types.py", "plugin.py"))
 
 OFF = "EDGEFLOW_WARM"  # "0": no warm workers
 IDLE = "EDGEFLOW_WARM_IDLE_S"  # how long a worker without jobs waits for the next one
@@ -278,32 +279,39 @@ def private_folder() -> str:
 
 
 def _key(toolchain: str, python: str) -> str:
-    """Names the worker: another lock, installation, interpreter, allocation or set of limits is another worker."""
-    from _blake2 import blake2b  # hashlib would load OpenSSL first, which takes longer than the rest of this function
-
+    """Names the worker: other code, another lock, installation, interpreter, allocation or set of limits is another."""
     from edgeflow import layout
 
     paths = layout.toolchain(toolchain)
-    digest = blake2b(digest_size=8)
-    digest.update(os.fsencode(python))
-    for path in (WORKER, paths["lock"]):
-        try:
-            with open(path, "rb") as stream:
-                digest.update(stream.read())
-        except FileNotFoundError:  # no lock: stages run by hand, outside a project
-            digest.update(b"-")
+    parts = [os.fsencode(python), _contents(WORKER, *HELD_BY_WORKERS)]
+    if os.path.exists(paths["lock"]):  # there is none where stages run by hand, outside a project
+        parts.append(_contents(paths["lock"]))
     if os.path.exists(paths["stamp"]):
         stamp = os.stat(paths["stamp"])
-        digest.update(b"%d %d" % (stamp.st_ino, stamp.st_mtime_ns))
+        parts.append(b"%d %d" % (stamp.st_ino, stamp.st_mtime_ns))
     for name in sorted(os.environ):
         if name.startswith(STARTUP_VARIABLES) or name in ALLOCATIONS:
-            digest.update(os.fsencode(f"\0{name}={os.environ[name]}"))
+            parts.append(os.fsencode(f"{name}={os.environ[name]}"))
     if "PYTHONPATH" in os.environ:  # it may be relative
-        digest.update(os.fsencode(os.getcwd()))
+        parts.append(os.fsencode(os.getcwd()))
     for name in sorted(vars(resource)):
         if name.startswith("RLIMIT_"):
-            digest.update(b"%d %d " % resource.getrlimit(getattr(resource, name)))
-    return digest.hexdigest()
+            parts.append(b"%d %d" % resource.getrlimit(getattr(resource, name)))
+    return _digest(b"\0".join(parts))
+
+
+def _contents(*paths: str) -> bytes:
+    contents = []
+    for path in paths:
+        with open(path, "rb") as stream:
+            contents.append(stream.read())
+    return b"".join(contents)
+
+
+def _digest(content: bytes) -> str:
+    from _blake2 import blake2b  # hashlib would load OpenSSL first, which takes longer than the rest of this file
+
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 def _start(python: str, path: str) -> None:
@@ -340,7 +348,8 @@ def _become_worker(python: str, path: str, listener: int) -> None:
     # Libraries must not start threads before the fork; each job sets the number that it may use.
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     # -P: the folder of the script must not be importable, it would shadow modules of the same name
-    os.execve(python, [python, "-P", WORKER, path, os.environ.get(IDLE, IDLE_S)], environment)
+    arguments = [path, os.environ.get(IDLE, IDLE_S), BOOTSTRAP, _digest(_contents(*HELD_BY_WORKERS))]
+    os.execve(python, [python, "-P", WORKER, *arguments], environment)
 
 
 # --- cold ------------------------------------------------------------------------------------------------------------

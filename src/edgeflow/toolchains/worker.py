@@ -1,12 +1,14 @@
 """The warm worker of a toolchain: a fork server that has imported its heavy libraries, and computes nothing itself.
 
-`python -P worker.py PATH IDLE_S`, with the listening socket PATH.sock as descriptor 3.
-It imports what jobs ask for, of third parties only: edgeflow's own code is imported by every job afresh, so that an
-edit counts from the next job on. Each job is a forked child with the descriptors, environment and working folder of the
-client that asked (see client.py for the messages), and ends with that client. The worker ends when it had no job for
-IDLE_S seconds, and when the last Snakemake run that used it has ended.
+`python -P worker.py PATH IDLE_S BOOTSTRAP DIGEST`, with the listening socket PATH.sock as descriptor 3.
+It imports what jobs ask for, of third parties. Of edgeflow's own code it holds the nouns alone, dataclasses that take
+longer to define than a small job takes to run; their contents are part of PATH, so an edit of them is another worker.
+The rest is imported by every job afresh, and an edit of it counts from the next job on.
+Each job is a forked child with the descriptors, environment and working folder of the client that asked (see client.py
+for the messages), and ends with that client. The worker ends when it had no job for IDLE_S seconds, and when the last
+Snakemake run that used it has ended.
 
-Standard library only, and nothing of edgeflow: it runs in every toolchain.
+Standard library only: it runs in every toolchain.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import atexit
 import ctypes
 import fcntl
 import gc
+import hashlib
 import importlib
 import os
+import pathlib
 import runpy
 import selectors
 import signal
@@ -28,6 +32,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 # What every job imports or needs: the last one to set the number of threads.
 STANDARD = (
@@ -35,6 +40,7 @@ STANDARD = (
     *("logging", "pathlib", "platform", "subprocess", "tempfile", "typing", "warnings", "zipfile"),
     *("numpy", "threadpoolctl"),
 )
+NOUNS = ("edgeflow", "edgeflow.types", "edgeflow.plugin")  # the files that client.py has in HELD_BY_WORKERS
 LISTENER = 3
 RECEIVE_BYTES = 1 << 16
 REQUEST_TIMEOUT_S = 10.0  # a client sends its request in one go
@@ -118,6 +124,7 @@ class Worker:
         self._runs: dict[int, int] = {}  # live Snakemake runs: process id → descriptor that becomes readable at its end
         self._had_runs = False
         self._imported: set[str] = set()
+        self._threads: Any = None
         self._watch_children()
 
     def _watch_children(self) -> None:
@@ -186,6 +193,8 @@ class Worker:
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
             self._imported.add(name)
         if missing:
+            if control := sys.modules.get("threadpoolctl"):
+                self._threads = control.ThreadpoolController()  # finds the libraries, which takes as long as the fork
             gc.collect()
             gc.freeze()  # the collector would write into every page, and so copy it, in every job
 
@@ -193,7 +202,7 @@ class Worker:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            run_job(request, parent, self._forget)
+            run_job(request, parent, self._threads, self._forget)
         self._jobs[pid] = Job(pid, connection)
         self._selector.register(connection, selectors.EVENT_READ, self._client_left)
         self._tell(connection, f"started {pid}")
@@ -266,16 +275,16 @@ def _kib(maxrss: int) -> int:
 # --- in the child ----------------------------------------------------------------------------------------------------
 
 
-def run_job(request: Request, parent: int, forget: Callable[[], None]) -> None:
+def run_job(request: Request, parent: int, threads: Any, forget: Callable[[], None]) -> None:
     """Become the process that the client would have started, and end as it would have ended; never returns.
 
-    `forget` closes what is the worker's own.
+    `threads`: controls the thread pools, where there are any. `forget` closes what is the worker's own.
     """
     code, interrupted = 1, False
     try:
         forget()
         _inherit(request, parent)
-        _limit_threads(request.environment)
+        _limit_threads(request.environment, threads)
         code = _run(request)
     except BaseException as error:  # noqa: BLE001 - the top of an interpreter: all of it goes to stderr
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -332,15 +341,15 @@ def _end_with(parent: int) -> None:
         os._exit(128 + signal.SIGKILL)
 
 
-def _limit_threads(environment: dict[str, str]) -> None:
+def _limit_threads(environment: dict[str, str], control: Any) -> None:
     """As many threads as Snakemake gave the job: the libraries read these variables when they were loaded."""
     threads = environment.get("OMP_NUM_THREADS", "")
     if not threads.isdecimal():
         return
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(int(threads))
-    if control := sys.modules.get("threadpoolctl"):
-        control.threadpool_limits(int(threads))
+    if control is not None:
+        control.limit(limits=int(threads))
 
 
 def _run(request: Request) -> int:
@@ -368,6 +377,21 @@ def _finish() -> None:
             continue
 
 
-if __name__ == "__main__":
+def load_nouns(bootstrap: str, digest: str) -> None:
+    """Import the nouns; SystemExit when they are no longer those that PATH stands for."""
+    runpy.run_path(bootstrap)["load_edgeflow"]()
+    files = [pathlib.Path(importlib.import_module(name).__file__ or "") for name in NOUNS]
+    contents = b"".join(file.read_bytes() for file in files)
+    if hashlib.blake2b(contents, digest_size=8).hexdigest() != digest:
+        sys.exit("edgeflow's nouns were edited while the worker started")
+
+
+def main(path: str, idle_s: str, bootstrap: str, digest: str) -> None:
+    """Serve jobs on the socket that is open as descriptor 3."""
     os.chdir("/")  # no folder is held; what PYTHONPATH says has been made absolute by now
-    Worker(sys.argv[1], float(sys.argv[2])).serve()
+    load_nouns(bootstrap, digest)
+    Worker(path, float(idle_s)).serve()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
