@@ -46,9 +46,8 @@ onerror:
 rule all:
     default_target: True
     input:
-        flow.packages(),
-        flow.missing,
         layout.report().values(),
+        flow.missing,
 
 
 include: "rules/toolchain.smk"

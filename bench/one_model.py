@@ -57,7 +57,7 @@ def _packages(build: Build, model: str, environment: Mapping[str, str]) -> Run:
         samples = figures["accuracy"].n or 0
         if samples < LEAST_SAMPLES or "latency_p50_s" not in figures:
             raise RuntimeError(f"{path}: {samples} samples, figures {', '.join(figures)}; expected {LEAST_SAMPLES}")
-        if not (build.folder / layout.package(model, TARGET, scheme)["package"] / "package.json").is_file():
+        if not (build.folder / layout.package(model, TARGET, scheme)["record"]).is_file():
             raise RuntimeError(f"{scheme}: there is no package record")
     return run
 

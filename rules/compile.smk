@@ -8,15 +8,14 @@ rule compile:
     output:
         **layout.compile("{model}", "{runtime}", "{build}", "{scheme}"),
     log:
-        text=layout.log("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
-        job=layout.job("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
+        layout.log("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
     params:
         call=flow.call("compile"),
     shell:
-        "edgeflow compile --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow compile --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " source_info={input.source_info:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
         " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q}"
-        " ladder={output.ladder:q} > {log.text:q} 2>&1"
+        " ladder={output.ladder:q} > {log:q} 2>&1"

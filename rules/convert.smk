@@ -7,13 +7,12 @@ rule convert:
     output:
         **layout.convert("{model}", "{recipe}", "{format}"),
     log:
-        text=layout.log("convert", "{model}", "{recipe}", "{format}"),
-        job=layout.job("convert", "{model}", "{recipe}", "{format}"),
+        layout.log("convert", "{model}", "{recipe}", "{format}"),
     params:
         call=flow.call("convert"),
     shell:
-        "edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
-        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"

@@ -7,13 +7,12 @@ rule optimize:
     output:
         **layout.optimize("{model}", "{profile}", "{scheme}", "{format}"),
     log:
-        text=layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
-        job=layout.job("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
+        layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
     params:
         call=flow.call("optimize"),
     shell:
-        "edgeflow optimize --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow optimize --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q} calibration={input.calibration:q}"
-        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log.text:q} 2>&1"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"

@@ -8,13 +8,12 @@ rule prepare:
     output:
         **layout.prepare("{dataset}"),
     log:
-        text=layout.log("prepare", "{dataset}"),
-        job=layout.job("prepare", "{dataset}"),
+        layout.log("prepare", "{dataset}"),
     params:
         call=flow.call("prepare"),
     shell:
-        "edgeflow data {input.pointers:q} > {log.text:q} 2>&1 &&"
-        " edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow data {input.pointers:q} > {log:q} 2>&1 &&"
+        " edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
-        " golden={output.golden:q} info={output.info:q} >> {log.text:q} 2>&1"
+        " golden={output.golden:q} info={output.info:q} >> {log:q} 2>&1"

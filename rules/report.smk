@@ -19,11 +19,10 @@ rule report:
     output:
         **layout.report(),
     log:
-        text=layout.log("report"),
-        job=layout.job("report"),
+        layout.log("report"),
     params:
         call=flow.call("report"),
     shell:
-        "edgeflow report --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow report --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
-        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log.text:q} 2>&1"
+        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log:q} 2>&1"

@@ -7,13 +7,12 @@ rule train:
     output:
         **layout.train("{model}", "{recipe}"),
     log:
-        text=layout.log("train", "{model}", "{recipe}"),
-        job=layout.job("train", "{model}", "{recipe}"),
+        layout.log("train", "{model}", "{recipe}"),
     params:
         call=flow.call("train"),
     shell:
-        "edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"
-        " info={output.info:q} > {log.text:q} 2>&1"
+        " info={output.info:q} > {log:q} 2>&1"

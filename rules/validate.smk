@@ -8,20 +8,19 @@ rule measure:
     output:
         **layout.measure("{model}", "{target}", "{scheme}"),
     log:
-        text=layout.log("measure", "{model}", "{target}", "{scheme}"),
-        job=layout.job("measure", "{model}", "{target}", "{scheme}"),
+        layout.log("measure", "{model}", "{target}", "{scheme}"),
     threads: flow.measure_threads
     resources:
         device=flow.device_slots,
     params:
         call=flow.call("measure"),
     shell:
-        "edgeflow measure --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow measure --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input program={input.program:q} info={input.info:q} source={input.source:q}"
         " baseline={input.baseline:q} baseline_info={input.baseline_info:q}"
         " evaluation={input.evaluation:q} reference={input.reference:q} compiled_outputs={input.compiled_outputs:q}"
-        " --output measurement={output.measurement:q} outputs={output.outputs:q} > {log.text:q} 2>&1"
+        " --output measurement={output.measurement:q} > {log:q} 2>&1"
 
 
 rule judge:
@@ -30,11 +29,10 @@ rule judge:
     output:
         **layout.judge("{model}", "{target}", "{scheme}"),
     log:
-        text=layout.log("judge", "{model}", "{target}", "{scheme}"),
-        job=layout.job("judge", "{model}", "{target}", "{scheme}"),
+        layout.log("judge", "{model}", "{target}", "{scheme}"),
     params:
         call=flow.call("judge"),
     shell:
-        "edgeflow judge --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {log.job:q}"
+        "edgeflow judge --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
-        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log.text:q} 2>&1"
+        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log:q} 2>&1"

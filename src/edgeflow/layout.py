@@ -58,8 +58,7 @@ def compile(model: str, runtime: str, build: str, scheme: str) -> Files:
 
 def measure(model: str, target: str, scheme: str) -> Files:
     """Key: model, target, scheme."""
-    folder = f"{RESULTS}/measure/{model}/{target}/{scheme}"
-    return {"measurement": f"{folder}/measurement.json", "outputs": f"{folder}/outputs.npz"}
+    return {"measurement": f"{RESULTS}/measure/{model}/{target}/{scheme}/measurement.json"}
 
 
 def judge(model: str, target: str, scheme: str) -> Files:
@@ -68,8 +67,8 @@ def judge(model: str, target: str, scheme: str) -> Files:
 
 
 def package(model: str, target: str, scheme: str) -> Files:
-    """Key: model, target, scheme; the package is a folder."""
-    return {"package": f"{RESULTS}/package/{model}/{target}/{scheme}"}
+    """Key: model, target, scheme; the package is the folder of its record."""
+    return {"record": f"{RESULTS}/package/{model}/{target}/{scheme}/package.json"}
 
 
 def plan() -> Files:

@@ -246,6 +246,7 @@ class Wiring:
         task = self.plugins.reference("task", self.project.models[model].task)
         compiled = self._compiled(cell)
         baseline, without = self._baseline(cell, runtime)
+        itself = runtime.runs == "program"
         return Job(
             "measure",
             {
@@ -261,8 +262,8 @@ class Wiring:
             },
             {
                 **_pick(compiled, "program", "info"),
-                "source": self._source(cell, route),
-                "compiled_outputs": compiled["outputs"],
+                "source": NONE if itself else self._source(cell, route),
+                "compiled_outputs": NONE if itself and runtime.times else compiled["outputs"],
                 "baseline": baseline["program"] if baseline else NONE,
                 "baseline_info": baseline["info"] if baseline else NONE,
                 "evaluation": self._asked(model)["evaluation"],
@@ -317,32 +318,21 @@ class Wiring:
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,
+            "calibrated": self.project.scheme(scheme).mode == "static",
             "infeasible": cell.reason,
         }
         return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
 
     def _packed(self, cell: Cell) -> Inputs:
-        """Everything a package holds or names by digest; nothing for a cell that the plan refused."""
+        """What a package holds, and what names the rest by digest; nothing for a cell that the plan refused."""
         names = (cell.model, cell.target, cell.scheme)
         if cell.reason:
-            absent = ("verdict", "measurement", "program", "info", "ladder", "dataset")
-            return dict.fromkeys((*absent, *ANCESTORS), NONE)
-        route = self.plan.routes[cell]
-        data = layout.prepare(route.dataset)
-        compiled = self._compiled(cell)
-        ancestors = (
-            layout.train(cell.model, route.recipe)["checkpoint"],
-            layout.convert(cell.model, route.recipe, route.file_format)["model"],
-            self._optimized(cell, route)["model"],
-            data["evaluation"],
-            data["calibration"] if self.project.scheme(cell.scheme).mode == "static" else NONE,
-        )
+            return dict.fromkeys(("verdict", "measurement", "program", "info", "ladder", "dataset"), NONE)
         return {
             **layout.judge(*names),
             **_pick(layout.measure(*names), "measurement"),
-            **_pick(compiled, "program", "info", "ladder"),
-            "dataset": data["info"],
-            **dict(zip(ANCESTORS, ancestors, strict=True)),
+            **_pick(self._compiled(cell), "program", "info", "ladder"),
+            "dataset": layout.prepare(self.plan.routes[cell].dataset)["info"],
         }
 
     def _report(self) -> Job:
@@ -354,19 +344,10 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
         }
-        found: dict[str, list[str]] = {"verdicts": [], "measurements": [], "programs": [], "ladders": []}
-        for cell in self.plan.feasible:
-            names = (cell.model, cell.target, cell.scheme)
-            compiled = self._compiled(cell)
-            found["verdicts"].append(layout.judge(*names)["verdict"])
-            found["measurements"].append(layout.measure(*names)["measurement"])
-            found["programs"].append(compiled["info"])
-            found["ladders"].append(compiled["ladder"])
-        each = {name: list(dict.fromkeys(paths)) for name, paths in found.items()}  # a program may have several cells
-        return Job("report", spec, {**layout.plan(), **each}, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
-
-
-ANCESTORS = ("checkpoint", "converted", "optimized", "evaluation", "calibration")
+        packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
+        # What it reads is what the packages were made from: an input of each variant is enough.
+        inputs: Inputs = {**layout.plan(), "packages": packages}
+        return Job("report", spec, inputs, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
 
 
 def _pointers(options: Iterable[Any]) -> list[Pointer]:

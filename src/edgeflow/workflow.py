@@ -79,12 +79,13 @@ class Flow:
     def call(self, stage: str) -> Callable[[Any], Mapping[str, str]]:
         """For `params`: what a stage's job is called with, and the digest of the code behind it.
 
-        One param and not four, since Snakemake goes a long way for each, for every job of every run.
+        One param and not many, since Snakemake goes a long way for each, for every job of every run.
         """
 
         def of(wildcards: Any) -> Mapping[str, str]:
             job = self._job(stage, wildcards)
             return {
+                "job": layout.job(stage, *(str(key) for _, key in wildcards.items())),
                 "spec": json.dumps(job.spec, sort_keys=True, default=to_json),
                 "toolchain": job.toolchain,
                 "preload": ",".join(job.preload),  # modules that a warm worker imports before it runs the job
@@ -138,17 +139,13 @@ class Flow:
         """For `resources`: 1 where a measurement takes time on the device, 0 where nothing is timed."""
         return int(self._wiring.times(wildcards["target"]))
 
-    def packages(self) -> list[str]:
-        """The package folder of every cell."""
-        return [layout.package(c.model, c.target, c.scheme)["package"] for c in self.plan.cells]
-
     def missing(self, wildcards: Any) -> list[str]:
-        """Every file on the way to the packages that is not there.
+        """Every package, and every file on the way to one, that is not there.
 
         Snakemake does not miss a deleted file as long as what was made from it is there; a target is always missed.
         What is there need not be a target: each costs as much as an input of a job.
         """
-        found: dict[str, None] = {}
+        found = {layout.package(cell.model, cell.target, cell.scheme)["record"]: None for cell in self.plan.cells}
         for cell in self.plan.feasible:
             names, route = (cell.model, cell.target, cell.scheme), self.plan.routes[cell]
             programs = (layout.compile(cell.model, build.runtime, build.id, cell.scheme) for build in route.builds)

@@ -121,7 +121,10 @@ class Build:
                 "labels": ["a", "b"],
                 "shape": [3, 32, 32],
                 "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.3], "std": [0.4]},
-                "splits": {},
+                "splits": {
+                    name: {"samples": 4, "sha256": files.sha256_file(folder / name)}
+                    for name in ("evaluation", "calibration")
+                },
             },
         )
         self.judge(Release.RELEASED, Status.PASS)
@@ -159,15 +162,15 @@ class Build:
         files.write_json(path, {**files.read_json(path), **changes})
 
     def spec(self, plugin: str = "plugin", **changes: object) -> Spec:
-        made = Spec("net", TARGET, "int8_static", f"{self.folder}/plugin.py:{plugin}", "any", release_counter=2)
+        plugin = f"{self.folder}/plugin.py:{plugin}"
+        made = Spec("net", TARGET, "int8_static", plugin, "any", calibrated=True, release_counter=2)
         return dataclasses.replace(made, **changes)
 
     def inputs(self) -> Inputs:
         json_files = {
             name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "ladder", "dataset")
         }
-        ancestors = {n: self.folder / n for n in ("checkpoint", "converted", "optimized", "evaluation", "calibration")}
-        return Inputs(program=self.folder / "program.bin", **json_files, **ancestors)
+        return Inputs(program=self.folder / "program.bin", **json_files)
 
 
 @pytest.fixture
@@ -188,7 +191,7 @@ def _everything(folder: Path) -> dict[str, bytes]:
 
 
 def test_released(made, package):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert sorted(_everything(package.parent)) == [
         f"int8_static/{name}" for name in ("net-board-int8_static.efpkg", "net.h", "package.json", "src/net.cc")
     ]
@@ -211,7 +214,7 @@ def test_released(made, package):
 
 
 def test_what_the_manifest_says(made, package):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     found = efpkg.verify(package / ARCHIVE)
     assert found.variant == "net/board/int8_static"
     assert found.release_counter == 2
@@ -241,20 +244,20 @@ def test_what_the_manifest_says(made, package):
 
 
 def test_files_of_the_runtime_are_in_the_package_and_beside_it(made, package, tmp_path):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     subprocess.run(["tar", "-xf", package / ARCHIVE], cwd=tmp_path, check=True)
     assert (package / "net.h").read_bytes() == (tmp_path / "net.h").read_bytes() == b"// 1100 50000 board"
     assert (package / "src/net.cc").read_bytes() == (tmp_path / "src/net.cc").read_bytes() == b"the program" * 100
 
 
 def test_a_runtime_that_adds_nothing(made, package):
-    run(made.spec("plain"), made.inputs(), Outputs(package))
+    run(made.spec("plain"), made.inputs(), Outputs(package / "package.json"))
     assert [file.path for file in efpkg.verify(package / ARCHIVE).files] == ["program.tflite"]
     assert sorted(_everything(package)) == [ARCHIVE, "package.json"]
 
 
 def test_no_calibration_where_nothing_was_calibrated(made, package):
-    run(made.spec(), dataclasses.replace(made.inputs(), calibration=None), Outputs(package))
+    run(made.spec(calibrated=False), made.inputs(), Outputs(package / "package.json"))
     assert "calibration" not in efpkg.verify(package / ARCHIVE).ancestors
 
 
@@ -269,30 +272,30 @@ def test_no_calibration_where_nothing_was_calibrated(made, package):
 )
 def test_what_is_not_released_has_its_reason_and_no_package(made, package, release, status, reason):
     made.judge(release, status, (reason,))
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert _everything(package).keys() == {"package.json"}
     found = json.loads((package / "package.json").read_text())
     assert (found["status"], found["reasons"], found["package"]) == (release.value, [reason], None)
 
 
 def test_what_the_plan_refuses_needs_no_inputs(made, package):
-    run(made.spec("absent", infeasible="no float16 kernels"), Inputs(), Outputs(package))
+    run(made.spec("absent", infeasible="no float16 kernels"), Inputs(), Outputs(package / "package.json"))
     found = json.loads((package / "package.json").read_text())
     assert _everything(package).keys() == {"package.json"}
     assert (found["status"], found["reasons"]) == ("infeasible", ["no float16 kernels"])
 
 
 def test_a_package_that_is_held_now_is_gone(made, package):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     made.judge(Release.HELD, Status.UNMEASURED, ("not measured",))
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert _everything(package.parent).keys() == {"int8_static/package.json"}
 
 
 def test_the_same_inputs_give_the_same_folder(made, package):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     first = _everything(package)
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert _everything(package) == first
 
 
@@ -337,14 +340,23 @@ def test_killed_in_the_middle(made, package, run_elsewhere, existing):
     assert [p.name for p in package.parent.iterdir()] == ["int8_static"]
 
 
+def test_without_its_record_the_rest_is_no_package(made, package):
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    (package / "package.json").unlink()  # as Snakemake does before it runs the job
+    (made.folder / "raise").touch()
+    with pytest.raises(KeyboardInterrupt):
+        run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert [*package.parent.iterdir()] == []
+
+
 @pytest.mark.parametrize("existing", [True, False])
 def test_interrupted_in_the_middle(made, package, existing):
     if existing:
-        run(made.spec(), made.inputs(), Outputs(package))
+        run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     before = _everything(package.parent)
     (made.folder / "raise").touch()
     with pytest.raises(KeyboardInterrupt):
-        run(made.spec(), made.inputs(), Outputs(package))
+        run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert _everything(package.parent) == before
     assert [p.name for p in package.parent.iterdir()] == (["int8_static"] if existing else [])
 
@@ -352,7 +364,7 @@ def test_interrupted_in_the_middle(made, package, existing):
 def test_the_leftovers_of_another_scheme_are_not_touched(made, package):
     other = package.parent / ".int8_dynamic.abc.building"
     other.mkdir(parents=True)
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert other.is_dir()
 
 
@@ -362,7 +374,7 @@ def test_the_leftovers_of_another_scheme_are_not_touched(made, package):
 def _refused(made: Build, package: Path, spec: Spec | None = None, inputs: Inputs | None = None) -> str:
     """The error's class and message; nothing may be left behind."""
     with pytest.raises((DataError, MismatchError, PackageError, UsageError)) as caught:
-        run(spec or made.spec(), inputs or made.inputs(), Outputs(package))
+        run(spec or made.spec(), inputs or made.inputs(), Outputs(package / "package.json"))
     assert list(package.parent.iterdir()) == []
     return f"{type(caught.value).__name__}: {caught.value}"
 
@@ -398,12 +410,16 @@ def test_another_program(made, package):
     ("name", "stage"), [("checkpoint", "train"), ("converted", "convert"), ("optimized", "optimize")]
 )
 def test_an_ancestor_that_the_ladder_does_not_know(made, package, name, stage):
-    old = files.sha256_file(made.folder / name)
-    (made.folder / name).write_bytes(b"another")
+    ladder = files.read_as(Ladder, made.folder / "ladder.json")
+    made.edit("ladder", rungs=to_json([rung for rung in ladder.rungs if rung.stage != stage]))
     assert _refused(made, package) == (
-        f"PackageError: {ARCHIVE}: manifest.json: ladder: rung '{stage}' is of artifact '{old}', "
-        "which is neither in the package nor an ancestor"
+        f"MismatchError: package: {made.folder}/ladder.json says nothing of {name}; compile the variant again"
     )
+
+
+def test_a_split_without_a_digest(made, package):
+    made.edit("dataset", splits={"evaluation": {"samples": 4}})
+    assert _refused(made, package) == f"DataError: {made.folder}/dataset.json: missing key 'sha256'; prepare again"
 
 
 def test_figures_of_another_program(made, package):
@@ -424,7 +440,7 @@ def test_a_verdict_on_other_figures(made, package):
     )
 
 
-@pytest.mark.parametrize("name", ["measurement", "program", "info", "ladder", "dataset", "checkpoint", "evaluation"])
+@pytest.mark.parametrize("name", ["measurement", "program", "info", "ladder", "dataset"])
 def test_missing_input(made, package, name):
     inputs = dataclasses.replace(made.inputs(), **{name: None})
     assert _refused(made, package, inputs=inputs) == (
@@ -471,7 +487,7 @@ def test_from_the_command_line(made, package, project):
     given = [f"{name}={path}" for name, path in vars(made.inputs()).items()]
     command = [sys.executable, "-m", "edgeflow", "package", "--spec", json.dumps(to_json(made.spec()))]
     done = subprocess.run(
-        [*command, "--input", *given, "--output", f"package={package}"],
+        [*command, "--input", *given, "--output", f"record={package}/package.json"],
         env={"PYTHONPATH": str(project / "src")},
         capture_output=True,
         text=True,
@@ -489,7 +505,7 @@ def test_from_the_command_line(made, package, project):
 
 
 def test_verify_from_the_command_line_refuses(made, package, project):
-    run(made.spec(), made.inputs(), Outputs(package))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     with (package / ARCHIVE).open("ab") as stream:
         stream.write(b"x")
     done = subprocess.run(

@@ -171,8 +171,16 @@ def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
 
 
 def test_a_program_that_answers_differently_is_not_written(setting: Setting) -> None:
-    with (setting.folder / "model").open("wb") as stream:
-        np.save(stream, WEIGHTS[:, ::-1].copy())
+    (golden, evaluation) = files.read_npz(setting.folder / "outputs", "golden", "evaluation")
+    files.write_npz(setting.folder / "outputs", golden=golden[:, ::-1], evaluation=evaluation)
     with pytest.raises(MismatchError, match=r"compile: .* does not match the stage before it"):
+        setting.compile("plugin", "micro", setting.optimized())
+    assert not (setting.folder / "plugin" / "program.out").exists()
+
+
+def test_a_model_that_is_not_the_one_that_was_judged(setting: Setting) -> None:
+    with (setting.folder / "model").open("wb") as stream:
+        np.save(stream, WEIGHTS * 1.0000001)
+    with pytest.raises(MismatchError, match=r"/model has SHA-256 .* its ladder .* it was changed after it was made"):
         setting.compile("plugin", "micro", setting.optimized())
     assert not (setting.folder / "plugin" / "program.out").exists()

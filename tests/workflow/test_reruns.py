@@ -117,9 +117,9 @@ def test_what_the_compiler_does_not_see_of_a_target_compiles_nothing(copy: Proje
 def test_a_target_that_has_no_room_is_infeasible_after_it_was_measured(copy: Project) -> None:
     target = copy.folder / "config/targets/linux_x86_litert.yaml"
     target.write_text(target.read_text() + "\nflash_bytes: 1 KiB\n")
-    package = "results/package/tiny_a/linux_x86_litert/int8_static"
+    package = "results/package/tiny_a/linux_x86_litert/int8_static/package.json"
     copy.run(package)
-    record = json.loads((copy.folder / package / "package.json").read_text())
+    record = json.loads((copy.folder / package).read_text())
     assert record["status"] == "infeasible"
     assert re.fullmatch(r"the program takes [\d.]+ KiB of flash, linux_x86_litert has 1 KiB", record["reasons"][0])
     copy.run()

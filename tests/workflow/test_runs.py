@@ -46,7 +46,7 @@ def test_the_ladder_has_every_stage_on_the_whole_evaluation_split(built: Project
 
 def test_one_package_builds_only_what_it_needs(fresh: Callable[..., Project]) -> None:
     project = fresh()
-    pending = project.pending("results/package/tiny_a/linux_x86_ort/int8_static")
+    pending = project.pending("results/package/tiny_a/linux_x86_ort/int8_static/package.json")
     keys = {(rule, keys) for rule, keys in pending if rule in ("compile", "measure", "judge")}
     assert ("judge", "tiny_a/linux_x86_ort/int8_static") in keys
     assert not [k for k in keys if "litert" in k[1]]
@@ -144,7 +144,7 @@ def test_kill_of_snakemake_alone_leaves_no_half_written_file(fresh: Callable[...
 
 
 def test_a_target_that_is_not_in_the_matrix_says_so(built: Project) -> None:
-    done = built.run("-n", "results/package/tiny_a/linux_x86_ort/int4", check=False)
+    done = built.run("-n", "results/package/tiny_a/linux_x86_ort/int4/package.json", check=False)
     said = done.stdout + done.stderr
     assert "('tiny_a', 'linux_x86_ort', 'int4') is not in the configuration; 'edgeflow plan'" in said
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import files
-from edgeflow.errors import StageError
+from edgeflow.errors import MismatchError, StageError
 from edgeflow.plugin import Runtime, Task, Tolerance
 from edgeflow.runners import harness
 from edgeflow.stages.ladder import Outputs, rung
@@ -26,6 +26,15 @@ class Reference:
     def last(self) -> Rung:
         """What the stage before says of its artifact."""
         return files.read_as(Ladder, self.ladder).rungs[-1]
+
+    def check(self, artifact: Path) -> None:
+        """Raise MismatchError unless this is the artifact that the ladder speaks of: packages name it by that."""
+        found, expected = files.sha256_file(artifact), self.last.artifact_sha256
+        if found != expected:
+            raise MismatchError(
+                f"{artifact} has SHA-256 {found}, its ladder {self.ladder} speaks of {expected}: it was changed after "
+                "it was made; delete it, and it is made again"
+            )
 
 
 def executed(step: Rung) -> tuple[str, str]:

@@ -56,6 +56,8 @@ class Outputs:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Compile and compare; MismatchError when the program answers differently from the model."""
     runtime: Runtime = load_reference(spec.runtime)
+    if not inputs.source_info:
+        _reference(inputs).check(inputs.model)
     with files.atomic(outputs.program) as program, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
         job = CompileJob(inputs.model, program, spec.scheme, spec.target, Path(work))
         compiled = _refused_before(inputs) or runtime.compile(job)
@@ -65,6 +67,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             program.write_bytes(b"")
             info = _record_infeasible(spec, runtime, compiled, inputs, outputs)
     files.write_json(outputs.info, info)
+
+
+def _reference(inputs: Inputs) -> Reference:
+    return Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
 
 
 def _refused_before(inputs: Inputs) -> Unsupported | None:
@@ -102,7 +108,7 @@ def _key(spec: Spec) -> tuple[str, str, str, str]:
 
 def _ask(spec: Spec, runtime: Runtime, runnable: Path, inputs: Inputs, outputs: Outputs) -> None:
     """Write the answers of what can run here, and the ladder with them."""
-    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    reference = _reference(inputs)
     last = reference.last
     if last.stage == "compile" and executed(last) == (files.sha256_file(runnable), versions(runtime)):
         # another runtime's program, compiled and asked in this interpreter: there is nothing new to say about it

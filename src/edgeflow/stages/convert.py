@@ -55,11 +55,12 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     runtime: Runtime = load_reference(spec.runtime)
     task: Task = load_reference(spec.task)
     converter = _converter(runtime, framework)
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    reference.check(inputs.checkpoint)
     (golden,) = files.read_npz(inputs.golden, "x")
     native = framework.load(from_json(ModelSpec, spec.model), inputs.checkpoint)
     with files.atomic(outputs.model) as model:
         converter.convert(ConvertJob(model=native, example=golden[:1], output=model))
-        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
         step, answers = compare("convert", model, runtime, task, reference, converter.tolerance)
     answers.write(outputs.outputs)
     extend(outputs.ladder, inputs.ladder, step)

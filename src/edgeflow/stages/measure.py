@@ -1,7 +1,7 @@
 """measure: run the program of one variant and say what it does, how fast, and how that is known.
 
-Takes a program and, for the comparison, the baseline's program for the same target; makes measurement.json and what the
-program answered. The runner works in a fresh process, so that its memory is the program's and not this stage's.
+Takes a program and, for the comparison, the baseline's program for the same target; makes measurement.json. The runner
+works in a fresh process, so that its memory is the program's and not this stage's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
-from edgeflow.errors import MismatchError, StageError
+from edgeflow.errors import MismatchError, StageError, UsageError
 from edgeflow.plugin import Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
@@ -54,10 +54,10 @@ class Inputs:
 
     program: Path
     info: Path
-    source: Path  # what the program was compiled from, for runtimes whose programs cannot run here
     evaluation: Path
     reference: Path  # what the trained model answered
-    compiled_outputs: Path  # what the program answered when it was compiled
+    source: Path | None = None  # what the program was compiled from, where the program cannot run here
+    compiled_outputs: Path | None = None  # what it answered when it was compiled, where nothing is timed
     baseline: Path | None = None
     baseline_info: Path | None = None
 
@@ -67,7 +67,6 @@ class Outputs:
     """Every figure of one variant."""
 
     measurement: Path
-    outputs: Path  # npz: evaluation
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
@@ -83,7 +82,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     runtime: Runtime = load_reference(spec.runtime)
     baseline, not_applicable = _baseline(spec, inputs)
     job = _job(spec, inputs, info, runtime, baseline)
-    result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs.compiled_outputs)
+    result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs)
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
@@ -106,7 +105,6 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
     )
-    files.write_npz(outputs.outputs, evaluation=answers)
     files.write_json(outputs.measurement, measured)
 
 
@@ -129,10 +127,7 @@ def _no_ram(target: Target, measurements: Sequence[Measurement]) -> str:
 
 
 def _record_infeasible(spec: Spec, info: Program, outputs: Outputs, reason: str) -> None:
-    import numpy as np
-
     measured = Measured(spec.model, spec.target.id, spec.scheme, reason, (), (), info.signature)
-    files.write_npz(outputs.outputs, evaluation=np.zeros((0, 0), np.float32))
     files.write_json(outputs.measurement, measured)
 
 
@@ -161,9 +156,10 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
     """What the runner is asked to do, but for the paths it writes to: see runners/harness.py."""
     itself = info.runs == "program"
     times = runtime.times and itself
+    program = inputs.program if itself else _need(inputs, "source")
     return {
         "backend": str(runtime.backend.resolve()),
-        "program": str((inputs.program if itself else inputs.source).resolve()),
+        "program": str(program.resolve()),
         "baseline_program": str(baseline.resolve()) if baseline and times else None,
         "layout": runtime.layout,
         "threads": spec.target.threads,
@@ -176,7 +172,14 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
     }
 
 
-def _execute(job: Mapping[str, Any], variant: str, compiled_outputs: Path) -> tuple[dict[str, Any], Float32]:
+def _need(inputs: Inputs, name: str) -> Path:
+    path: Path | None = getattr(inputs, name)
+    if path is None:
+        raise UsageError(f"edgeflow measure --input {name}=PATH is missing for {inputs.program}")
+    return path
+
+
+def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict[str, Any], Float32]:
     """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter."""
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
         answers, question, result = (Path(folder, name) for name in ("outputs.npz", "job.json", "result.json"))
@@ -197,7 +200,7 @@ def _execute(job: Mapping[str, Any], variant: str, compiled_outputs: Path) -> tu
                 f"{done.stderr.strip()[-2000:] or 'it said nothing'}"
             )
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        (evaluation,) = files.read_npz(answers if job["times"] else compiled_outputs, "evaluation")
+        (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
     return found, evaluation
 
 

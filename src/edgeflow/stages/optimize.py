@@ -58,11 +58,12 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     task: Task = load_reference(spec.task)
     if runtime.optimize is None:
         raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in build_with")
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    reference.check(inputs.model)
     with files.atomic(outputs.model) as model, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
         calibration = _calibration(spec, inputs, runtime)
         runtime.optimize(OptimizeJob(inputs.model, model, spec.scheme, spec.profile, calibration, Path(work)))
         tolerance = None if spec.scheme.quantized else runtime.optimize_tolerance
-        reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
         step, answers = compare("optimize", model, runtime, task, reference, tolerance)
     answers.write(outputs.outputs)
     extend(outputs.ladder, inputs.ladder, step)

@@ -29,8 +29,7 @@ from edgeflow.types import (
     from_json,
 )
 
-RECORD = "package.json"
-ANCESTORS = ("program", "optimized", "converted", "checkpoint", "evaluation", "calibration", "dataset")
+ANCESTORS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized"}  # stage → what it made
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Spec:
     scheme: str
     runtime: str  # plugin reference
     build: str = ""  # what the program was compiled for: `Runtime.compiles_for`
+    calibrated: bool = False  # the calibration split decided about the program
     infeasible: str = ""  # why the plan already refuses the variant; there are no inputs then
     release_counter: int = 1
 
@@ -58,7 +58,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that a package holds or names by digest; nothing for what the plan refuses."""
+    """What a package holds, and what names the rest by digest; nothing for what the plan refuses."""
 
     verdict: Path | None = None
     measurement: Path | None = None
@@ -66,11 +66,6 @@ class Inputs:
     info: Path | None = None
     ladder: Path | None = None
     dataset: Path | None = None
-    checkpoint: Path | None = None
-    converted: Path | None = None
-    optimized: Path | None = None
-    evaluation: Path | None = None
-    calibration: Path | None = None  # of statically quantized variants
 
     def need(self, name: str, variant: str) -> Path:
         """An input without which nothing can be said; UsageError when it was not given."""
@@ -82,9 +77,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """A folder that holds package.json, and what is released."""
+    """package.json, in a folder of its own; what is released is beside it."""
 
-    package: Path
+    record: Path
 
 
 @dataclass(frozen=True)
@@ -117,8 +112,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     Raises MismatchError when the inputs are not of one build, DataError for one that is malformed, UsageError for one
     that is missing, PackageError when the package would contradict itself.
     """
-    with _replaced(outputs.package) as folder:
-        files.write_json(folder / RECORD, _refused(spec) if spec.infeasible else _judged(spec, inputs, folder))
+    with _replaced(outputs.record) as record:
+        files.write_json(record, _refused(spec) if spec.infeasible else _judged(spec, inputs, record))
 
 
 def _refused(spec: Spec) -> Record:
@@ -126,13 +121,13 @@ def _refused(spec: Spec) -> Record:
     return Record(spec.model, spec.target.id, spec.scheme, Release.INFEASIBLE, reasons, (), spec.release_counter)
 
 
-def _judged(spec: Spec, inputs: Inputs, folder: Path) -> Record:
+def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
     path = inputs.need("verdict", spec.variant)
     verdict = files.read_as(Verdict, path)
     _check_about(_variant(verdict), spec.variant, path)
     archive, digests = None, dict[str, str]()
     if verdict.release == Release.RELEASED:
-        archive, digests = _release(spec, inputs, verdict, folder)
+        archive, digests = _release(spec, inputs, verdict, record)
     return Record(
         model=spec.model,
         target=spec.target.id,
@@ -158,8 +153,9 @@ def _check_about(found: str, expected: str, path: Path) -> None:
 # --- what is released ------------------------------------------------------------------------------------------------
 
 
-def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tuple[Archive, dict[str, str]]:
-    """Write the .efpkg and the runtime's files into the folder."""
+def _release(spec: Spec, inputs: Inputs, verdict: Verdict, record: Path) -> tuple[Archive, dict[str, str]]:
+    """Write the .efpkg and the runtime's files beside the record."""
+    folder = record.parent
     program, info = _program(spec, inputs)
     measured_path = inputs.need("measurement", spec.variant)
     measured = files.read_as(Measured, measured_path)
@@ -169,7 +165,7 @@ def _release(spec: Spec, inputs: Inputs, verdict: Verdict, folder: Path) -> tupl
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
     added = runtime.package_files(job) if runtime.package_files else {}
     main = f"program.{runtime.program_suffix}"
-    if taken := sorted({name, RECORD, main} & set(added)):
+    if taken := sorted({name, record.name, main} & set(added)):
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
     contents: dict[str, bytes | Path] = {main: program, **added}
@@ -205,7 +201,8 @@ def _manifest(
 ) -> efpkg.Manifest:
     if info.signature is None or not info.signature.outputs:
         raise MismatchError(f"package: {inputs.info}: {spec.variant} has no signature; compile the variant again")
-    preprocessing, labels = _data(inputs.need("dataset", spec.variant))
+    preprocessing, labels, splits = _data(inputs.need("dataset", spec.variant))
+    ladder = files.read_as(Ladder, inputs.need("ladder", spec.variant))
     return efpkg.Manifest(
         schema=efpkg.SCHEMA,
         model=spec.model,
@@ -221,20 +218,27 @@ def _manifest(
         labels=labels,
         operators=measured.operators or info.operators,
         measurements=measured.measurements,
-        ladder=files.read_as(Ladder, inputs.need("ladder", spec.variant)),
+        ladder=ladder,
         verdict=verdict,
         shipped_without=verdict.shipped_without,
-        ancestors=_digests(spec, inputs),
+        ancestors={
+            "program": info.sha256,
+            **_made(ladder, inputs),
+            "dataset": files.sha256_file(inputs.need("dataset", spec.variant)),
+            "evaluation": splits["evaluation"],
+            **({"calibration": splits["calibration"]} if spec.calibrated else {}),
+        },
         files=described,
     )
 
 
-def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...]]:
-    """Pre-processing and labels from dataset.json; DataError names what does not fit."""
+def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...], dict[str, str]]:
+    """Pre-processing, labels and the SHA-256 of each split from dataset.json; DataError names what does not fit."""
     found = files.read_json(path)
     try:
         preprocessing = from_json(efpkg.Preprocessing, {"shape": found["shape"], **found["preprocessing"]})
-        return preprocessing, tuple(str(label) for label in found["labels"])
+        splits = {name: str(found["splits"][name]["sha256"]) for name in ("evaluation", "calibration")}
+        return preprocessing, tuple(str(label) for label in found["labels"]), splits
     except KeyError as error:
         raise DataError(f"{path}: missing key {error}; prepare again") from None
     except (TypeError, ValueError) as error:
@@ -255,31 +259,37 @@ def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...])
     return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
 
 
-def _digests(spec: Spec, inputs: Inputs) -> dict[str, str]:
-    """SHA-256 of all that the program was made from and judged on."""
-    optional = {"calibration"} if inputs.calibration is None else set()
-    return {name: files.sha256_file(inputs.need(name, spec.variant)) for name in ANCESTORS if name not in optional}
+def _made(ladder: Ladder, inputs: Inputs) -> dict[str, str]:
+    """SHA-256 of what the program was made from: the bytes that were judged, each stage checked that it got them."""
+    made = {ANCESTORS[step.stage]: step.artifact_sha256 for step in ladder.rungs if step.stage in ANCESTORS}
+    if missing := sorted({*ANCESTORS.values()} - {*made}):
+        raise MismatchError(f"package: {inputs.ladder} says nothing of {missing[0]}; compile the variant again")
+    return made
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder` when the block succeeds; until then nothing changes there.
+def _replaced(record: Path) -> Iterator[Path]:
+    """Yield a path in an empty folder that becomes the record's when the block succeeds; until then nothing changes.
 
+    Where the record is gone, as before Snakemake makes it anew, the rest of its folder must not pass for a package.
     What killed runs left is moved in and removed with it, so that a run that still writes there fails and publishes
     nothing.
     """
+    folder = record.parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = f".{folder.name}.", ".building"
     leftovers = [p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix)]
+    if folder.exists() and not record.exists():
+        leftovers.append(folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, suffix=suffix) as name:
         work = Path(name)
         for i, leftover in enumerate(leftovers):
             leftover.rename(work / str(i))
         (work / "new").mkdir()
-        yield work / "new"
+        yield work / "new" / record.name
         if folder.exists():
             folder.rename(work / "old")
         (work / "new").rename(folder)

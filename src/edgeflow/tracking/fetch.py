@@ -52,7 +52,7 @@ def locate(what: str, revision: str) -> Found:
         return _by_digest(what, revision)
     if len(what.split("/")) != 3 or not all(re.fullmatch("[a-z][a-z0-9_]*", part) for part in what.split("/")):
         raise UsageError(f"{what!r} is neither a SHA-256 of 64 hexadecimal digits nor a variant model/target/scheme")
-    path = layout.package(*what.split("/"))["package"]
+    path = str(Path(layout.package(*what.split("/"))["record"]).parent)
     pointer = f"{'/'.join(path.split('/')[:2])}{layout.POINTER}"
     commit = git.resolve(revision or "HEAD")
     if not git.show(commit, pointer):

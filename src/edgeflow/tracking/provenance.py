@@ -20,6 +20,8 @@ from edgeflow.errors import DataError
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
 
+_COMPARING = ("measure", "judge")  # rules with inputs of other variants
+
 Records = dict[str, dict[str, Any]]  # name of the file that Snakemake keeps → its content
 
 
@@ -83,6 +85,7 @@ class Jobs:
 
     def __init__(self, records: Records) -> None:
         self._by_output: Mapping[str, Mapping[str, Any]] = {output_of(name): r for name, r in records.items()}
+        self._specs: dict[str, dict[str, Any] | None] = {}
 
     def times(self, output: str) -> tuple[float, float] | None:
         """When the job of an output began and ended, in seconds since 1970; None when nothing is known of it."""
@@ -90,16 +93,34 @@ class Jobs:
         return (record["starttime"], record["endtime"]) if record else None
 
     def specs(self, output: str) -> dict[str, dict[str, Any]]:
-        """Stage → spec, of the job that made an output and of those that made its inputs."""
-        record = self._by_output.get(output, {})
-        jobs = [record, *(self._by_output.get(path, {}) for path in record.get("input", ()))]
-        return {job["rule"]: spec for job in jobs if job and (spec := _spec(job)) is not None}
+        """Stage → spec, of the job that made an output and of those that it goes back to, the nearest of each stage."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in self._lineage(output):
+            rule = self._by_output[path]["rule"]
+            if rule not in found and (spec := self._spec(path)) is not None:
+                found[rule] = spec
+        return found
 
     def artifact(self, output: str, stage: str) -> str:
-        """The one file among the inputs of an output's job that a stage made as its artifact; "" when there is none."""
-        inputs = self._by_output.get(output, {}).get("input", ())
-        made = (p for p in inputs if self._by_output.get(p, {}).get("rule") == stage)
-        return next((p for p in made if layout.named_by_digest(Path(p))), "")
+        """The nearest file that an output goes back to and that a stage made as its artifact; "" when there is none."""
+        made = (path for path in self._lineage(output) if self._by_output[path]["rule"] == stage)
+        return next((path for path in made if layout.named_by_digest(Path(path))), "")
+
+    def _lineage(self, output: str) -> Iterator[str]:
+        """An output and what it was made from, the nearest first; not what it was only compared with."""
+        seen = dict.fromkeys([output] if output in self._by_output else [])
+        pending = [*seen]
+        while pending:
+            yield from pending
+            made_from = (self._by_output[path] for path in pending)
+            inputs = dict.fromkeys(p for r in made_from if r["rule"] not in _COMPARING for p in r.get("input", ()))
+            pending = [path for path in inputs if path in self._by_output and path not in seen]
+            seen.update(dict.fromkeys(pending))
+
+    def _spec(self, path: str) -> dict[str, Any] | None:
+        if path not in self._specs:
+            self._specs[path] = _spec(self._by_output[path])
+        return self._specs[path]
 
     def toolchains(self) -> list[str]:
         """The toolchains that any job ran in."""

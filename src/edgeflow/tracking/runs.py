@@ -63,7 +63,7 @@ def collect(jobs: Jobs) -> Document:
         raise TrackingError(f"{plan} is not there: there are no results to track yet; run 'snakemake' first")
     runs: list[dict[str, Any]] = []
     for variant in report_variants.finished(plan, Path(layout.RESULTS)):
-        record = Path(layout.package(*_names(variant))["package"]) / "package.json"
+        record = Path(layout.package(*_names(variant))["record"])
         if record.is_file():  # the last file of a variant
             runs.append(_run(variant, files.read_json(record), jobs))
     build = _identify(plan, runs)
@@ -140,7 +140,7 @@ def _build(build: Build, plan: Path, runs: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _run(variant: Variant, record: Mapping[str, Any], jobs: Jobs) -> dict[str, Any]:
-    package = layout.package(*_names(variant))["package"]
+    package = layout.package(*_names(variant))["record"]
     specs = jobs.specs(package)
     start_ms, end_ms = _times(jobs, package, variant)
     run = {
@@ -151,7 +151,7 @@ def _run(variant: Variant, record: Mapping[str, Any], jobs: Jobs) -> dict[str, A
         "metrics": [*_figures(variant, end_ms), *_ladder(variant, end_ms), *_curves(specs, end_ms)],
         "tags": _tags(variant, record, package, jobs),
         "inputs": _datasets(specs),
-        "folder": package,
+        "folder": str(Path(package).parent),
     }
     return {**run, "fingerprint": _digest(run)[:16]}
 
@@ -220,7 +220,7 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         "edgeflow.release": variant.release.value,
         "edgeflow.evidence": evidence.value if evidence else "",
         "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
-        "edgeflow.package.path": f"{package}/{archive['name']}" if archive else "",
+        "edgeflow.package.path": str(Path(package).with_name(archive["name"])) if archive else "",
         "edgeflow.package.sha256": archive["sha256"] if archive else "",
         **{f"edgeflow.artifact.{name}": link for name, link in links.items()},
     }
