@@ -1,5 +1,5 @@
 # Takes an optimized model or another runtime's program; makes the program of all targets of which the compiler sees the
-# same, and its ladder.
+# same.
 
 
 rule compile:
@@ -17,5 +17,4 @@ rule compile:
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " source_info={input.source_info:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
-        " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q}"
-        " ladder={output.ladder:q} > {log:q} 2>&1"
+        " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q} > {log:q} 2>&1"

@@ -189,6 +189,10 @@ class Ladder:
 
     rungs: tuple[Rung, ...]
 
+    def extended(self, step: Rung) -> Ladder:
+        """This ladder with one more step."""
+        return Ladder((*self.rungs, step))
+
 
 @dataclass(frozen=True)
 class Program:
@@ -206,6 +210,7 @@ class Program:
     runs: str  # "program": the runner executes the program itself; "model": only what it was compiled from can run here
     estimates: tuple[Measurement, ...] = ()  # figures that the compiler gives
     tools: Mapping[str, str] = field(default_factory=dict)
+    ladder: Ladder = Ladder(())  # from train to compile; to optimize where there is no program
 
     @property
     def id(self) -> str:

@@ -216,7 +216,7 @@ class Wiring:
         if at > 0:
             before = route.builds[at - 1]
             program = layout.compile(model, before.runtime, before.id, scheme)
-            source = {**program, "model": program["program"]}
+            source = {**program, "model": program["program"], "source_info": program["info"]}
         made_by = self.plugins.runtimes[runtime]
         reference = self.plugins.reference("runtime", runtime)
         task = self.plugins.reference("task", self.project.models[model].task)
@@ -230,8 +230,8 @@ class Wiring:
                 "task": task,
             },
             {
-                **_pick(source, "model", "outputs", "ladder"),
-                "source_info": source.get("info", NONE),
+                **_pick(source, "model", "outputs"),
+                **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
             },
             (reference, task),
@@ -327,11 +327,11 @@ class Wiring:
         """What a package holds, and what names the rest by digest; nothing for a cell that the plan refused."""
         names = (cell.model, cell.target, cell.scheme)
         if cell.reason:
-            return dict.fromkeys(("verdict", "measurement", "program", "info", "ladder", "dataset"), NONE)
+            return dict.fromkeys(("verdict", "measurement", "program", "info", "dataset"), NONE)
         return {
             **layout.judge(*names),
             **_pick(layout.measure(*names), "measurement"),
-            **_pick(self._compiled(cell), "program", "info", "ladder"),
+            **_pick(self._compiled(cell), "program", "info"),
             "dataset": layout.prepare(self.plan.routes[cell].dataset)["info"],
         }
 

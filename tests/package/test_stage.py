@@ -91,13 +91,6 @@ class Build:
             (Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
         )
         estimate = self._measurement("accelerator_cycles", 1e6, Evidence.ESTIMATE, {"compiler": "4.0"})
-        self.write(
-            "info",
-            Program(
-                *("net", TARGET.runtime, "any", "int8_static", ""),
-                *(self.program, 1100, signature, (), "program", (estimate,)),
-            ),
-        )
         ran = {"interpreter": "2.1", "compiler": "4.0"}
         self.measurements = (
             self._measurement("accuracy_drop", 0.002, Evidence.SIMULATOR, ran),
@@ -113,7 +106,14 @@ class Build:
             ("optimize", "optimized"),
             ("compile", "program.bin"),
         )
-        self.write("ladder", Ladder(tuple(self._rung(stage, file) for stage, file in stages)))
+        self.write(
+            "info",
+            Program(
+                *("net", TARGET.runtime, "any", "int8_static", ""),
+                *(self.program, 1100, signature, (), "program", (estimate,)),
+                ladder=Ladder(tuple(self._rung(stage, file) for stage, file in stages)),
+            ),
+        )
         self.write(
             "dataset",
             {
@@ -167,9 +167,7 @@ class Build:
         return dataclasses.replace(made, **changes)
 
     def inputs(self) -> Inputs:
-        json_files = {
-            name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "ladder", "dataset")
-        }
+        json_files = {name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "dataset")}
         return Inputs(program=self.folder / "program.bin", **json_files)
 
 
@@ -306,8 +304,8 @@ import json, sys
 from pathlib import Path
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import from_json
-spec, inputs, package = json.loads(sys.argv[1])
-run(from_json(Spec, spec), Inputs(**{n: Path(p) for n, p in inputs.items()}), Outputs(Path(package)))
+spec, inputs, record = json.loads(sys.argv[1])
+run(from_json(Spec, spec), Inputs(**{n: Path(p) for n, p in inputs.items()}), Outputs(Path(record)))
 """
 
 
@@ -317,7 +315,7 @@ def run_elsewhere(project: Path, made: Build, package: Path) -> Callable[[], int
 
     def go() -> int:
         inputs = {name: str(path) for name, path in vars(made.inputs()).items()}
-        arguments = json.dumps([to_json(made.spec()), inputs, str(package)])
+        arguments = json.dumps([to_json(made.spec()), inputs, str(package / "package.json")])
         environment = {"PYTHONPATH": str(project / "src")}
         return subprocess.run([sys.executable, "-c", RUN, arguments], env=environment, check=False).returncode
 
@@ -410,10 +408,10 @@ def test_another_program(made, package):
     ("name", "stage"), [("checkpoint", "train"), ("converted", "convert"), ("optimized", "optimize")]
 )
 def test_an_ancestor_that_the_ladder_does_not_know(made, package, name, stage):
-    ladder = files.read_as(Ladder, made.folder / "ladder.json")
-    made.edit("ladder", rungs=to_json([rung for rung in ladder.rungs if rung.stage != stage]))
+    rungs = files.read_as(Program, made.folder / "info.json").ladder.rungs
+    made.edit("info", ladder=to_json({"rungs": [rung for rung in rungs if rung.stage != stage]}))
     assert _refused(made, package) == (
-        f"MismatchError: package: {made.folder}/ladder.json says nothing of {name}; compile the variant again"
+        f"MismatchError: package: ladder in {made.folder}/info.json: nothing of {name}; compile the variant again"
     )
 
 
@@ -440,7 +438,7 @@ def test_a_verdict_on_other_figures(made, package):
     )
 
 
-@pytest.mark.parametrize("name", ["measurement", "program", "info", "ladder", "dataset"])
+@pytest.mark.parametrize("name", ["measurement", "program", "info", "dataset"])
 def test_missing_input(made, package, name):
     inputs = dataclasses.replace(made.inputs(), **{name: None})
     assert _refused(made, package, inputs=inputs) == (

@@ -272,29 +272,25 @@ def path(results: Path, name: str) -> Path:
 
 def _write_cell(results: Path, cell: Cell, outcome: Case | tuple[str]) -> None:
     key = (cell.model, cell.target, cell.scheme)
-    info, ladder, measured, verdict = (
-        _feasible(cell, outcome) if isinstance(outcome, Case) else _infeasible(cell, outcome[0])
-    )
+    info, measured, verdict = _feasible(cell, outcome) if isinstance(outcome, Case) else _infeasible(cell, outcome[0])
     compiled = program(*key)
     files.write_json(path(results, compiled["info"]), info)
-    files.write_json(path(results, compiled["ladder"]), ladder)
     files.write_json(path(results, layout.measure(*key)["measurement"]), measured)
     files.write_json(path(results, layout.judge(*key)["verdict"]), verdict)
 
 
-def _infeasible(cell: Cell, why: str) -> tuple[Program, Ladder, Measured, Verdict]:
+def _infeasible(cell: Cell, why: str) -> tuple[Program, Measured, Verdict]:
     """Compile found out that there is no usable program; the ladder ends at optimize."""
     key = (cell.model, cell.target, cell.scheme)
     ladder = Ladder(tuple(_rungs(cell, _TRAINED.get(cell.model, 889)))[:3])
     return (
-        Program(cell.model, cell.runtime, cell.build, cell.scheme, why, "", 0, None, (), "program"),
-        ladder,
+        Program(cell.model, cell.runtime, cell.build, cell.scheme, why, "", 0, None, (), "program", ladder=ladder),
         Measured(*key, why, (), (), None),
         Verdict(*key, Status.INFEASIBLE, Release.INFEASIBLE, (why,), (), ()),
     )
 
 
-def _feasible(cell: Cell, case: Case) -> tuple[Program, Ladder, Measured, Verdict]:
+def _feasible(cell: Cell, case: Case) -> tuple[Program, Measured, Verdict]:
     key = (cell.model, cell.target, cell.scheme)
     sha256 = hashlib.sha256(cell.id.encode()).hexdigest()
     signature = Signature(
@@ -317,8 +313,8 @@ def _feasible(cell: Cell, case: Case) -> tuple[Program, Ladder, Measured, Verdic
         Program(
             *(cell.model, cell.runtime, cell.build, cell.scheme, ""),
             *(sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
+            ladder=Ladder(tuple(_rungs(cell, case.correct))),
         ),
-        Ladder(tuple(_rungs(cell, case.correct))),
         Measured(*key, "", measurements, operators, signature),
         Verdict(*key, status, case.release, case.reasons, case.shipped_without, checks),
     )

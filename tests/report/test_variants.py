@@ -28,14 +28,14 @@ def test_every_cell_of_the_plan_becomes_a_variant(tmp_path: Path) -> None:
 def test_lost_variants_are_all_named_with_the_files_that_are_missing(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
     path(inputs.results, layout.judge(*KEY)["verdict"]).unlink()
-    path(inputs.results, program(*OTHER)["ladder"]).unlink()
+    path(inputs.results, layout.measure(*OTHER)["measurement"]).unlink()
     path(inputs.results, program(*OTHER)["info"]).unlink()
     with pytest.raises(StageError) as caught:
         read(inputs.plan, inputs.results)
     message = str(caught.value)
     assert "2 of 50 planned cells are lost" in message
     assert "digits_dscnn/linux_x86_ort/int8_static (no verdict.json)" in message
-    assert "digits_resnet8/cortex_m4_tflm/fp32 (no program.json, no ladder.json)" in message
+    assert "digits_resnet8/cortex_m4_tflm/fp32 (no program.json, no measurement.json)" in message
     assert "run snakemake again" in message
 
 

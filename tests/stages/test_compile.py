@@ -91,20 +91,19 @@ class Setting:
             task="edgeflow.tasks.classification:plugin",
         )
         folder = self.folder / plugin
-        paths = {name: folder / f"{name}.out" for name in ("program", "info", "outputs", "ladder")}
+        paths = {name: folder / f"{name}.out" for name in ("program", "info", "outputs")}
         outputs = stage.Outputs(**paths)
         stage.run(spec, source, outputs)
         return outputs
 
     def optimized(self) -> stage.Inputs:
         """The optimized model as an input."""
-        return stage.Inputs(*(self.folder / name for name in ("model", "outputs", "ladder", "golden", "evaluation")))
+        names = ("model", "outputs", "golden", "evaluation", "ladder")
+        return stage.Inputs(**{name: self.folder / name for name in names})
 
     def program(self, made: stage.Outputs) -> stage.Inputs:
         """A compiled program as an input of another compiler."""
-        return replace(
-            self.optimized(), model=made.program, outputs=made.outputs, ladder=made.ladder, source_info=made.info
-        )
+        return replace(self.optimized(), model=made.program, outputs=made.outputs, ladder=None, source_info=made.info)
 
     def calls(self) -> list[int]:
         """Samples of each call of the interpreter so far."""
@@ -132,7 +131,7 @@ def setting(tmp_path: Path) -> Setting:
 def test_a_program_is_asked_and_gets_a_rung(setting: Setting) -> None:
     made = setting.compile("plugin", "micro", setting.optimized())
     assert sorted(setting.calls()) == [4, SAMPLES]
-    assert [rung.stage for rung in files.read_as(Ladder, made.ladder).rungs] == ["optimize", "compile"]
+    assert [rung.stage for rung in files.read_as(Program, made.info).ladder.rungs] == ["optimize", "compile"]
     assert files.read_as(Program, made.info).id == "m/micro/any/int8"
 
 
@@ -142,8 +141,8 @@ def test_a_program_of_another_runtimes_program_is_not_asked_again(setting: Setti
     second = setting.compile("accelerated", "npu", setting.program(first))
     assert setting.calls() == before
     assert second.outputs.read_bytes() == first.outputs.read_bytes()
-    assert second.ladder.read_bytes() == first.ladder.read_bytes()
     info = files.read_as(Program, second.info)
+    assert info.ladder == files.read_as(Program, first.info).ladder
     assert (info.id, info.runs, info.infeasible) == ("m/npu/any/int8", "model", "")
     assert second.program.read_bytes() == b"for the accelerator: " + first.program.read_bytes()
     assert info.sha256 == files.sha256_file(second.program) != files.sha256_file(first.program)
@@ -151,13 +150,17 @@ def test_a_program_of_another_runtimes_program_is_not_asked_again(setting: Setti
 
 def test_another_interpreter_is_asked(setting: Setting) -> None:
     first = setting.compile("plugin", "micro", setting.optimized())
-    ladder = files.read_as(Ladder, first.ladder)
-    older = replace(ladder.rungs[-1], evaluated_on="tiny 0")
-    files.write_json(first.ladder, Ladder((*ladder.rungs[:-1], older)))
+    info = files.read_as(Program, first.info)
+    older = replace(info.ladder.rungs[-1], evaluated_on="tiny 0")
+    files.write_json(first.info, replace(info, ladder=Ladder((*info.ladder.rungs[:-1], older))))
     before = len(setting.calls())
     second = setting.compile("accelerated", "npu", setting.program(first))
     assert len(setting.calls()) == before + 2
-    assert [rung.stage for rung in files.read_as(Ladder, second.ladder).rungs] == ["optimize", "compile", "compile"]
+    assert [rung.stage for rung in files.read_as(Program, second.info).ladder.rungs] == [
+        "optimize",
+        "compile",
+        "compile",
+    ]
 
 
 def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
@@ -166,7 +169,7 @@ def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
     for made in (first, second):
         assert files.read_as(Program, made.info).infeasible == "no kernel for SIN"
         assert made.program.read_bytes() == b""
-        assert [rung.stage for rung in files.read_as(Ladder, made.ladder).rungs] == ["optimize"]
+        assert [rung.stage for rung in files.read_as(Program, made.info).ladder.rungs] == ["optimize"]
     assert setting.calls() == []
 
 

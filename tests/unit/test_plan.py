@@ -92,7 +92,7 @@ def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project
     folder = "results/compile/digits_dscnn/tflite_micro/any/int8_static"
     assert first.inputs["source_info"] == []
     assert first.spec["runtime"] == "edgeflow.runtimes.tflite_micro:plugin"
-    names = {"model": "program.bin", "source_info": "program.json", "outputs": "outputs.npz", "ladder": "ladder.json"}
+    names = {"model": "program.bin", "source_info": "program.json", "outputs": "outputs.npz"}
     assert {name: second.inputs[name] for name in names} == {name: f"{folder}/{file}" for name, file in names.items()}
     measured = wiring.job("measure", {"model": DSCNN, "target": "ethos_u55_128", "scheme": "int8_static"})
     assert measured.inputs["source"] == f"{folder}/program.bin"

@@ -16,7 +16,8 @@ import pytest
 import yaml
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
 
-from edgeflow.types import Ladder, Release, from_json
+from edgeflow import files
+from edgeflow.types import Program, Release
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 
@@ -34,8 +35,8 @@ def test_every_cell_ends_with_a_package_record(built: Project) -> None:
 
 
 def test_the_ladder_has_every_stage_on_the_whole_evaluation_split(built: Project) -> None:
-    path = built.folder / "results/compile/tiny_a/litert/any/int8_static/ladder.json"
-    rungs = from_json(Ladder, json.loads(path.read_text())).rungs
+    path = built.folder / "results/compile/tiny_a/litert/any/int8_static/program.json"
+    rungs = files.read_as(Program, path).ladder.rungs
     assert [r.stage for r in rungs] == ["train", "convert", "optimize", "compile"]
     assert {r.n for r in rungs} == {900}
     assert rungs[1].tolerance is not None

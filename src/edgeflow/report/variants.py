@@ -126,7 +126,6 @@ def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
     compiled = layout.compile(cell.model, cell.runtime, cell.build, cell.scheme)
     paths = {
         "program": compiled["info"],
-        "ladder": compiled["ladder"],
         "measurement": layout.measure(*key)["measurement"],
         "verdict": layout.judge(*key)["verdict"],
     }
@@ -148,7 +147,7 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
         cell=cell,
         verdict=verdict,
         program=program,
-        ladder=files.read_as(Ladder, paths["ladder"]),
+        ladder=program.ladder,
         figures=_strongest(measured.measurements),
         operators=measured.operators or program.operators,
         signature=measured.signature or program.signature,

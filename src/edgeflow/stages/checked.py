@@ -20,20 +20,20 @@ class Reference:
     golden: Path  # npz: x
     evaluation: Path  # npz: x, y
     outputs: Path  # outputs.npz of the stage before
-    ladder: Path
+    ladder: Ladder  # so far
 
     @property
     def last(self) -> Rung:
         """What the stage before says of its artifact."""
-        return files.read_as(Ladder, self.ladder).rungs[-1]
+        return self.ladder.rungs[-1]
 
     def check(self, artifact: Path) -> None:
         """Raise MismatchError unless this is the artifact that the ladder speaks of: packages name it by that."""
         found, expected = files.sha256_file(artifact), self.last.artifact_sha256
         if found != expected:
             raise MismatchError(
-                f"{artifact} has SHA-256 {found}, its ladder {self.ladder} speaks of {expected}: it was changed after "
-                "it was made; delete it, and it is made again"
+                f"{artifact} has SHA-256 {found}, its ladder speaks of {expected}: it was changed after it was made; "
+                "delete it, and it is made again"
             )
 
 

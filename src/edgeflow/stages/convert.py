@@ -15,8 +15,7 @@ from edgeflow.errors import PluginError
 from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.stages.checked import Reference, compare
-from edgeflow.stages.ladder import extend
-from edgeflow.types import from_json
+from edgeflow.types import Ladder, from_json
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     runtime: Runtime = load_reference(spec.runtime)
     task: Task = load_reference(spec.task)
     converter = _converter(runtime, framework)
-    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, files.read_as(Ladder, inputs.ladder))
     reference.check(inputs.checkpoint)
     (golden,) = files.read_npz(inputs.golden, "x")
     native = framework.load(from_json(ModelSpec, spec.model), inputs.checkpoint)
@@ -63,7 +62,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         converter.convert(ConvertJob(model=native, example=golden[:1], output=model))
         step, answers = compare("convert", model, runtime, task, reference, converter.tolerance)
     answers.write(outputs.outputs)
-    extend(outputs.ladder, inputs.ladder, step)
+    files.write_json(outputs.ladder, reference.ladder.extended(step))
 
 
 def _converter(runtime: Runtime, framework: Framework) -> Converter:

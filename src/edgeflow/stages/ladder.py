@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeflow import files
 from edgeflow.errors import MismatchError
 from edgeflow.plugin import Task, Tolerance
-from edgeflow.types import Ladder, Rung
+from edgeflow.types import Rung
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
@@ -99,9 +99,3 @@ def _check_shape_and_finiteness(stage: str, outputs: Outputs, previous: Outputs 
 
 def _range(array: Float32) -> float:
     return float(array.max() - array.min())
-
-
-def extend(path: Path, before: Path, step: Rung) -> None:
-    """Write the ladder of the stage before with one more rung."""
-    ladder = files.read_as(Ladder, before)
-    files.write_json(path, Ladder((*ladder.rungs, step)))

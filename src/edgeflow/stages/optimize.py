@@ -16,8 +16,7 @@ from edgeflow.plugin import OptimizeJob, Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.checked import Reference, compare
-from edgeflow.stages.ladder import extend
-from edgeflow.types import Scheme
+from edgeflow.types import Ladder, Scheme
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     task: Task = load_reference(spec.task)
     if runtime.optimize is None:
         raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in build_with")
-    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, inputs.ladder)
+    reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, files.read_as(Ladder, inputs.ladder))
     reference.check(inputs.model)
     with files.atomic(outputs.model) as model, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
         calibration = _calibration(spec, inputs, runtime)
@@ -66,7 +65,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         tolerance = None if spec.scheme.quantized else runtime.optimize_tolerance
         step, answers = compare("optimize", model, runtime, task, reference, tolerance)
     answers.write(outputs.outputs)
-    extend(outputs.ladder, inputs.ladder, step)
+    files.write_json(outputs.ladder, reference.ladder.extended(step))
 
 
 def _calibration(spec: Spec, inputs: Inputs, runtime: Runtime) -> harness.Float32 | None:

@@ -64,7 +64,6 @@ class Inputs:
     measurement: Path | None = None
     program: Path | None = None
     info: Path | None = None
-    ladder: Path | None = None
     dataset: Path | None = None
 
     def need(self, name: str, variant: str) -> Path:
@@ -202,7 +201,6 @@ def _manifest(
     if info.signature is None or not info.signature.outputs:
         raise MismatchError(f"package: {inputs.info}: {spec.variant} has no signature; compile the variant again")
     preprocessing, labels, splits = _data(inputs.need("dataset", spec.variant))
-    ladder = files.read_as(Ladder, inputs.need("ladder", spec.variant))
     return efpkg.Manifest(
         schema=efpkg.SCHEMA,
         model=spec.model,
@@ -218,12 +216,12 @@ def _manifest(
         labels=labels,
         operators=measured.operators or info.operators,
         measurements=measured.measurements,
-        ladder=ladder,
+        ladder=info.ladder,
         verdict=verdict,
         shipped_without=verdict.shipped_without,
         ancestors={
             "program": info.sha256,
-            **_made(ladder, inputs),
+            **_made(info.ladder, inputs),
             "dataset": files.sha256_file(inputs.need("dataset", spec.variant)),
             "evaluation": splits["evaluation"],
             **({"calibration": splits["calibration"]} if spec.calibrated else {}),
@@ -263,7 +261,7 @@ def _made(ladder: Ladder, inputs: Inputs) -> dict[str, str]:
     """SHA-256 of what the program was made from: the bytes that were judged, each stage checked that it got them."""
     made = {ANCESTORS[step.stage]: step.artifact_sha256 for step in ladder.rungs if step.stage in ANCESTORS}
     if missing := sorted({*ANCESTORS.values()} - {*made}):
-        raise MismatchError(f"package: {inputs.ladder} says nothing of {missing[0]}; compile the variant again")
+        raise MismatchError(f"package: ladder in {inputs.info}: nothing of {missing[0]}; compile the variant again")
     return made
 
 
