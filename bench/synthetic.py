@@ -64,15 +64,15 @@ def finish(folder: Path) -> None:
     Raises CalledProcessError when Snakemake does not get there.
     """
     command = [sys.executable, "-c", "from bench import synthetic; synthetic.run()"]
+    source = {"PYTHONPATH": os.pathsep.join((str(CHECKOUT), str(CHECKOUT / "src")))}
     with (folder / "finish.log").open("wb") as log:
-        subprocess.run(
-            command, cwd=folder, env={**environment(), "PYTHONPATH": str(CHECKOUT)}, check=True, stdout=log, stderr=log
-        )
+        subprocess.run(command, cwd=folder, env={**environment(), **source}, check=True, stdout=log, stderr=log)
 
 
 def environment() -> dict[str, str]:
-    """Variables of a user with pinned toolchains."""
-    return {name: value for name, value in os.environ.items() if name != "EDGEFLOW_ENVS"}
+    """Variables of a user with pinned toolchains, and with the code of this checkout, installed or not."""
+    kept = {name: value for name, value in os.environ.items() if name != "EDGEFLOW_ENVS"}
+    return {**kept, "PYTHONPATH": str(CHECKOUT / "src")}
 
 
 def run() -> None:

@@ -1,4 +1,5 @@
-# Takes a dataset's train split, makes a checkpoint; evaluation and golden are only read to score it.
+# Takes a dataset's train split, makes a checkpoint; evaluation and golden are only read to score it. A recipe other than
+# "base" starts from the base checkpoint, and is compared with its control: as many epochs with no technique.
 
 
 rule train:
@@ -14,5 +15,6 @@ rule train:
         "edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
+        " start={input.start:q} control={input.control:q} teachers={input.teachers:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"
         " info={output.info:q} > {log:q} 2>&1"

@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from edgeflow.config.project import control, recipe_id
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime
 from edgeflow.types import Cell, Scheme, Target
 
 if TYPE_CHECKING:
-    from edgeflow.config import Project
+    from edgeflow.config.project import Project
     from edgeflow.registry import Plugins
 
 BUILD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a folder's name
@@ -27,6 +28,7 @@ class Route:
 
     dataset: str
     recipe: str
+    trained: tuple[tuple[str, str], ...]  # (model, recipe) of every checkpoint that is needed for its own
     file_format: str
     profile: str
     builds: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
@@ -65,7 +67,7 @@ class Plan:
         for cell in self.feasible:
             route = self.routes[cell]
             found["prepare"][route.dataset,] = None
-            found["train"][cell.model, route.recipe] = None
+            found["train"].update(dict.fromkeys(route.trained))
             found["convert"][cell.model, route.recipe, route.file_format] = None
             found["optimize"][cell.model, route.file_format, route.profile, cell.scheme] = None
         variants = tuple((cell.model, cell.target, cell.scheme) for cell in self.feasible)
@@ -134,16 +136,45 @@ def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, tar
     builder = builder_of(plugins, runtime)
     if framework not in builder.converters:
         return f"{builder.id} has no converter for {framework} models"
+    if reason := _untrainable(project, plugins, model, scheme):
+        return reason
     involved = {r.id: r for r in (runtime, builder, *_compilers(plugins, runtime))}
     refusals = (r.supports(scheme, target) for r in involved.values())
     return next((refusal.reason for refusal in refusals if refusal), "")
+
+
+def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme) -> str:
+    """Why the training-time steps of a scheme cannot be taken with a model; empty when they can."""
+    config = project.models[model]
+    for step in project.steps(scheme.id):
+        if step.kind not in plugins.frameworks[config.framework].steps:
+            return f"{config.framework} has no training-time step {step.kind!r}"
+        teacher = project.models[str(step.options.get("teacher", model))]
+        if (teacher.dataset, teacher.framework) != (config.dataset, config.framework):
+            return (
+                f"its teacher {step.options['teacher']} is a {teacher.framework} model of {teacher.dataset}; "
+                f"{model} is a {config.framework} model of {config.dataset}"
+            )
+    return ""
 
 
 def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> Route:
     builder = builder_of(plugins, plugins.runtimes[target.runtime])
     profile = builder.profile(scheme, target) if builder.profile else builder.id
     builds = tuple(_build(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
-    return Route(project.models[model].dataset, scheme.recipe, builder.format, profile, builds)
+    trained = tuple(checkpoints(project, model, scheme.recipe))
+    return Route(project.models[model].dataset, scheme.recipe, trained, builder.format, profile, builds)
+
+
+def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str, str]]:
+    """(model, recipe) of a checkpoint and of all that it takes: where it starts, its control, its teachers."""
+    steps = project.recipes[recipe]
+    if steps:
+        yield model, recipe_id(())
+        teachers = (str(step.options["teacher"]) for step in steps if "teacher" in step.options)
+        yield from ((teacher, recipe_id(())) for teacher in teachers)
+        yield model, recipe_id(control(steps))
+    yield model, recipe
 
 
 def _compilers(plugins: Plugins, runtime: Runtime) -> tuple[Runtime, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Target
+from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,13 +186,17 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Train one model from scratch."""
+    """Train one model: from scratch, or on from a checkpoint in the steps of a recipe."""
 
     model: ModelSpec
     x: Float32
     y: Int64
     seed: int
     checkpoint: Path  # safetensors to write
+    steps: tuple[Step, ...] = ()  # of `Framework.steps`, in order; () trains from scratch
+    start: Path | None = None  # checkpoint that the steps start from
+    teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)  # model → how to load its checkpoint
+    kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()  # kinds of training-time steps that `train` can take
     preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION
 

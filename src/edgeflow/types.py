@@ -247,6 +247,16 @@ class JobCost:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One training-time step of a scheme."""
+
+    kind: str  # "fine_tune", "prune", "distill"
+    epochs: int
+    learning_rate: float  # the highest of the step's one-cycle schedule
+    options: Mapping[str, float | str] = field(default_factory=dict)  # of that kind: see config/models.py
+
+
+@dataclass(frozen=True)
 class Scheme:
     """What is done to a model on its way to the device."""
 
@@ -256,7 +266,7 @@ class Scheme:
     mode: str  # "float": no integers; "dynamic": activations quantized at run time; "static": ranges from calibration
     per_channel: bool = True
     calibration_samples: int = 0  # > 0 exactly when mode is "static"
-    recipe: str = "base"  # names the training-time steps; schemes with the same recipe share a checkpoint
+    recipe: str = "base"  # names the training-time steps; schemes with the same steps share a checkpoint
     description: str = ""
 
     @property

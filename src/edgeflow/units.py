@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 # Factors to the canonical unit. Powers of 1024 only under their IEC names (IEC 80000-13); "KB" would be ambiguous.
 UNITS: Mapping[str, Mapping[str, float]] = {
@@ -40,7 +41,8 @@ def parse(text: str | int | float, unit: str) -> float:
     match = _QUANTITY.fullmatch(str(text).replace(_GREEK_MU, "µ")) if not isinstance(text, bool) else None
     if match is None or match[2] not in known:
         raise ValueError(f"{text!r} is not a quantity in {unit}; write a number and one of {_names(known)}")
-    value = float(match[1]) * known[match[2]]
+    # in decimals: 70 % and 0.7 are one number, and not two that differ in their last bit
+    value = float(Decimal(match[1]) * Decimal(str(known[match[2]])))
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is not a finite quantity")
     return value

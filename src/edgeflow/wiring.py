@@ -6,12 +6,14 @@ A spec has only the fields that its stage reads, so that a change elsewhere in t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers
+from edgeflow.config.project import control as control_of
+from edgeflow.config.project import recipe_id
 from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
@@ -119,14 +121,31 @@ class Wiring:
         spec, references = self._model(model)
         framework = self._framework(model)
         data = layout.prepare(self.project.models[model].dataset)
-        return Job(
+        steps = self.project.recipes[recipe]
+        teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
+        control = recipe_id(control_of(steps))
+        builders = (self.project.models[teacher].builder for teacher in teachers)
+        job = Job(
             "train",
-            {**spec, "recipe": recipe, "seed": self.project.seed},
-            {name: data[name] for name in ("train", "evaluation", "golden")},
-            references,
+            {
+                **spec,
+                "recipe": recipe,
+                "seed": self.project.seed,
+                "steps": to_json(steps),
+                "teachers": [to_json(self.project.model_spec(teacher)) for teacher in teachers],
+            },
+            {
+                **{name: data[name] for name in ("train", "evaluation", "golden")},
+                "start": layout.train(model, recipe_id(()))["checkpoint"] if steps else NONE,
+                "control": layout.train(model, control)["outputs"] if control != recipe else NONE,
+                "teachers": [layout.train(teacher, recipe_id(()))["checkpoint"] for teacher in teachers],
+            },
+            tuple(dict.fromkeys((*references, *builders))),
             toolchain=framework.toolchain,
             preload=framework.preload,
         )
+        # A training that was killed goes on only with the code that it began with.
+        return replace(job, spec={**job.spec, "code": job.fingerprint()})
 
     def _model(self, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         """The part of a spec that says how to build and load a model, and the sources behind it."""

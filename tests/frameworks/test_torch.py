@@ -360,7 +360,7 @@ def test_the_zoo_takes_any_shape(found: dict[str, Any], network: str, shape: str
             "Two",
             "StageError: train: model tiny: the network of own.py:Two cannot be run on inputs of shape [1, 1, 10, 8]",
         ),
-        ("loss", "StageError: train: model tiny: the loss is nan; lower training.learning_rate"),
+        ("loss", "StageError: train: model tiny: the loss is nan after epoch 2; lower its learning_rate"),
         ("missing", "DataError: nowhere.safetensors: not a readable safetensors file: "),
         ("damaged", "DataError: damaged.safetensors: not a readable safetensors file: "),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +159,83 @@ def test_what_the_runtime_before_refuses_is_infeasible(
     _, planned = make(anything, models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp16"], baseline="fp32")
     (cell,) = planned.cells
     assert cell.reason.startswith("TFLite Micro has no float16 kernels")
+
+
+# --- training-time steps ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_schemes(project: Path, tmp_path: Path, plugins: Plugins) -> Callable[..., tuple[Project, Plan]]:
+    """The default models on ONNX Runtime and LiteRT with fp32 and schemes of the test's choice: name → steps."""
+
+    def made(plugins: Plugins = plugins, **steps: list[dict[str, Any]]) -> tuple[Project, Plan]:
+        shutil.copytree(project / "config", tmp_path / "config")
+        text = (project / "config/schemes/fp32.yaml").read_text()
+        for name, own in steps.items():
+            (tmp_path / f"config/schemes/{name}.yaml").write_text(f"{text}\nsteps: {json.dumps(own)}\n")
+        matrix = {"targets": ["linux_x86_ort", "linux_x86_litert"], "schemes": ["fp32", *steps]}
+        found = load(tmp_path, {**read_matrix(project), **matrix}, plugins)
+        return found, plan(found, plugins)
+
+    return made
+
+
+PRUNE = {"prune": {"epochs": 4, "sparsity": "70 %"}}
+FINE_TUNE = {"fine_tune": {"epochs": 3, "learning_rate": 0.01}}
+
+
+def test_schemes_with_the_same_steps_share_a_checkpoint_and_its_control(with_schemes: Any) -> None:
+    found, planned = with_schemes(
+        a=[PRUNE, FINE_TUNE], b=[{"prune": {"sparsity": 0.7, "epochs": 4}}, FINE_TUNE], c=[FINE_TUNE, PRUNE], d=[]
+    )
+    recipes = {name: found.scheme(name).recipe for name in "abcd"}
+    assert recipes["a"] == recipes["b"]
+    assert recipes["a"].startswith("prune_fine_tune_")
+    assert recipes["c"].startswith("fine_tune_prune_")
+    assert recipes["d"] == "base"
+    trained = [recipe for model, recipe in planned.keys["train"] if model == DSCNN]
+    assert len(trained) == len(set(trained)) == 5  # base, two recipes and the control of each
+    controls = set(trained) - {*recipes.values()}
+    assert {tuple((s.kind, s.epochs, s.learning_rate) for s in found.recipes[name]) for name in controls} == {
+        (("fine_tune", 4, 0.001), ("fine_tune", 3, 0.01)),
+        (("fine_tune", 3, 0.01), ("fine_tune", 4, 0.001)),
+    }
+    assert planned.jobs()["convert"] == (12, 20)  # two models x two formats x three checkpoints
+
+
+def test_a_step_starts_from_the_base_and_is_held_against_its_control(with_schemes: Any, plugins: Plugins) -> None:
+    found, planned = with_schemes(pruned=[PRUNE])
+    wiring = Wiring(found, plugins, planned)
+    recipe = found.scheme("pruned").recipe
+    (control,) = {r for m, r in planned.keys["train"] if m == DSCNN} - {"base", recipe}
+    job = wiring.job("train", {"model": DSCNN, "recipe": recipe})
+    assert job.inputs["start"] == f"results/train/{DSCNN}/base/checkpoint.safetensors"
+    assert job.inputs["control"] == f"results/train/{DSCNN}/{control}/outputs.npz"
+    assert wiring.job("train", {"model": DSCNN, "recipe": control}).inputs["control"] == []
+    base = wiring.job("train", {"model": DSCNN, "recipe": "base"})
+    assert (base.inputs["start"], base.inputs["control"], base.spec["steps"]) == ([], [], [])
+
+
+def test_a_scheme_of_fine_tuning_is_its_own_control(with_schemes: Any, plugins: Plugins) -> None:
+    found, planned = with_schemes(longer=[FINE_TUNE])
+    recipe = found.scheme("longer").recipe
+    assert {r for _, r in planned.keys["train"]} == {"base", recipe}
+    assert Wiring(found, plugins, planned).job("train", {"model": DSCNN, "recipe": recipe}).inputs["control"] == []
+
+
+def test_a_teacher_is_trained_first_and_must_know_the_same_data(with_schemes: Any, plugins: Plugins) -> None:
+    found, planned = with_schemes(taught=[{"distill": {"epochs": 2, "teacher": "digits_resnet8"}}])
+    recipe = found.scheme("taught").recipe
+    refused = planned.by_id[DSCNN, "linux_x86_ort", "taught"]
+    assert refused.reason == (
+        "its teacher digits_resnet8 is a torch model of digits_3x32x32; digits_dscnn is a torch model of digits_1x49x10"
+    )
+    job = Wiring(found, plugins, planned).job("train", {"model": "digits_resnet8", "recipe": recipe})
+    assert job.inputs["teachers"] == ["results/train/digits_resnet8/base/checkpoint.safetensors"]
+    assert [teacher["id"] for teacher in job.spec["teachers"]] == ["digits_resnet8"]
+
+
+def test_a_framework_without_a_step_makes_the_variant_infeasible(with_schemes: Any, plugins: Plugins) -> None:
+    torch = replace(plugins.frameworks["torch"], steps=("fine_tune",))
+    _, planned = with_schemes(replace(plugins, frameworks={"torch": torch}), pruned=[PRUNE])
+    assert planned.by_id[DSCNN, "linux_x86_ort", "pruned"].reason == "torch has no training-time step 'prune'"

@@ -90,11 +90,6 @@ Builder = Annotated[str, AfterValidator(_builder)]
 Architecture = Annotated[
     str, AfterValidator(partial(_one_of, ARCHITECTURES)), Field(json_schema_extra={"enum": list(ARCHITECTURES)})
 ]
-Recipe = Annotated[
-    str,
-    AfterValidator(partial(_only, "base", "'base' is the only recipe so far")),
-    Field(json_schema_extra={"enum": ["base"]}),
-]
 Reach = Annotated[
     str,
     AfterValidator(partial(_only, "local", "only 'local' devices can be reached so far")),
@@ -146,6 +141,8 @@ Hertz = Annotated[float, BeforeValidator(partial(_positive, "hertz")), _schema("
 Bytes = Annotated[int, BeforeValidator(_bytes), _schema("byte")]
 Fraction = Annotated[float, BeforeValidator(_fraction), _schema("ratio")]
 Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("ratio")]
+Positive = Annotated[float, Strict(False), Field(gt=0)]  # YAML writes 4 where a float is meant
+Share = Annotated[Fraction, Field(gt=0, lt=1)]
 Number = Annotated[float, BeforeValidator(partial(_at_least_zero, "count")), _schema("count")]
 
 

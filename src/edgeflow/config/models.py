@@ -15,6 +15,7 @@ from edgeflow.config import fields as f
 from edgeflow.config.budgets import Budgets, Metric
 from edgeflow.config.problem import Findings
 from edgeflow.config.section import Section, hold
+from edgeflow.types import Step
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
 TargetIds = Annotated[tuple[f.TargetId, ...], f.listed(f.Id), f.unique, f.not_empty]
@@ -182,6 +183,55 @@ MODES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+class Epochs(Section):
+    """What every training-time step has."""
+
+    epochs: f.Count = Field(description="passes over the training split")
+    learning_rate: f.Positive = Field(0.001, description="highest learning rate of the one-cycle schedule")
+
+
+class FineTune(Epochs):
+    """Train on, with nothing else changed: the control of every other step."""
+
+
+class Prune(Epochs):
+    """Unstructured magnitude pruning: the smallest weights become zero, more of them epoch by epoch, and stay zero."""
+
+    sparsity: f.Share = Field(description="ratio of zeros among the weights of convolutions and linear layers")
+
+
+class Distill(Epochs):
+    """Learn from a teacher's answers as well as from the labels: Hinton et al., arXiv:1503.02531."""
+
+    teacher: f.ModelId = Field(description="id of a model on the same dataset; its base checkpoint teaches")
+    temperature: f.Positive = Field(4.0, description="softens the answers of both")
+    soft_weight: f.Share = Field(0.7, description="ratio of the loss that is the distance to the teacher")
+
+
+class StepConfig(Section):
+    """One training-time step: exactly one of the keys."""
+
+    fine_tune: FineTune | None = Field(None, description="train on, with nothing else changed")
+    prune: Prune | None = Field(None, description="set the smallest weights to zero, and keep them there")
+    distill: Distill | None = Field(None, description="learn from a teacher's answers")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> StepConfig:
+        given = [name for name in StepConfig.model_fields if getattr(self, name) is not None]
+        if len(given) == 1:
+            return self
+        raise Findings([("", f"is {len(given)} steps; give exactly one of {', '.join(StepConfig.model_fields)}")])
+
+    def step(self) -> Step:
+        """The step as stages and plugins see it."""
+        kind, settings = next((k, v) for k in StepConfig.model_fields if (v := getattr(self, k)) is not None)
+        options = settings.model_dump()
+        return Step(kind, options.pop("epochs"), options.pop("learning_rate"), options)
+
+
+Steps = Annotated[tuple[StepConfig, ...], f.listed(StepConfig)]
+
+
 class SchemeConfig(Section):
     """What is done to a model on its way to the device."""
 
@@ -193,7 +243,7 @@ class SchemeConfig(Section):
     )
     per_channel: bool = Field(True, description="one range per output channel of the weights")
     calibration: Calibration | None = Field(None, description="how ranges are found; required exactly for static")
-    recipe: f.Recipe = Field("base", description="training-time steps; schemes with the same share a checkpoint")
+    steps: Steps = Field((), description="training-time steps, in order; schemes with the same share a checkpoint")
 
     @model_validator(mode="after")
     def _consistent(self) -> SchemeConfig:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from typing import TypeAlias
 
 from edgeflow.config.budgets import Limit
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig, TargetConfig
 from edgeflow.plugin import ModelSpec
-from edgeflow.types import Budget, Direction, Scheme, Target
+from edgeflow.types import Budget, Direction, Scheme, Step, Target, to_json
 from edgeflow.units import unit_of
+
+Steps: TypeAlias = tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,22 @@ class Project:
             mode=config.mode,
             per_channel=config.per_channel,
             calibration_samples=config.calibration.samples if config.calibration else 0,
-            recipe=config.recipe,
+            recipe=recipe_id(self.steps(scheme)),
             description=config.description,
         )
+
+    def steps(self, scheme: str) -> Steps:
+        """The training-time steps of a scheme, in order."""
+        return tuple(section.step() for section in self.schemes[scheme].steps)
+
+    @cached_property
+    def recipes(self) -> Mapping[str, Steps]:
+        """Recipe → its training-time steps, of every scheme and of the control of each; "base" has none."""
+        found: dict[str, Steps] = {recipe_id(()): ()}
+        for scheme in self.schemes:
+            for steps in (control(self.steps(scheme)), self.steps(scheme)):
+                found[recipe_id(steps)] = steps
+        return found
 
     def target(self, target: str) -> Target:
         """A target as stages and plugins see it: without its budgets."""
@@ -93,6 +112,19 @@ class Project:
     def device_of(self, target: str) -> str | None:
         """The id of the device that is a unit of this target, where there is one."""
         return next((name for name, device in self.devices.items() if target in device.targets), None)
+
+
+def recipe_id(steps: Steps) -> str:
+    """Names a checkpoint: the kinds of its steps for people, and a digest of all that they say."""
+    if not steps:
+        return "base"
+    content = json.dumps(to_json(steps), sort_keys=True).encode()
+    return "_".join([*(step.kind for step in steps), hashlib.sha256(content).hexdigest()[:8]])
+
+
+def control(steps: Steps) -> Steps:
+    """As many epochs at the same learning rates with no technique: what the steps must beat to have gained anything."""
+    return tuple(Step("fine_tune", step.epochs, step.learning_rate) for step in steps)
 
 
 def cells(matrix: Matrix) -> tuple[tuple[str, str, str], ...]:

@@ -137,6 +137,9 @@ def _message(cls: type[Section], error: ErrorDetails) -> str:
         return not_one_of(value, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind == "greater_than_equal":
         return f"{shown(value)} must be at least {context['ge']}"
+    if kind in ("greater_than", "less_than"):
+        word, limit = ("more", context.get("gt")) if kind == "greater_than" else ("less", context.get("lt"))
+        return f"{shown(value)} must be {word} than {limit:g}"
     if kind in ("too_short", "too_long"):
         wanted = context.get("min_length", context.get("max_length"))
         return f"expected {wanted} values, found {context['actual_length']}"

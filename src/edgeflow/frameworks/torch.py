@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import ConfigError, DataError, StageError
 from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
+from edgeflow.techniques import distill, prune, training
+from edgeflow.techniques.training import Phase, Trainer
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
@@ -82,10 +84,10 @@ def _build(model: ModelSpec) -> Any:
 
 
 def train(job: TrainJob) -> Trained:
-    """Train from scratch with AdamW and a one-cycle schedule; the same seed gives the same bits on one machine.
+    """Train with AdamW and a one-cycle schedule, from scratch or in steps on from a checkpoint.
 
-    Raises ConfigError for settings, arguments or a builder that cannot be used, and StageError when the network does
-    not fit the data or the loss is not finite.
+    The same seed gives the same bits on one machine. Raises ConfigError for settings, arguments or a builder that
+    cannot be used, and StageError when the network does not fit the data or the loss is not finite.
     """
     settings = _settings(job.model)  # before seconds of importing
 
@@ -96,16 +98,49 @@ def train(job: TrainJob) -> Trained:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(job.seed)
-    model = _build(job.model)
+    model = load(job.model, job.start).requires_grad_(True) if job.start else _build(job.model)
     _check_fit(job.model, model, job.x[:1])
-    losses = _fit(model, torch.from_numpy(job.x), torch.from_numpy(job.y), settings)
-    if not (loss := losses[-1]) < math.inf:
-        raise StageError(f"train: model {job.model.id}: the loss is {loss}; lower training.learning_rate")
+    trainer = Trainer(model, torch.from_numpy(job.x), torch.from_numpy(job.y), job.kept)
+    for phase in _phases(job, settings, model):
+        trainer.run(phase)
     # safetensors refuses tensors that share memory or are not contiguous
     tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}
     save_file(tensors, job.checkpoint)
-    figures = {"final_loss": loss, "parameters": sum(p.numel() for p in model.parameters())}
-    return Trained(figures, {"train_loss": tuple(losses)})
+    figures = {
+        "final_loss": trainer.losses[-1],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "zero_weights_ratio": prune.zeros(model),
+    }
+    return Trained(figures, {"train_loss": tuple(trainer.losses)})
+
+
+def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
+    """What the model goes through, one after the other. What a step set to zero stays zero in the next ones."""
+    import torch
+
+    criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+
+    def hard(_: Any, outputs: Any, labels: Any) -> Any:
+        return criterion(outputs, labels)
+
+    def epochs(number: int, learning_rate: float) -> training.Settings:
+        return training.Settings(number, settings.batch_size, learning_rate, settings.weight_decay, settings.noise)
+
+    if not job.steps:
+        yield Phase(f"model {job.model.id}", epochs(settings.epochs, settings.learning_rate), hard)
+    hooks: dict[str, Any] = {}  # of a phase, from the step before
+    for step in job.steps:
+        name, planned = f"model {job.model.id}: {step.kind}", epochs(step.epochs, step.learning_rate)
+        if step.kind == "prune":
+            pruner = prune.Pruner(model, float(step.options["sparsity"]), step.epochs)
+            yield Phase(name, planned, hard, pruner.before_epoch, pruner.after_step)
+            hooks = {"before_epoch": pruner.hold, "after_step": pruner.after_step}
+        elif step.kind == "distill":
+            teacher = load(*job.teachers[str(step.options["teacher"])])
+            temperature, soft_weight = (float(step.options[name]) for name in ("temperature", "soft_weight"))
+            yield Phase(name, planned, distill.loss(teacher, temperature, soft_weight, hard), **hooks)
+        else:
+            yield Phase(name, planned, hard, **hooks)
 
 
 def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
@@ -118,34 +153,6 @@ def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
     if found != [1, model.classes]:
         expected = [1, model.classes]
         raise StageError(f"{where} gives outputs of shape {found} for one sample; expected {expected}, one per class")
-
-
-def _fit(model: Any, x: Any, y: Any, settings: Training) -> list[float]:
-    """Train in place; returns the mean loss of each epoch."""
-    import torch
-
-    batch = min(settings.batch_size, len(x))
-    steps = len(x) // batch
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
-    criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    losses: list[float] = []
-    model.train()
-    for _ in range(settings.epochs):
-        order = torch.randperm(len(x))
-        total = 0.0
-        for step in range(steps):
-            chosen = order[step * batch : (step + 1) * batch]
-            noisy = x[chosen] + settings.noise * torch.randn(x[chosen].shape)
-            loss = criterion(model(noisy), y[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        losses.append(total / steps)
-    return losses
 
 
 def load(model: ModelSpec, checkpoint: Path) -> Any:
@@ -194,6 +201,7 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
+    steps=("fine_tune", "prune", "distill"),
     preload=(
         *("torch", "safetensors.torch", "numpy.ctypeslib"),
         *("torch._dynamo", "torch.profiler._cupti_monitor"),  # optimizers import them when they are used

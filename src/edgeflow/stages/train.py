@@ -1,20 +1,27 @@
-"""train: a model is trained from scratch; evaluation and golden are only read to score it.
+"""train: a model is trained, from scratch or in the steps of a recipe; evaluation and golden are only read to score it.
 
-Takes the prepared splits; makes a checkpoint, outputs.npz, the first rung of the ladder, and train.json.
+Takes the prepared splits, and for a recipe the checkpoints that it starts and learns from; makes a checkpoint,
+outputs.npz, the first rung of the ladder, and train.json. What was killed goes on after its last whole epoch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
+from edgeflow.errors import UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, TrainJob
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
-from edgeflow.types import Ladder, from_json
+from edgeflow.types import Ladder, Step, from_json, to_json
+
+if TYPE_CHECKING:
+    from edgeflow.plugin import Int64
 
 
 @dataclass(frozen=True)
@@ -26,15 +33,21 @@ class Spec:
     task: str
     recipe: str
     seed: int
+    steps: tuple[Step, ...] = ()  # () trains from scratch
+    teachers: tuple[Mapping[str, Any], ...] = ()  # plugin.ModelSpec each, in the order of `Inputs.teachers`
+    code: str = ""  # digest of the code behind the job: a killed training goes on only with what it began with
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The prepared splits."""
+    """The prepared splits, and what a recipe starts from."""
 
     train: Path
     evaluation: Path
     golden: Path
+    start: Path | None = None  # checkpoint that the steps start from
+    control: Path | None = None  # outputs.npz of as many epochs with no technique
+    teachers: tuple[Path, ...] = ()  # checkpoints
 
 
 @dataclass(frozen=True)
@@ -48,13 +61,22 @@ class Outputs:
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    """Train, then score what a fresh load of the checkpoint answers."""
+    """Train, then score what a fresh load of the checkpoint answers, beside what its control answers.
+
+    Raises UsageError when the steps lack the checkpoint that they start from, and whatever the framework raises.
+    """
     framework: Framework = load_reference(spec.framework)
     task: Task = load_reference(spec.task)
     model = from_json(ModelSpec, spec.model)
+    if spec.steps and inputs.start is None:
+        raise UsageError(f"edgeflow train --input start=PATH is missing: recipe {spec.recipe} starts from a checkpoint")
+    teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
+    teachers = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
     x, y = files.read_npz(inputs.train, "x", "y")
+    kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
-        trained = framework.train(TrainJob(model, x, y, spec.seed, checkpoint))
+        job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, teachers, kept)
+        trained = framework.train(job)
         native = framework.load(model, checkpoint)
         (golden,) = files.read_npz(inputs.golden, "x")
         evaluation, labels = files.read_npz(inputs.evaluation, "x", "y")
@@ -64,5 +86,27 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
-    said = {"figures": trained.figures, "curves": trained.curves}
+    against = _against(inputs.control, answers, labels, task) if inputs.control else None
+    said = {"figures": trained.figures, "curves": trained.curves, "against_control": against}
     files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})
+    kept.unlink(missing_ok=True)
+
+
+def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) -> dict[str, Any]:
+    """The control's score, and how much worse than the control the recipe is on the same samples."""
+    reference = ladder.Outputs.read(control).evaluation
+    return {"score": task.score(reference, labels), "drop": task.drop(reference, answers.evaluation, labels)}
+
+
+def _kept(spec: Spec, inputs: Inputs, outputs: Outputs) -> Path:
+    """Where this training keeps what it needs to go on; what another spec or other inputs left is removed."""
+    digest = hashlib.sha256(json.dumps(to_json(spec), sort_keys=True).encode())
+    for path in (inputs.train, inputs.start, *inputs.teachers):
+        digest.update((files.sha256_file(path) if path else "-").encode())
+    folder = outputs.checkpoint.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f".{digest.hexdigest()[:16]}.training"
+    for other in (*folder.glob(".*.training"), *folder.glob(".*.new")):
+        if other != kept:
+            other.unlink(missing_ok=True)
+    return kept

@@ -1,0 +1,1 @@
+"""Training-time techniques, for models of PyTorch and for every runtime alike."""

@@ -1,0 +1,56 @@
+"""Unstructured magnitude pruning, gradual: Zhu and Gupta, "To prune, or not to prune", arXiv:1710.01878."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RAMP = 0.5  # share of the epochs in which zeros are added; the others are for what is left
+
+
+class Pruner:
+    """Keeps the smallest weights of a model's convolutions and linear layers at zero, over all of them together."""
+
+    def __init__(self, model: Any, sparsity: float, epochs: int) -> None:
+        self._weights = prunable(model)
+        self._masks: list[Any] = []
+        self._sparsity = sparsity
+        self._ramp = max(1, round(epochs * RAMP))
+
+    def before_epoch(self, epoch: int) -> None:
+        """Choose what is zero in this epoch (from 0). What was zero before has the smallest magnitude, so it stays."""
+        import torch
+
+        left = 1 - min(1.0, (epoch + 1) / self._ramp)
+        zeros = round(self._sparsity * (1 - left**3) * sum(w.numel() for w in self._weights))
+        magnitudes = torch.cat([w.detach().abs().flatten() for w in self._weights])
+        mask = torch.ones_like(magnitudes)
+        mask[magnitudes.argsort(stable=True)[:zeros]] = 0  # exactly so many, also among equals
+        parts = mask.split([w.numel() for w in self._weights])
+        self._masks = [part.view_as(w) for part, w in zip(parts, self._weights, strict=True)]
+        self.after_step(0)
+
+    def hold(self, _: int) -> None:
+        """Before an epoch of a later step: what is zero stays zero."""
+        self._masks = [(weight != 0).to(weight.dtype) for weight in self._weights]
+
+    def after_step(self, _: int) -> None:
+        """The optimizer's momentum and decay move weights without a gradient too."""
+        import torch
+
+        with torch.no_grad():
+            for weight, mask in zip(self._weights, self._masks, strict=True):
+                weight.mul_(mask)
+
+
+def prunable(model: Any) -> list[Any]:
+    """The weights of a model's convolutions and linear layers."""
+    from torch import nn
+
+    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+    return [module.weight for module in model.modules() if isinstance(module, layers)]
+
+
+def zeros(model: Any) -> float:
+    """Ratio of zeros among a model's prunable weights."""
+    weights = prunable(model)
+    return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))

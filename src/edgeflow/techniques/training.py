@@ -1,0 +1,151 @@
+"""The training loop of PyTorch models: every epoch says how it went, and what was killed goes on after the last one."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeflow.errors import StageError
+
+Loss = Callable[[Any, Any, Any], Any]  # inputs, outputs float32[B, K], labels int64[B] → loss float32[]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one phase of a training goes."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float  # the highest of the one-cycle schedule
+    weight_decay: float
+    noise: float  # standard deviation of the Gaussian noise added to normalised inputs
+
+
+def nothing(_: int) -> None:
+    """For a phase that does nothing of its own before an epoch or after a step."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training with one schedule: from scratch, or a step of a recipe."""
+
+    name: str  # for the log
+    settings: Settings
+    loss: Loss
+    before_epoch: Callable[[int], None] = field(default=nothing)  # epoch, from 0; not called for one that was done
+    after_step: Callable[[int], None] = field(default=nothing)  # step of the epoch, from 0
+
+
+class Trainer:
+    """Runs phases on one model and one training split.
+
+    `kept` holds what a killed training needs to go on: weights, optimizer, schedule and random numbers after its last
+    whole epoch. The same seed gives the same bits on one machine, killed or not.
+    """
+
+    def __init__(self, model: Any, x: Any, y: Any, kept: Path | None) -> None:
+        self.model, self.x, self.y = model, x, y  # nn.Module; float32[N, …]; int64[N]
+        self.losses: list[float] = []  # mean loss of each epoch, over all phases
+        self._kept = kept
+        self._begun = 0  # epochs of the phases before
+        self._left = _read(kept)
+
+    def run(self, phase: Phase) -> None:
+        """Train in place.
+
+        Raises StageError when the loss is not finite.
+        """
+        import torch
+
+        settings = phase.settings
+        batch = min(settings.batch_size, len(self.x))
+        steps = len(self.x) // batch
+        weights = self.model.parameters()
+        optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
+        self.model.train()
+        for epoch in range(self._resume(settings.epochs, optimizer, schedule), settings.epochs):
+            phase.before_epoch(epoch)
+            order = torch.randperm(len(self.x))
+            total = 0.0
+            for step in range(steps):
+                chosen = order[step * batch : (step + 1) * batch]
+                noisy = self.x[chosen] + settings.noise * torch.randn(self.x[chosen].shape)
+                loss = phase.loss(noisy, self.model(noisy), self.y[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                phase.after_step(step)
+                total += loss.item()
+            self._end_epoch(phase, epoch, total / steps, optimizer, schedule)
+        self._begun += settings.epochs
+
+    def _end_epoch(self, phase: Phase, epoch: int, loss: float, optimizer: Any, schedule: Any) -> None:
+
+        if not loss < math.inf:
+            raise StageError(
+                f"train: {phase.name}: the loss is {loss} after epoch {epoch + 1}; lower its learning_rate"
+            )
+        self.losses.append(loss)
+        if self._kept is not None:
+            self._keep(self._kept, optimizer, schedule)
+        _say(f"{phase.name}: epoch {epoch + 1} of {phase.settings.epochs}: loss {loss:.4f}")
+
+    def _keep(self, path: Path, optimizer: Any, schedule: Any) -> None:
+        import torch
+
+        # The last epoch too: what comes after it, a further phase or the evaluation, may be killed as well.
+        state = {
+            "losses": self.losses,
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        new = path.with_suffix(".new")
+        torch.save(state, new)
+        new.replace(path)
+
+    def _resume(self, epochs: int, optimizer: Any, schedule: Any) -> int:
+        """The first epoch of this phase that is still to do."""
+        import torch
+
+        done = len(self._left["losses"]) if self._left else 0
+        if not self._left or done <= self._begun:
+            return 0
+        if done > self._begun + epochs:  # killed in a later phase, which brings its weights
+            self.losses = self._left["losses"][: self._begun + epochs]
+            return epochs
+        left, self._left = self._left, None
+        self.losses = left["losses"]
+        self.model.load_state_dict(left["model"])
+        optimizer.load_state_dict(left["optimizer"])
+        schedule.load_state_dict(left["schedule"])
+        torch.set_rng_state(left["random"])
+        _say(f"going on after epoch {done - self._begun}, where an earlier run was killed")
+        return done - self._begun
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _read(kept: Path | None) -> dict[str, Any] | None:
+    """What a killed training left; None where there is nothing that can be read. Tensors and numbers only, no code."""
+    import torch
+
+    if kept is None or not kept.exists():
+        return None
+    try:
+        found: dict[str, Any] = torch.load(kept, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        _say(f"{kept} cannot be read ({error}); training starts again")
+        return None
+    return found

@@ -1,0 +1,212 @@
+"""Training-time steps by `edgeflow train`: what they leave in a checkpoint, their control, and what was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import UsageError
+
+pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("torch")]
+
+STUDENT = {
+    "id": "student",
+    "builder": "edgeflow.zoo.dscnn:build",
+    "arguments": {"channels": 4, "blocks": 1},
+    "input_shape": [1, 10, 8],
+    "classes": 2,
+    "training": {"epochs": 4, "batch_size": 16, "learning_rate": 0.02, "noise": 0.1},
+}
+TEACHER = {**STUDENT, "id": "teacher", "arguments": {"channels": 16, "blocks": 2}}
+WEIGHTS = ("stem.weight", "blocks.0.depthwise.weight", "blocks.0.pointwise.weight", "classifier.weight")
+
+
+def step(kind: str, epochs: int, learning_rate: float = 0.01, **options: float | str) -> dict[str, Any]:
+    return {"kind": kind, "epochs": epochs, "learning_rate": learning_rate, "options": options}
+
+
+@dataclass(frozen=True)
+class Project:
+    """Three splits of two classes that overlap, and trainings in folders of their own."""
+
+    folder: Path
+    source: Path
+
+    def command(self, name: str, model: Mapping[str, Any], steps: list[Any], inputs: Mapping[str, str]) -> list[str]:
+        spec = {
+            **{"model": model, "framework": "edgeflow.frameworks.torch:plugin", "recipe": name, "seed": 3},
+            **{"task": "edgeflow.tasks.classification:plugin", "steps": steps},
+            "teachers": [TEACHER] if "teachers" in inputs else [],
+        }
+        data = {split: f"{split}.npz" for split in ("train", "evaluation", "golden")}
+        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
+        return [
+            *(sys.executable, "-m", "edgeflow", "train", "--toolchain", "torch", "--spec", json.dumps(spec)),
+            *("--input", *(f"{k}={v}" for k, v in {**data, **inputs}.items())),
+            *("--output", *(f"{k}={name}/{v}" for k, v in outputs.items()), f"info={name}/train.json"),
+        ]
+
+    def train(
+        self, name: str, *steps: Any, model: Mapping[str, Any] = STUDENT, check: bool = True, **inputs: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = self.command(name, model, [*steps], inputs)
+        env = {**os.environ, "PYTHONPATH": str(self.source / "src")}
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=check)
+
+    def kill_at(self, line: str, name: str, *steps: Any, **inputs: str) -> None:
+        """Start a training, and kill it with all that it started once it says this."""
+        command = self.command(name, STUDENT, [*steps], inputs)
+        env = {**os.environ, "PYTHONPATH": str(self.source / "src"), "EDGEFLOW_WARM": "0"}
+        with subprocess.Popen(command, cwd=self.folder, env=env, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any(said.startswith(line) for said in process.stderr)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+
+    def tensors(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
+        """float32 tensors of a checkpoint, read as the format says it: a length, a JSON header, the bytes."""
+        content = (self.folder / name / "checkpoint.safetensors").read_bytes()
+        (length,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + length])
+        return {
+            key: np.frombuffer(content[8 + length :][slice(*entry["data_offsets"])], np.float32).reshape(entry["shape"])
+            for key, entry in header.items()
+            if entry.get("dtype") == "F32"
+        }
+
+    def zeros(self, name: str) -> float:
+        tensors = [self.tensors(name)[key] for key in WEIGHTS]
+        return float(sum((t == 0).sum() for t in tensors) / sum(t.size for t in tensors))
+
+    def answers(self, name: str) -> np.ndarray[Any, Any]:
+        (found,) = files.read_npz(self.folder / name / "outputs.npz", "evaluation")
+        return found
+
+
+BASE = {"start": "base/checkpoint.safetensors"}
+TAUGHT = {**BASE, "teachers": "teacher/checkpoint.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> Project:
+    """With a student and a teacher trained."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / ".toolchains").symlink_to(project / ".toolchains")
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 64), ("evaluation", 200), ("golden", 4)):
+        y = np.arange(n) % 2
+        x = rng.normal(0, 1.5, (n, 1, 10, 8)) + 0.3 * y[:, None, None, None]
+        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+    made = Project(folder, project)
+    made.train("base")
+    made.train("teacher", model=TEACHER)
+    return made
+
+
+def test_pruned_weights_are_zero_exactly_and_stay_so_in_later_steps(made: Project) -> None:
+    made.train("pruned", step("prune", 4, sparsity=0.7), **BASE)
+    made.train("further", step("prune", 4, sparsity=0.7), step("fine_tune", 3), **BASE)
+    size = sum(made.tensors("base")[key].size for key in WEIGHTS)
+    assert made.zeros("base") == 0
+    assert made.zeros("pruned") == made.zeros("further") == round(0.7 * size) / size
+    pruned, further = made.tensors("pruned"), made.tensors("further")
+    assert all(((pruned[key] == 0) == (further[key] == 0)).all() for key in WEIGHTS)
+    assert any((pruned[key] != further[key]).any() for key in WEIGHTS)  # what is left went on learning
+    figures = files.read_json(made.folder / "further/train.json")
+    assert figures["figures"]["zero_weights_ratio"] == pytest.approx(made.zeros("further"))
+    assert len(figures["curves"]["train_loss"]) == 7
+
+
+def test_a_student_comes_closer_to_its_teacher_than_its_control_does(made: Project) -> None:
+    options: dict[str, float | str] = {"teacher": "teacher", "temperature": 4.0, "soft_weight": 0.9}
+    made.train("taught", step("distill", 12, **options), **TAUGHT)
+    made.train("control", step("fine_tune", 12), **BASE)
+
+    def softened(name: str) -> np.ndarray[Any, Any]:
+        exponent = np.exp(made.answers(name) / 4)
+        return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+
+    distances = {name: abs(softened(name) - softened("teacher")).mean() for name in ("taught", "control")}
+    assert distances["taught"] < 0.8 * distances["control"]
+
+
+def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project) -> None:
+    made.train("held_control", step("fine_tune", 4), **BASE)
+    done = made.train("held", step("prune", 4, sparsity=0.9), control="held_control/outputs.npz", **BASE)
+    (y,) = files.read_npz(made.folder / "evaluation.npz", "y")
+    right = {name: made.answers(name).argmax(axis=1) == y for name in ("held", "held_control")}
+    against = files.read_json(made.folder / "held/train.json")["against_control"]
+    assert against["score"]["value"] == right["held_control"].mean()
+    assert against["drop"]["value"] == pytest.approx(right["held_control"].mean() - right["held"].mean())
+    assert against["drop"]["interval"]["low"] <= against["drop"]["value"] <= against["drop"]["interval"]["high"]
+    assert files.read_json(made.folder / "held_control/train.json")["against_control"] is None
+    said = [line for line in done.stderr.splitlines() if line.startswith("model student: prune: epoch")]
+    assert len(said) == 4
+
+
+def test_steps_need_a_checkpoint_to_start_from(made: Project) -> None:
+    done = made.train("nothing", step("fine_tune", 1), check=False)
+    assert done.returncode == UsageError.exit_code
+    assert "--input start=PATH is missing: recipe nothing starts from a checkpoint" in done.stderr
+    assert not list((made.folder / "nothing").glob("*"))
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+LONG = (step("prune", 40, sparsity=0.5), step("fine_tune", 40))
+
+
+@pytest.fixture(scope="module")
+def whole(made: Project) -> bytes:
+    """The checkpoint of a training that nobody killed."""
+    made.train("whole", *LONG, **BASE)
+    return (made.folder / "whole/checkpoint.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "done_before"), [("prune", 0), ("fine_tune", 40)])
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    made: Project, whole: bytes, kind: str, done_before: int
+) -> None:
+    name = f"killed_{kind}"
+    made.kill_at(f"model student: {kind}: epoch 3 of 40", name, *LONG, **BASE)
+    assert not (made.folder / name / "checkpoint.safetensors").exists()
+    said = made.train(name, *LONG, **BASE).stderr.splitlines()
+    assert any(line.startswith("going on after epoch ") for line in said)
+    epochs = [line for line in said if ": epoch " in line]
+    assert 0 < len(epochs) <= 80 - done_before - 3
+    losses = files.read_json(made.folder / name / "train.json")["curves"]["train_loss"]
+    assert losses == files.read_json(made.folder / "whole/train.json")["curves"]["train_loss"]
+    assert (made.folder / name / "checkpoint.safetensors").read_bytes() == whole
+    assert not list((made.folder / name).glob(".*"))
+
+
+def test_what_was_killed_of_another_recipe_is_not_continued(made: Project, whole: bytes) -> None:
+    other = (step("prune", 40, sparsity=0.6), step("fine_tune", 40))
+    made.kill_at("model student: prune: epoch 3 of 40", "changed", *other, **BASE)
+    assert len(list((made.folder / "changed").glob(".*.training"))) == 1
+    done = made.train("changed", *LONG, **BASE)
+    assert "going on" not in done.stderr
+    assert sum(": epoch " in line for line in done.stderr.splitlines()) == 80
+    assert not list((made.folder / "changed").glob(".*"))
+
+
+def test_what_cannot_be_read_of_a_killed_training_is_done_again(made: Project, whole: bytes) -> None:
+    made.kill_at("model student: prune: epoch 3 of 40", "damaged", *LONG, **BASE)
+    (kept,) = (made.folder / "damaged").glob(".*.training")
+    kept.write_bytes(kept.read_bytes()[:100])
+    done = made.train("damaged", *LONG, **BASE)
+    assert "cannot be read" in done.stderr
+    assert "training starts again" in done.stderr
+    assert sum(": epoch " in line for line in done.stderr.splitlines()) == 80
