@@ -86,12 +86,16 @@ class Plan:
         return {stage: (len(keys), alone[stage]) for stage, keys in self.keys.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """`{"cells": […], "jobs": [[stage, key, …], …]}`, up to package.
+        """`{"cells": […], "jobs": [[stage, key, …], …], "recipes": {recipe: [scheme, …]}}`; jobs up to package.
 
         A cell has "model", "target", "scheme", and "reason" where it is infeasible, else "runtime" and "build".
         """
         jobs = [[stage, *key] for stage, keys in self.keys.items() for key in keys]
-        return {"cells": [_cell_json(cell) for cell in self.cells], "jobs": jobs}
+        recipes: dict[str, dict[str, None]] = {}
+        for cell, route in self.routes.items():
+            recipes.setdefault(route.recipe, {})[cell.scheme] = None
+        used = {recipe: list(schemes) for recipe, schemes in recipes.items()}
+        return {"cells": [_cell_json(cell) for cell in self.cells], "jobs": jobs, "recipes": used}
 
 
 def _cell_json(cell: Cell) -> dict[str, str]:

@@ -19,7 +19,7 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "ratio": {"": 1.0, "%": 1e-2},
     "count": {"": 1.0},
 }
-_SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule"}
+_SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule", "_ratio": "ratio"}
 _RATIOS = {"accuracy", "accuracy_drop", "latency_ratio_fp32"}
 _GREEK_MU = "\u03bc"  # looks like the micro sign, and is what many keyboards give for it
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")

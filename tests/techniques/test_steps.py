@@ -148,7 +148,8 @@ def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project)
     (y,) = files.read_npz(made.folder / "evaluation.npz", "y")
     right = {name: made.answers(name).argmax(axis=1) == y for name in ("held", "held_control")}
     against = files.read_json(made.folder / "held/train.json")["against_control"]
-    assert against["score"]["value"] == right["held_control"].mean()
+    assert against["control"]["value"] == right["held_control"].mean()
+    assert against["recipe"]["value"] == right["held"].mean()
     assert against["drop"]["value"] == pytest.approx(right["held_control"].mean() - right["held"].mean())
     assert against["drop"]["interval"]["low"] <= against["drop"]["value"] <= against["drop"]["interval"]["high"]
     assert files.read_json(made.folder / "held_control/train.json")["against_control"] is None

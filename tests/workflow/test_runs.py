@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,3 +174,28 @@ def test_warm_and_cold_runs_make_the_same_files(
         records = [json.loads(path.read_text()) for path in folder.rglob("job.json")]
         assert len(records) > 10
         assert {record["worker"] for record in records} == {how}
+
+
+def test_a_pruned_scheme_ships_its_zeros_and_is_held_against_its_control(fresh: Callable[..., Project]) -> None:
+    project = fresh(targets=["linux_x86_ort"], schemes=["fp32", "pruned"])
+    scheme = (project.folder / "config/schemes/fp32.yaml").read_text()
+    steps = "steps:\n  - prune: { sparsity: 90 %, epochs: 2 }\n  - fine_tune: { epochs: 1 }\n"
+    (project.folder / "config/schemes/pruned.yaml").write_text(scheme + steps)
+    trained = {keys for rule, keys in project.pending() if rule == "train"}
+    (recipe,) = (keys for keys in trained if "/prune_fine_tune_" in keys)
+    (control,) = trained - {"tiny_a/base", recipe}
+    assert control.startswith("tiny_a/fine_tune_fine_tune_")
+    project.run()
+    info = json.loads((project.folder / f"results/train/{recipe}/train.json").read_text())
+    assert info["figures"]["zero_weights_ratio"] == pytest.approx(0.9, abs=1e-3)
+    assert info["against_control"]["drop"]["n"] == 900
+    programs = {
+        name: (project.folder / f"results/compile/tiny_a/onnxruntime/any/{name}/program.bin").read_bytes()
+        for name in ("fp32", "pruned")
+    }
+    weights = {name: len(program) - len(zlib.compress(program, 9)) for name, program in programs.items()}
+    assert abs(len(programs["fp32"]) - len(programs["pruned"])) < 100  # zeros are stored like any other weight
+    assert weights["pruned"] > weights["fp32"] + 0.7 * 4 * info["figures"]["parameters"]
+    page = (project.folder / "results/report/index.html").read_text()
+    assert "What training-time steps gained" in page
+    assert project.pending() == set()

@@ -17,6 +17,7 @@ from typing import Any
 from edgeflow.report import charts, ladder_charts, show
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
+from edgeflow.report.recipes import Recipe
 from edgeflow.report.variants import Variant
 from edgeflow.types import Evidence, Release, Status
 
@@ -62,6 +63,7 @@ def render(
     variants: Sequence[Variant],
     decisions: Sequence[Decision],
     costs: Costs,
+    recipes: Sequence[Recipe],
 ) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
@@ -79,6 +81,7 @@ def render(
             targets=targets,
             decisions=decisions,
             costs=costs,
+            recipes=recipes,
             numbered=numbered,
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,

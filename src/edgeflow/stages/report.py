@@ -13,6 +13,7 @@ from edgeflow.errors import DataError
 from edgeflow.report import page
 from edgeflow.report.costs import read as read_costs
 from edgeflow.report.decide import TargetInfo, decide
+from edgeflow.report.recipes import read as read_recipes
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
 
@@ -51,8 +52,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     variants = read(inputs.plan, inputs.results)
     _check_targets(spec, variants)
     costs = read_costs(inputs.plan, inputs.results)
+    recipes = read_recipes(inputs.plan, inputs.results)
     decisions = decide(variants, spec.targets, spec.baseline)
-    files.write_text(outputs.html, page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs))
+    html = page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs, recipes)
+    files.write_text(outputs.html, html)
     files.write_text(outputs.summary, csv_text(variants))
     files.write_json(outputs.decision, decisions)
 

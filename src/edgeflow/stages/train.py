@@ -93,9 +93,14 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 
 def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) -> dict[str, Any]:
-    """The control's score, and how much worse than the control the recipe is on the same samples."""
+    """Both scores, and how much worse than its control the recipe is on the same samples."""
     reference = ladder.Outputs.read(control).evaluation
-    return {"score": task.score(reference, labels), "drop": task.drop(reference, answers.evaluation, labels)}
+    return {
+        "metric": task.metric,
+        "control": task.score(reference, labels),
+        "recipe": task.score(answers.evaluation, labels),
+        "drop": task.drop(reference, answers.evaluation, labels),
+    }
 
 
 def _kept(spec: Spec, inputs: Inputs, outputs: Outputs) -> Path:
