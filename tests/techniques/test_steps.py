@@ -211,3 +211,85 @@ def test_what_cannot_be_read_of_a_killed_training_is_done_again(made: Project, w
     assert "cannot be read" in done.stderr
     assert "training starts again" in done.stderr
     assert sum(": epoch " in line for line in done.stderr.splitlines()) == 80
+
+
+# --- quantization-aware ----------------------------------------------------------------------------------------------
+
+
+def test_quantization_aware_training_leaves_an_ordinary_checkpoint(made: Project) -> None:
+    made.train("aware", step("quantize_aware", 3), **BASE)
+    base, aware = made.tensors("base"), made.tensors("aware")
+    assert {key: t.shape for key, t in base.items()} == {key: t.shape for key, t in aware.items()}
+    assert all((base[key] != aware[key]).any() for key in (*WEIGHTS, "norm.running_mean", "norm.running_var"))
+    assert np.isfinite(made.answers("aware")).all()
+
+
+def test_zeros_survive_quantization_aware_training(made: Project) -> None:
+    made.train("stacked", step("prune", 4, sparsity=0.7), step("quantize_aware", 3), **BASE)
+    made.train("sparse", step("prune", 4, sparsity=0.7), **BASE)
+    assert made.zeros("stacked") == made.zeros("sparse")
+    assert any((made.tensors("stacked")[key] != made.tensors("sparse")[key]).any() for key in WEIGHTS)
+
+
+def test_a_killed_quantization_aware_training_goes_on_with_the_ranges_that_it_had(made: Project) -> None:
+    steps = (step("quantize_aware", 12), step("fine_tune", 2))
+    made.train("aware_whole", *steps, **BASE)
+    made.kill_at("model student: quantize_aware: epoch 3 of 12", "aware_killed", *steps, **BASE)
+    said = made.train("aware_killed", *steps, **BASE).stderr
+    assert "going on after epoch " in said
+    first, second = (
+        (made.folder / name / "checkpoint.safetensors").read_bytes() for name in ("aware_whole", "aware_killed")
+    )
+    assert first == second
+
+
+DROPOUT = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(80, 4000)
+        self.dropout = nn.Dropout(0.1)
+        self.last = nn.Linear(4000, classes)
+
+    def forward(self, x):
+        return self.last(self.dropout(torch.relu(self.layer(x.flatten(1))) + 1))
+
+def build(input_shape, classes):
+    return Net(classes)
+"""
+LOOK = """
+import json, sys, torch
+sys.path.insert(0, ".")
+import own
+from edgeflow.techniques import quantize_aware
+
+torch.manual_seed(0)
+model = own.build((1, 10, 8), 2)
+network = quantize_aware.prepared(model, torch.randn(1, 1, 10, 8))
+seen = []
+node = next(n for n in network.graph.nodes if "dropout" in str(n.target))
+with network.graph.inserting_after(node):
+    network.spy = type("Spy", (torch.nn.Module,), {"forward": lambda self, x: seen.append(x.detach()) or x})()
+    spy = network.graph.call_module("spy", (node,))
+node.replace_all_uses_with(spy, delete_user_cb=lambda user: user is not spy)
+network.recompile()
+network(torch.randn(50, 1, 10, 8))
+print(json.dumps({"zeros": float((seen[0] == 0).float().mean()), "training": model.training}))
+"""
+
+
+def test_dropout_keeps_its_probability(made: Project, torch_python: Path) -> None:
+    (made.folder / "own.py").write_text(DROPOUT)
+    done = subprocess.run(
+        [str(torch_python), "-c", LOOK],
+        cwd=made.folder,
+        env={**os.environ, "PYTHONPATH": str(made.source / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # every activation is 1 or more before: what is zero after was dropped; 200,000 draws, so 0.003 is four deviations
+    assert json.loads(done.stdout)["zeros"] == pytest.approx(0.1, abs=0.003)

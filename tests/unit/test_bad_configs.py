@@ -773,7 +773,17 @@ CASES = [
         INT8,
         "mode: static",
         "mode: static\nsteps:\n  - {fine_tune: {epochs: 2}, prune: {epochs: 2, sparsity: 50 %}}",
-        f"{INT8}: steps[0]: is 2 steps; give exactly one of fine_tune, prune, distill",
+        f"{INT8}: steps[0]: is 2 steps; give exactly one of fine_tune, prune, distill, quantize_aware",
+    ),
+    case(
+        "a preparation for int8 that nothing follows",
+        "config/schemes/fp32.yaml",
+        "mode: float",
+        "mode: float\nsteps:\n  - quantize_aware: {epochs: 2}",
+        (
+            "config/schemes/fp32.yaml: steps[0].quantize_aware: prepares for int8, and mode 'float' quantizes nothing; "
+            "remove it or change the mode"
+        ),
     ),
     case(
         "an unknown step",

@@ -208,12 +208,17 @@ class Distill(Epochs):
     soft_weight: f.Share = Field(0.7, description="ratio of the loss that is the distance to the teacher")
 
 
+class QuantizeAware(Epochs):
+    """Train with 8-bit weights and activations simulated, so that quantization loses less."""
+
+
 class StepConfig(Section):
     """One training-time step: exactly one of the keys."""
 
     fine_tune: FineTune | None = Field(None, description="train on, with nothing else changed")
     prune: Prune | None = Field(None, description="set the smallest weights to zero, and keep them there")
     distill: Distill | None = Field(None, description="learn from a teacher's answers")
+    quantize_aware: QuantizeAware | None = Field(None, description="learn to live with 8-bit weights and activations")
 
     @model_validator(mode="after")
     def _is_one(self) -> StepConfig:
@@ -256,6 +261,10 @@ class SchemeConfig(Section):
             found.append(("calibration", "missing; mode 'static' needs it, e.g. 'calibration: {samples: 128}'"))
         if self.mode != "static" and self.calibration is not None:
             found.append(("calibration", f"mode {self.mode!r} does not calibrate; remove the key"))
+        for i, step in enumerate(self.steps):
+            if step.quantize_aware and self.mode == "float":
+                message = "prepares for int8, and mode 'float' quantizes nothing; remove it or change the mode"
+                found.append((f"steps[{i}].quantize_aware", message))
         return hold(self, found)
 
 

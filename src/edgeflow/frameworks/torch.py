@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import ConfigError, DataError, StageError
 from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
-from edgeflow.techniques import distill, prune, training
+from edgeflow.techniques import distill, prune, quantize_aware, training
 from edgeflow.techniques.training import Phase, Trainer
 
 if TYPE_CHECKING:
@@ -120,27 +120,31 @@ def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
 
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
-    def hard(_: Any, outputs: Any, labels: Any) -> Any:
-        return criterion(outputs, labels)
+    hard: training.Loss = lambda _, outputs, labels: criterion(outputs, labels)  # noqa: E731
 
     def epochs(number: int, learning_rate: float) -> training.Settings:
         return training.Settings(number, settings.batch_size, learning_rate, settings.weight_decay, settings.noise)
 
     if not job.steps:
         yield Phase(f"model {job.model.id}", epochs(settings.epochs, settings.learning_rate), hard)
-    hooks: dict[str, Any] = {}  # of a phase, from the step before
+    names, pruned = prune.prunable(model), False
     for step in job.steps:
-        name, planned = f"model {job.model.id}: {step.kind}", epochs(step.epochs, step.learning_rate)
-        if step.kind == "prune":
-            pruner = prune.Pruner(model, float(step.options["sparsity"]), step.epochs)
-            yield Phase(name, planned, hard, pruner.before_epoch, pruner.after_step)
-            hooks = {"before_epoch": pruner.hold, "after_step": pruner.after_step}
-        elif step.kind == "distill":
+        loss, network = hard, None
+        hooks: training.Hooks | None = None
+        if step.kind == "distill":
             teacher = load(*job.teachers[str(step.options["teacher"])])
-            temperature, soft_weight = (float(step.options[name]) for name in ("temperature", "soft_weight"))
-            yield Phase(name, planned, distill.loss(teacher, temperature, soft_weight, hard), **hooks)
-        else:
-            yield Phase(name, planned, hard, **hooks)
+            temperature, soft_weight = (float(step.options[option]) for option in ("temperature", "soft_weight"))
+            loss = distill.loss(teacher, temperature, soft_weight, hard)
+        elif step.kind == "quantize_aware":
+            network = quantize_aware.prepared(model, torch.from_numpy(job.x[:1]))
+        if step.kind == "prune":
+            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"]), step.epochs), True
+        elif pruned:
+            hooks = prune.Held(network or model, names)
+        planned = epochs(step.epochs, step.learning_rate)
+        yield Phase(f"model {job.model.id}: {step.kind}", planned, loss, network, hooks)
+        if network is not None:
+            quantize_aware.give_back(network, model)
 
 
 def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
@@ -201,7 +205,7 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
-    steps=("fine_tune", "prune", "distill"),
+    steps=("fine_tune", "prune", "distill", "quantize_aware"),
     preload=(
         *("torch", "safetensors.torch", "numpy.ctypeslib"),
         *("torch._dynamo", "torch.profiler._cupti_monitor"),  # optimizers import them when they are used

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 RAMP = 0.5  # share of the epochs in which zeros are added; the others are for what is left
 
 
-class Pruner:
-    """Keeps the smallest weights of a model's convolutions and linear layers at zero, over all of them together."""
+class Held:
+    """Keeps the weights that are zero at zero. `names` are parameters of `network`, an nn.Module."""
 
-    def __init__(self, model: Any, sparsity: float, epochs: int) -> None:
-        self._weights = prunable(model)
+    def __init__(self, network: Any, names: Sequence[str]) -> None:
+        parameters = dict(network.named_parameters(remove_duplicate=False))
+        self._weights = list({id(parameters[name]): parameters[name] for name in names}.values())  # tied ones once
         self._masks: list[Any] = []
+
+    def before_epoch(self, _: int) -> None:
+        """Find out what is zero."""
+        self._masks = [(weight != 0).to(weight.dtype) for weight in self._weights]
+
+    def after_step(self) -> None:
+        """The optimizer's momentum and decay move weights without a gradient too."""
+        import torch
+
+        with torch.no_grad():
+            for weight, mask in zip(self._weights, self._masks, strict=True):
+                weight.mul_(mask)
+
+
+class Pruner(Held):
+    """Sets the smallest weights to zero, of all layers together, more of them epoch by epoch."""
+
+    def __init__(self, network: Any, names: Sequence[str], sparsity: float, epochs: int) -> None:
+        super().__init__(network, names)
         self._sparsity = sparsity
         self._ramp = max(1, round(epochs * RAMP))
 
@@ -27,30 +48,20 @@ class Pruner:
         mask[magnitudes.argsort(stable=True)[:zeros]] = 0  # exactly so many, also among equals
         parts = mask.split([w.numel() for w in self._weights])
         self._masks = [part.view_as(w) for part, w in zip(parts, self._weights, strict=True)]
-        self.after_step(0)
-
-    def hold(self, _: int) -> None:
-        """Before an epoch of a later step: what is zero stays zero."""
-        self._masks = [(weight != 0).to(weight.dtype) for weight in self._weights]
-
-    def after_step(self, _: int) -> None:
-        """The optimizer's momentum and decay move weights without a gradient too."""
-        import torch
-
-        with torch.no_grad():
-            for weight, mask in zip(self._weights, self._masks, strict=True):
-                weight.mul_(mask)
+        self.after_step()
 
 
-def prunable(model: Any) -> list[Any]:
-    """The weights of a model's convolutions and linear layers."""
+def prunable(model: Any) -> list[str]:
+    """Names of the weights of a model's convolutions and linear layers."""
     from torch import nn
 
     layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-    return [module.weight for module in model.modules() if isinstance(module, layers)]
+    return [f"{name}.weight".lstrip(".") for name, module in model.named_modules() if isinstance(module, layers)]
 
 
 def zeros(model: Any) -> float:
     """Ratio of zeros among a model's prunable weights."""
-    weights = prunable(model)
-    return float(sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights))
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    weights = [parameters[name] for name in prunable(model)]
+    total = sum(w.numel() for w in weights)
+    return float(sum(int((w == 0).sum()) for w in weights) / total) if total else 0.0

@@ -6,9 +6,9 @@ import math
 import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgeflow.errors import StageError
 
@@ -26,8 +26,14 @@ class Settings:
     noise: float  # standard deviation of the Gaussian noise added to normalised inputs
 
 
-def nothing(_: int) -> None:
-    """For a phase that does nothing of its own before an epoch or after a step."""
+class Hooks(Protocol):
+    """What a technique does between the steps of the optimizer."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before each epoch, from 0, that was not done before a kill."""
+
+    def after_step(self) -> None:
+        """Called after each step of the optimizer."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class Phase:
     name: str  # for the log
     settings: Settings
     loss: Loss
-    before_epoch: Callable[[int], None] = field(default=nothing)  # epoch, from 0; not called for one that was done
-    after_step: Callable[[int], None] = field(default=nothing)  # step of the epoch, from 0
+    network: Any = None  # what is trained, in training mode already; None: the model
+    hooks: Hooks | None = None
 
 
 class Trainer:
@@ -65,29 +71,32 @@ class Trainer:
         settings = phase.settings
         batch = min(settings.batch_size, len(self.x))
         steps = len(self.x) // batch
-        weights = self.model.parameters()
-        optimizer = torch.optim.AdamW(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        network = self.model.train() if phase.network is None else phase.network
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
-        self.model.train()
-        for epoch in range(self._resume(settings.epochs, optimizer, schedule), settings.epochs):
-            phase.before_epoch(epoch)
+        for epoch in range(self._resume(settings.epochs, network, optimizer, schedule), settings.epochs):
+            if phase.hooks:
+                phase.hooks.before_epoch(epoch)
             order = torch.randperm(len(self.x))
             total = 0.0
             for step in range(steps):
                 chosen = order[step * batch : (step + 1) * batch]
                 noisy = self.x[chosen] + settings.noise * torch.randn(self.x[chosen].shape)
-                loss = phase.loss(noisy, self.model(noisy), self.y[chosen])
+                loss = phase.loss(noisy, network(noisy), self.y[chosen])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                phase.after_step(step)
+                if phase.hooks:
+                    phase.hooks.after_step()
                 total += loss.item()
-            self._end_epoch(phase, epoch, total / steps, optimizer, schedule)
+            self._end_epoch(phase, epoch, total / steps, network, optimizer, schedule)
         self._begun += settings.epochs
 
-    def _end_epoch(self, phase: Phase, epoch: int, loss: float, optimizer: Any, schedule: Any) -> None:
+    def _end_epoch(self, phase: Phase, epoch: int, loss: float, network: Any, optimizer: Any, schedule: Any) -> None:
 
         if not loss < math.inf:
             raise StageError(
@@ -95,16 +104,16 @@ class Trainer:
             )
         self.losses.append(loss)
         if self._kept is not None:
-            self._keep(self._kept, optimizer, schedule)
+            self._keep(self._kept, network, optimizer, schedule)
         _say(f"{phase.name}: epoch {epoch + 1} of {phase.settings.epochs}: loss {loss:.4f}")
 
-    def _keep(self, path: Path, optimizer: Any, schedule: Any) -> None:
+    def _keep(self, path: Path, network: Any, optimizer: Any, schedule: Any) -> None:
         import torch
 
         # The last epoch too: what comes after it, a further phase or the evaluation, may be killed as well.
         state = {
             "losses": self.losses,
-            "model": self.model.state_dict(),
+            "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
             "random": torch.get_rng_state(),
@@ -113,7 +122,7 @@ class Trainer:
         torch.save(state, new)
         new.replace(path)
 
-    def _resume(self, epochs: int, optimizer: Any, schedule: Any) -> int:
+    def _resume(self, epochs: int, network: Any, optimizer: Any, schedule: Any) -> int:
         """The first epoch of this phase that is still to do."""
         import torch
 
@@ -125,7 +134,7 @@ class Trainer:
             return epochs
         left, self._left = self._left, None
         self.losses = left["losses"]
-        self.model.load_state_dict(left["model"])
+        network.load_state_dict(left["network"])
         optimizer.load_state_dict(left["optimizer"])
         schedule.load_state_dict(left["schedule"])
         torch.set_rng_state(left["random"])
