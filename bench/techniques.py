@@ -1,4 +1,4 @@
-"""What training-time steps do to accuracy, zeros and compressed size: default data, three seeds, as targets run it.
+"""What training-time steps do to accuracy, latency, zeros and compressed size: default data, three seeds.
 
 Each recipe is held against its control: as many epochs at the same learning rates with no technique. Zeros are counted
 in the shipped programs, among the weights of convolutions and linear layers.
@@ -25,9 +25,13 @@ SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
 PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
+CHANNELS = {"prune_channels": {"channels": "50 %", "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
-STEPS = {"qat": [AWARE], "pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]}
-DENSE = {"qat": "int8_static", "pruned": "fp32", "pruned_qat": "int8_static"}  # the same scheme without steps
+STEPS = {
+    **{"qat": [AWARE], "pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]},
+    **{"half": [CHANNELS], "half_qat": [CHANNELS, AWARE]},
+}
+DENSE = {scheme: "int8_static" if "qat" in scheme else "fp32" for scheme in STEPS}  # the same scheme without steps
 SCHEMES = ("fp32", "int8_static", *STEPS)
 ZEROS = """
 import json, sys
@@ -69,6 +73,8 @@ class Row:
     scheme: str
     accuracy: float
     control: float | None  # accuracy of the recipe's control before quantization; None without steps
+    latency_ratio: float | None  # to the fp32 program of the unchanged model, side by side; None where nothing is timed
+    macs_ratio: float  # multiply-accumulates before over after
     zeros: float
     compressed_bytes: int
 
@@ -92,6 +98,8 @@ def main() -> None:
         "scheme",
         "accuracy, %",
         "against control, points",
+        "latency, × fp32",
+        "fewer MACs, ×",
         "zeros, %",
         "compressed, % of dense",
     )
@@ -108,12 +116,15 @@ def _rows(build: Build) -> Iterator[Row]:
     for i, cell in enumerate(cells):
         names = (cell["model"], cell["target"], cell["scheme"])
         measured = files.read_as(Measured, build.folder / layout.measure(*names)["measurement"])
-        accuracy = next(m.value for m in measured.measurements if m.metric == "accuracy")
+        figures = {m.metric: m.value for m in measured.measurements}
         info = files.read_json(build.folder / layout.train(cell["model"], recipe_of[cell["scheme"]])["info"])
         against = info["against_control"]
         control = against["control"]["value"] if against else None
         size = len(zlib.compress(programs[i].read_bytes(), 9))
-        yield Row(*names, accuracy, control, zeros[str(programs[i])], size)
+        trained = info["figures"]
+        macs = trained.get("macs_before", 1) / trained.get("macs", 1)
+        ratio = figures.get("latency_ratio_fp32")
+        yield Row(*names, figures["accuracy"], control, ratio, macs, zeros[str(programs[i])], size)
 
 
 def _program(cell: dict[str, str]) -> Path:
@@ -139,7 +150,10 @@ def _lines(rows: list[Row]) -> Iterator[tuple[str, ...]]:
         ratios = [100 * a.compressed_bytes / b.compressed_bytes for a, b in zip(found, dense, strict=False)]
         yield (
             *(model, target, scheme, _spread([100 * row.accuracy for row in found])),
-            *(_spread(against), _spread([100 * row.zeros for row in found], 1), _spread(ratios, 0)),
+            _spread(against),
+            _spread([row.latency_ratio for row in found if row.latency_ratio is not None]),
+            f"{statistics.mean(row.macs_ratio for row in found):.2f}",
+            *(_spread([100 * row.zeros for row in found], 1), _spread(ratios, 0)),
         )
 
 

@@ -253,7 +253,7 @@ class Step:
     kind: str  # "fine_tune", "prune", "distill"
     epochs: int
     learning_rate: float  # the highest of the step's one-cycle schedule
-    options: Mapping[str, float | str] = field(default_factory=dict)  # of that kind: see config/models.py
+    options: Mapping[str, float | str | None] = field(default_factory=dict)  # of that kind: see config/models.py
 
 
 @dataclass(frozen=True)

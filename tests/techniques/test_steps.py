@@ -65,9 +65,9 @@ class Project:
         env = {**os.environ, "PYTHONPATH": str(self.source / "src")}
         return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=check)
 
-    def kill_at(self, line: str, name: str, *steps: Any, **inputs: str) -> None:
+    def kill_at(self, line: str, name: str, *steps: Any, model: Mapping[str, Any] = STUDENT, **inputs: str) -> None:
         """Start a training, and kill it with all that it started once it says this."""
-        command = self.command(name, STUDENT, [*steps], inputs)
+        command = self.command(name, model, [*steps], inputs)
         env = {**os.environ, "PYTHONPATH": str(self.source / "src"), "EDGEFLOW_WARM": "0"}
         with subprocess.Popen(command, cwd=self.folder, env=env, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
@@ -211,6 +211,77 @@ def test_what_cannot_be_read_of_a_killed_training_is_done_again(made: Project, w
     assert "cannot be read" in done.stderr
     assert "training starts again" in done.stderr
     assert sum(": epoch " in line for line in done.stderr.splitlines()) == 80
+
+
+# --- structured ------------------------------------------------------------------------------------------------------
+
+RESIDUAL = {
+    **{"id": "student", "builder": "edgeflow.zoo.resnet8:build", "arguments": {}, "input_shape": [1, 10, 8]},
+    **{"classes": 2, "training": {"epochs": 1, "batch_size": 16}},
+}
+
+
+def shapes(tensors: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, tuple[int, ...]]:
+    return {key: tensor.shape for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("model", [TEACHER, RESIDUAL], ids=["depthwise", "residual"])
+def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
+    made: Project, model: dict[str, Any]
+) -> None:
+    name = model["builder"].split(".")[2].split(":")[0]
+    made.train(f"{name}_wide", model=model)
+    start = {"start": f"{name}_wide/checkpoint.safetensors"}
+    half = step("prune_channels", 2, channels=0.5, macs=None, round_to=4)
+    made.train(f"{name}_half", half, model=model, **start)
+    wide, narrow = (made.tensors(f"{name}_{which}") for which in ("wide", "half"))
+    assert wide.keys() == narrow.keys()
+    assert narrow["stem.weight"].shape[0] == wide["stem.weight"].shape[0] / 2
+    assert narrow["classifier.weight"].shape == (2, wide["classifier.weight"].shape[1] / 2)
+    assert all(narrow[key].shape[0] % 4 == 0 for key in narrow if key.endswith("norm.weight"))
+    figures = files.read_json(made.folder / f"{name}_half/train.json")["figures"]
+    assert figures["parameters"] == sum(tensor.size for key, tensor in narrow.items() if "running" not in key)
+    assert figures["macs"] < 0.5 * figures["macs_before"]
+    # the stage scored a fresh load of what it wrote; a later step starts from one too
+    assert np.isfinite(made.answers(f"{name}_half")).all()
+    more = [half, step("prune", 2, sparsity=0.5), step("quantize_aware", 1)]
+    made.train(f"{name}_more", *more, model=model, **start)
+    assert shapes(made.tensors(f"{name}_more")) == shapes(narrow)
+    info = files.read_json(made.folder / f"{name}_more/train.json")["figures"]
+    assert info["zero_weights_ratio"] == pytest.approx(0.5, abs=0.001)
+
+
+def test_a_goal_of_multiply_accumulates_is_reached_and_not_by_far(made: Project) -> None:
+    goal = step("prune_channels", 1, channels=None, macs=0.4, round_to=1)
+    made.train("goal", goal, model=TEACHER, start="teacher/checkpoint.safetensors")
+    figures = files.read_json(made.folder / "goal/train.json")["figures"]
+    assert 0.3 < figures["macs"] / figures["macs_before"] <= 0.4
+
+
+def test_nothing_that_can_go_is_an_error(made: Project) -> None:
+    done = made.train("none", step("prune_channels", 1, channels=0.5, macs=None, round_to=8), check=False, **BASE)
+    assert "prune_channels: no channel can go with round_to: 8" in done.stderr
+    assert not (made.folder / "none/checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_width_that_nobody_pruned_is_refused(made: Project) -> None:
+    done = made.train("other", step("fine_tune", 1), check=False, start="teacher/checkpoint.safetensors")
+    assert "does not fit model student" in done.stderr
+
+
+def test_a_killed_training_takes_the_same_channels_away_again(made: Project) -> None:
+    steps = (
+        *(step("fine_tune", 3), step("prune_channels", 20, channels=0.5, macs=None, round_to=4)),
+        step("prune", 20, sparsity=0.5),
+    )
+    start = {"start": "teacher/checkpoint.safetensors"}
+    made.train("channels_whole", *steps, model=TEACHER, **start)
+    made.kill_at("model teacher: prune: epoch 3 of 20", "channels_killed", *steps, model=TEACHER, **start)
+    assert "going on after epoch " in made.train("channels_killed", *steps, model=TEACHER, **start).stderr
+    first, second = (
+        (made.folder / name / "checkpoint.safetensors").read_bytes() for name in ("channels_whole", "channels_killed")
+    )
+    assert first == second
 
 
 # --- quantization-aware ----------------------------------------------------------------------------------------------

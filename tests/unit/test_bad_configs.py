@@ -773,7 +773,7 @@ CASES = [
         INT8,
         "mode: static",
         "mode: static\nsteps:\n  - {fine_tune: {epochs: 2}, prune: {epochs: 2, sparsity: 50 %}}",
-        f"{INT8}: steps[0]: is 2 steps; give exactly one of fine_tune, prune, distill, quantize_aware",
+        f"{INT8}: steps[0]: is 2 steps; give exactly one of fine_tune, prune, prune_channels, distill, quantize_aware",
     ),
     case(
         "a preparation for int8 that nothing follows",
@@ -784,6 +784,13 @@ CASES = [
             "config/schemes/fp32.yaml: steps[0].quantize_aware: prepares for int8, and mode 'float' quantizes nothing; "
             "remove it or change the mode"
         ),
+    ),
+    case(
+        "channels to remove without a goal",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - prune_channels: {epochs: 2}",
+        f"{INT8}: steps[0].prune_channels: give either channels or macs",
     ),
     case(
         "an unknown step",

@@ -200,6 +200,20 @@ class Prune(Epochs):
     sparsity: f.Share = Field(description="ratio of zeros among the weights of convolutions and linear layers")
 
 
+class PruneChannels(Epochs):
+    """Structured pruning: the least important channels go, and the network gets smaller and faster."""
+
+    channels: f.Share | None = Field(None, description="ratio of the channels that goes")
+    macs: f.Share | None = Field(None, description="in place of channels: ratio of multiply-accumulates that stays")
+    round_to: f.Count = Field(8, description="numbers of channels are multiples of this, as kernels like them")
+
+    @model_validator(mode="after")
+    def _has_a_goal(self) -> PruneChannels:
+        if (self.channels is None) == (self.macs is None):
+            raise Findings([("", "give either channels or macs")])
+        return self
+
+
 class Distill(Epochs):
     """Learn from a teacher's answers as well as from the labels: Hinton et al., arXiv:1503.02531."""
 
@@ -217,6 +231,7 @@ class StepConfig(Section):
 
     fine_tune: FineTune | None = Field(None, description="train on, with nothing else changed")
     prune: Prune | None = Field(None, description="set the smallest weights to zero, and keep them there")
+    prune_channels: PruneChannels | None = Field(None, description="remove the least important channels")
     distill: Distill | None = Field(None, description="learn from a teacher's answers")
     quantize_aware: QuantizeAware | None = Field(None, description="learn to live with 8-bit weights and activations")
 

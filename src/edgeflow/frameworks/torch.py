@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import ConfigError, DataError, StageError
 from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
-from edgeflow.techniques import distill, prune, quantize_aware, training
+from edgeflow.techniques import distill, prune, prune_channels, quantize_aware, training
 from edgeflow.techniques.training import Phase, Trainer
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
 
 BATCH = 256  # samples per forward pass when predicting
+# In the header of a checkpoint whose network is the builder's with fewer channels: its shapes are to be taken over.
+FEWER_CHANNELS = {"edgeflow.channels": "pruned"}
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,16 @@ def train(job: TrainJob) -> Trained:
         trainer.run(phase)
     # safetensors refuses tensors that share memory or are not contiguous
     tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}
-    save_file(tensors, job.checkpoint)
-    figures = {
+    fewer = any(step.kind == "prune_channels" for step in job.steps)
+    save_file(tensors, job.checkpoint, FEWER_CHANNELS if fewer else None)
+    figures: dict[str, float] = {
         "final_loss": trainer.losses[-1],
         "parameters": sum(p.numel() for p in model.parameters()),
         "zero_weights_ratio": prune.zeros(model),
     }
+    if fewer:
+        figures["macs"], _ = prune_channels.cost(model, trainer.x[:1])
+        figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
     return Trained(figures, {"train_loss": tuple(trainer.losses)})
 
 
@@ -127,18 +133,20 @@ def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
 
     if not job.steps:
         yield Phase(f"model {job.model.id}", epochs(settings.epochs, settings.learning_rate), hard)
-    names, pruned = prune.prunable(model), False
+    names, pruned, example = prune.prunable(model), False, torch.from_numpy(job.x[:1])
     for step in job.steps:
         loss, network = hard, None
         hooks: training.Hooks | None = None
         if step.kind == "distill":
             teacher = load(*job.teachers[str(step.options["teacher"])])
-            temperature, soft_weight = (float(step.options[option]) for option in ("temperature", "soft_weight"))
+            temperature, soft_weight = (float(step.options[option] or 0) for option in ("temperature", "soft_weight"))
             loss = distill.loss(teacher, temperature, soft_weight, hard)
+        elif step.kind == "prune_channels":
+            prune_channels.shrunk(model, example, job.model.classes, step.options)
         elif step.kind == "quantize_aware":
-            network = quantize_aware.prepared(model, torch.from_numpy(job.x[:1]))
+            network = quantize_aware.prepared(model, example)
         if step.kind == "prune":
-            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"]), step.epochs), True
+            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"] or 0), step.epochs), True
         elif pruned:
             hooks = prune.Held(network or model, names)
         planned = epochs(step.epochs, step.learning_rate)
@@ -165,17 +173,21 @@ def load(model: ModelSpec, checkpoint: Path) -> Any:
     Raises DataError for a file that is missing or damaged; StageError names tensors that are missing, too many or of
     another shape.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     found = _build(model)
     try:
         tensors = load_file(checkpoint)
+        with safe_open(checkpoint, framework="pt") as header:
+            said = header.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise DataError(f"{checkpoint}: not a readable safetensors file: {error}; train again") from None
     try:
+        if FEWER_CHANNELS.items() <= said.items():
+            prune_channels.fit(found, tensors)
         found.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         raise StageError(f"{checkpoint}: does not fit model {model.id}: {error}") from None
     return found.eval().requires_grad_(False)
 
@@ -205,7 +217,7 @@ plugin = Framework(
     load=load,
     predict=predict,
     versions=versions,
-    steps=("fine_tune", "prune", "distill", "quantize_aware"),
+    steps=("fine_tune", "prune", "prune_channels", "distill", "quantize_aware"),
     preload=(
         *("torch", "safetensors.torch", "numpy.ctypeslib"),
         *("torch._dynamo", "torch.profiler._cupti_monitor"),  # optimizers import them when they are used

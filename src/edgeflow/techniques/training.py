@@ -59,6 +59,7 @@ class Trainer:
         self.losses: list[float] = []  # mean loss of each epoch, over all phases
         self._kept = kept
         self._begun = 0  # epochs of the phases before
+        self._ends: list[Any] = []  # what each phase before left of its network
         self._left = _read(kept)
 
     def run(self, phase: Phase) -> None:
@@ -95,6 +96,7 @@ class Trainer:
                 total += loss.item()
             self._end_epoch(phase, epoch, total / steps, network, optimizer, schedule)
         self._begun += settings.epochs
+        self._ends.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
 
     def _end_epoch(self, phase: Phase, epoch: int, loss: float, network: Any, optimizer: Any, schedule: Any) -> None:
 
@@ -113,6 +115,7 @@ class Trainer:
         # The last epoch too: what comes after it, a further phase or the evaluation, may be killed as well.
         state = {
             "losses": self.losses,
+            "ends": self._ends,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
@@ -129,7 +132,8 @@ class Trainer:
         done = len(self._left["losses"]) if self._left else 0
         if not self._left or done <= self._begun:
             return 0
-        if done > self._begun + epochs:  # killed in a later phase, which brings its weights
+        if done > self._begun + epochs:  # killed in a later phase, which begins with what this one left
+            network.load_state_dict(self._left["ends"][len(self._ends)])
             self.losses = self._left["losses"][: self._begun + epochs]
             return epochs
         left, self._left = self._left, None
