@@ -14,7 +14,7 @@ import pytest
 from edgeflow import layout
 from edgeflow.errors import DataError
 from edgeflow.report.variants import Variant
-from edgeflow.tracking import git, provenance, runs
+from edgeflow.tracking import dvc, git, provenance, runs
 from edgeflow.tracking.provenance import Jobs
 from edgeflow.types import Cell, Ladder, Program, Rung
 
@@ -111,6 +111,32 @@ def test_what_a_package_goes_back_to_is_not_more_where_there_are_a_thousand(jobs
     chain(records, "fp32", "base")
     chain(records, "int8", "qat", [*(f"npu_{i}" for i in range(1000)), "npu"])
     assert list(Jobs(records.content)._lineage(PACKAGE)) == list(jobs._lineage(PACKAGE))
+
+
+def test_the_toolchain_keeps_its_bytecode_whatever_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "PYTHONDONTWRITEBYTECODE" not in dvc.environment()
+    assert dvc.environment()["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:9"
+
+
+def test_a_package_that_was_made_after_the_report_is_no_candidate_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(layout.report()["decision"])
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps([{"model": "m", "target": "npu", "ship": "int8"}]))
+    records = Records()
+    records.add("report", [str(path)], [])
+    for record in records.content.values():
+        record.update(starttime=4.0, endtime=5.0)
+    tags = {"edgeflow.package.sha256": "aa", "edgeflow.package.path": "p", "edgeflow.verdict": "pass"}
+    build = runs.Build("b", "c", dirty=False, matrix="", host="", results="")
+    for end_ms, aliases in ((3000, ["candidate", "released"]), (6000, [])):
+        run = {"variant": "m/npu/int8", "end_ms": end_ms, "tags": tags}
+        (version,) = runs._versions([run], build, Jobs(records.content))
+        assert (version["decided_ms"], version["aliases"]) == (5000, aliases)
 
 
 def test_damaged_records_say_what_to_do_and_that_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
