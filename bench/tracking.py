@@ -133,7 +133,7 @@ def _version(run: dict[str, Any]) -> dict[str, Any]:
         "model": f"{model}--{target}",
         "variant": run["variant"],
         "source": f"dvc:///package?sha256={run['fingerprint']}",
-        "built_ms": run["end_ms"],
+        "decided_ms": run["end_ms"],
         "tags": {"edgeflow.sha256": run["fingerprint"], "edgeflow.path": "package", "edgeflow.scheme": scheme,
                  "edgeflow.built_ms": str(run["end_ms"])},
         "aliases": ["candidate", "released"] if scheme == "scheme_0" else [],

@@ -60,7 +60,7 @@ def _version(run: dict[str, Any], i: int) -> dict[str, Any]:
         "model": f"{model}--{target}",
         "variant": run["variant"],
         "source": f"dvc:///package/{i}.efpkg?sha256={digest}",
-        "built_ms": run["end_ms"],
+        "decided_ms": run["end_ms"],
         "tags": {"edgeflow.sha256": digest, "edgeflow.path": f"package/{i}.efpkg", "edgeflow.scheme": scheme,
                  "edgeflow.built_ms": str(run["end_ms"])},
         "aliases": ["candidate", "released"],

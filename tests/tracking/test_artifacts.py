@@ -92,6 +92,19 @@ def test_what_cannot_be_fetched_says_why(tracked: Repository, arguments: list[st
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
+def test_a_variant_is_not_taken_when_a_file_beside_its_package_is_damaged(copy: Repository) -> None:
+    record = copy.package().with_name("package.json")
+    digest = hashlib.md5(record.read_bytes()).hexdigest()
+    damage(copy.cache / digest[:2] / digest[2:])
+    done = copy.edgeflow("fetch", "tiny_a/linux_x86_ort/fp32", "--output", "found", check=False)
+    assert (done.returncode, "came back with other bytes" in done.stderr) == (9, True), done.stderr
+    assert not list(copy.folder.glob("*found*"))
+    copy.edgeflow("track", "--check")
+    (copy.folder / ".found.coming").mkdir()  # of a call that was killed
+    copy.edgeflow("fetch", "tiny_a/linux_x86_ort/fp32", "--output", "found")
+    assert (copy.folder / "found/package.json").read_bytes() == record.read_bytes()
+
+
 # --- again, interrupted, out of space --------------------------------------------------------------------------------
 
 

@@ -117,6 +117,17 @@ def test_what_was_built_here_is_not_dropped_by_a_pull(copy: Repository) -> None:
     assert copy.package().read_bytes() == before
 
 
+def test_a_pull_leaves_an_edited_dataset_alone(copy: Repository) -> None:
+    data = copy.folder / "parts.npz"
+    data.write_bytes(b"as it was tracked")
+    copy.dvc("add", "parts.npz")
+    copy.commit("A dataset")
+    data.write_bytes(b"an edit that is nowhere else")
+    copy.edgeflow("pull")
+    copy.edgeflow("pull", "--force")
+    assert data.read_bytes() == b"an edit that is nowhere else"
+
+
 def test_without_dvc_or_remote_it_says_what_to_run(clone: Repository, copy: Repository) -> None:
     clone.set_remote(clone.folder / "nowhere")
     done = clone.edgeflow("pull", check=False)

@@ -345,13 +345,49 @@ def test_a_changed_variant_takes_the_place_of_the_old_one(own: Flusher, read_sto
     own.flush(before)
     after = {**before, "variants": [before["variants"][0], *document(4, accuracy=0.8)["variants"][1:]]}
     assert own.flush(after) == {"created": 0, "replaced": 3, "kept": 1, "versions": 0}
-    assert_complete(read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment), after)
+    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
+    assert_complete(found, after)
+    runs = {version["run"] for version in found["versions"]}
+    assert runs == {version["variant"] for version in after["versions"]}  # and not runs that were replaced
+
+
+def test_the_run_of_a_build_begins_with_its_first_variant(own: Flusher, read_store: Read) -> None:
+    """While a build runs the first variant to end need not be the first that began; a new store knows only the end."""
+    whole = document(4)
+    nothing = {**whole, "variants": [], "versions": [], "build": {**whole["build"], "start_ms": 0, "end_ms": 0}}
+    late = {**nothing, "variants": whole["variants"][2:], "build": {**whole["build"], "start_ms": 2002}}
+    for content in (nothing, late, whole):
+        assert "error" not in own.flush(content)
+    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
+    assert_complete(found, whole)
+    build = by_name(found)[whole["build"]["name"]]
+    assert (build["start"], build["end"]) == (1000, 9000)
+    assert {run["tags"].get("parent") for run in found["runs"]} == {build["name"], None}
+
+
+def test_an_alias_follows_the_report_also_to_a_package_that_was_built_before(own: Flusher, read_store: Read) -> None:
+    content = document(20)
+    first, second = (v for v in content["versions"] if v["model"] == "m0--target")
+    for shipped, other, decided_ms in ((second, first, 4000), (first, second, 5000)):
+        other["aliases"], shipped["aliases"] = [], ["candidate"]
+        for version in (first, second):
+            version["decided_ms"] = decided_ms
+        own.flush(content)
+    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
+    aliases = {v["tags"]["edgeflow.sha256"]: v["aliases"] for v in found if v["model"] == "m0--target"}
+    assert aliases == {first["tags"]["edgeflow.sha256"]: ["candidate"], second["tags"]["edgeflow.sha256"]: []}
+
+
+def test_a_document_that_cannot_be_used_holds_up_no_other(own: Flusher) -> None:
+    broken = {**document(1), "build": {}}
+    assert "remove it if another edgeflow wrote it" in own.flush(broken)["error"]
+    assert own.flush(document(1)) == {"created": 1, "replaced": 0, "kept": 0, "versions": 1}
 
 
 def test_an_older_build_does_not_take_an_alias_back(own: Flusher, read_store: Read) -> None:
     newer, older = document(1), document(1)
     tags = {**older["versions"][0]["tags"], "edgeflow.sha256": "f" * 64, "edgeflow.built_ms": "1"}
-    older["versions"][0] |= {"built_ms": 1, "tags": tags}
+    older["versions"][0] |= {"decided_ms": 1, "tags": tags}
     for content in (newer, older):
         own.flush(content)
     found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]

@@ -110,18 +110,18 @@ def _write_index(file: Path) -> None:
 
 
 def _named(pointer: Pointer) -> Iterable[str]:
-    """Files whose digest a package or its manifest names; not what can be read off them again."""
+    """Files whose digest a package or its manifest names, and the package's record; not what can be read off them."""
     paths = (p for p in pointer.out.rglob("*") if p.is_file()) if pointer.folder else (pointer.out,)
     for path in paths:
-        if layout.named_by_digest(path):
+        if layout.named_by_digest(path) or path.name == "package.json":
             yield path.relative_to(pointer.out).as_posix() if pointer.folder else path.name
 
 
-def index(text: str) -> dict[str, str]:
-    """SHA-256 → path inside what a pointer stands for, of a pointer's text."""
+def digests(text: str) -> dict[str, str]:
+    """Path inside what a pointer stands for → SHA-256, of a pointer's text."""
     content = yaml.safe_load(text) or {}
     lines = ((content.get("meta") or {}).get("sha256") or "").splitlines()
-    return dict(line.split("  ", 1) for line in lines)
+    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
 
 
 def push() -> None:

@@ -31,6 +31,11 @@ def python() -> Path:
         return environments.python_of(TOOLCHAIN).absolute()
 
 
+def environment() -> dict[str, str]:
+    """Variables for the toolchain's Python, which keeps its bytecode: compiling MLflow at every start takes seconds."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run(*arguments: str) -> str:
     """Standard output of `dvc <arguments>` in the current folder.
 
@@ -38,8 +43,8 @@ def run(*arguments: str) -> str:
     """
     _clear_stale_lock()
     command = [str(python()), "-m", "dvc", *arguments]
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    variables = {**environment(), "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = _said(done.stderr) or _said(done.stdout) or f"exit code {done.returncode}"
         raise TrackingError(f"'dvc {arguments[0]}' failed: {said}")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from edgeflow import files, layout
-from edgeflow.errors import TrackingError, UsageError
+from edgeflow.errors import DataError, TrackingError, UsageError
 from edgeflow.tracking import dvc, git
-from edgeflow.tracking.artifacts import index
+from edgeflow.tracking.artifacts import digests
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _POINTERS = f"{layout.RESULTS}/*{layout.POINTER}"
@@ -27,6 +27,7 @@ class Found:
     commit: str  # whose pointer says so
     path: str  # in the project, as of that commit
     sha256: str  # of the file; "" for the folder of a variant
+    files: Mapping[str, str]  # what the pointer names of it: path inside it, "" for the file itself → SHA-256
 
 
 def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
@@ -41,8 +42,14 @@ def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
     target = output or Path(Path(found.path).name if found.sha256 else what.replace("/", "-"))
     if target.exists():
         raise UsageError(f"{target} is there already; choose another place with --output")
-    dvc.run("get", ".", found.path, "--rev", found.commit, "--out", str(target))
-    _check(found, target)
+    coming = target.with_name(f".{target.name}.coming")  # what is at its place is whole and checked
+    _remove(coming)  # of a call that was killed
+    try:
+        dvc.run("get", ".", found.path, "--rev", found.commit, "--out", str(coming))
+        _check(found, coming)
+        coming.rename(target)
+    finally:
+        _remove(coming)
     return found, target
 
 
@@ -55,19 +62,23 @@ def locate(what: str, revision: str) -> Found:
     path = str(Path(layout.package(*what.split("/"))["record"]).parent)
     pointer = f"{'/'.join(path.split('/')[:2])}{layout.POINTER}"
     commit = git.resolve(revision or "HEAD")
-    if not git.show(commit, pointer):
+    text = git.show(commit, pointer)
+    if not text:
         raise TrackingError(f"{pointer} is not in commit {commit[:12]}: 'git log -- {pointer}' shows where it is")
-    return Found(pointer, commit, path, "")
+    prefix = f"{path.removeprefix(f'{pointer.removesuffix(layout.POINTER)}/')}/"
+    named = {name.removeprefix(prefix): digest for name, digest in digests(text).items() if name.startswith(prefix)}
+    return Found(pointer, commit, path, "", named)
 
 
 def _by_digest(sha256: str, revision: str) -> Found:
     commits = [git.resolve(revision)] if revision else git.commits_with(sha256, [_POINTERS])
     for commit in commits:
         for pointer, text in _pointers(commit):
-            if path := index(text).get(sha256) if sha256 in text else None:
+            named = digests(text) if sha256 in text else {}
+            if path := next((path for path, digest in named.items() if digest == sha256), ""):
                 folder = yaml.safe_load(text)["outs"][0]["md5"].endswith(".dir")
                 out = pointer.removesuffix(layout.POINTER)
-                return Found(pointer, commit, f"{out}/{path}" if folder else out, sha256)
+                return Found(pointer, commit, f"{out}/{path}" if folder else out, sha256, {"": sha256})
     where = f"commit {revision}" if revision else "any commit here"
     raise TrackingError(
         f"no pointer of {where} names {sha256}: 'git fetch' brings the commits of others; what was not tracked and "
@@ -81,18 +92,32 @@ def _pointers(commit: str) -> Iterator[tuple[str, str]]:
             yield name, git.show(commit, name)
 
 
-def _check(found: Found, target: Path) -> None:
-    """Compare what came with what the pointer or the package's own record says, and remove it when it differs."""
-    if found.sha256:
-        whole = files.sha256_file(target) == found.sha256
+def _check(found: Found, came: Path) -> None:
+    """Raises TrackingError when what came is not what the pointer and the package's own record say."""
+    named = all(_is(came / name, digest) for name, digest in found.files.items())
+    if not named or not (found.sha256 or _as_recorded(came)):
+        raise TrackingError(
+            f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the "
+            "remote is damaged; 'edgeflow track --check' repairs the cache, and names what the remote has no whole "
+            "copy of"
+        )
+
+
+def _as_recorded(folder: Path) -> bool:
+    """True when the package is the one that the record beside it names."""
+    try:
+        archive = files.read_json(folder / "package.json")["package"]
+        return archive is None or _is(folder / archive["name"], archive["sha256"])
+    except (DataError, KeyError, TypeError):  # the record itself is damaged
+        return False
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and files.sha256_file(path) == sha256
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
     else:
-        record = files.read_json(target / "package.json")
-        archive = record["package"]
-        whole = archive is None or files.sha256_file(target / archive["name"]) == archive["sha256"]
-    if whole:
-        return
-    shutil.rmtree(target) if target.is_dir() else target.unlink()
-    raise TrackingError(
-        f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the remote "
-        "is damaged; 'edgeflow track --check' repairs the cache, and names what the remote has no whole copy of"
-    )
+        path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Flush:
         self.document = document
         self.build: str = document["build"]["id"]
         self.experiment = self._experiment(copies)
+        self.current: set[str] = set()  # ids of the runs that show the document's variants
 
     def _experiment(self, copies: str) -> str:
         name = self.document["experiment"]
@@ -65,36 +67,46 @@ class Flush:
     def run(self, copy: bool) -> Json:
         """Make the store say what the document says."""
         runs = list(self._runs())
-        parent = self._parent([run for run in runs if VARIANT not in run.data.tags])
+        parents = [run for run in runs if VARIANT not in run.data.tags]
+        parent = self._parent(parents)
         good, removed = self._settle(run for run in runs if VARIANT in run.data.tags)
         missing = [v for v in self.document["variants"] if v["variant"] not in good]
         good.update(self._create_all(missing, parent))
         replaced = len({run.data.tags[VARIANT] for run in removed} & {v["variant"] for v in missing})
         for run in removed:
             self.client.delete_run(run.info.run_id)
-        if missing or not runs:  # a request that was repeated after a time-out may have been carried out twice
+        if missing or parent not in {
+            run.info.run_id for run in runs
+        }:  # a request that was repeated after a time-out may have been carried out twice
             runs = list(self._runs())
             good, twice = self._settle(run for run in runs if VARIANT in run.data.tags)
-            twice += [run for run in runs if VARIANT not in run.data.tags and run.info.run_id != parent]
+            parents = [run for run in runs if VARIANT not in run.data.tags]
             for run in twice:
                 self.client.delete_run(run.info.run_id)
         for run in good.values():
             if run.data.tags.get("mlflow.parentRunId") != parent:
                 self.client.set_tag(run.info.run_id, "mlflow.parentRunId", parent)
+        for run in parents:
+            if run.info.run_id != parent:
+                self.client.delete_run(run.info.run_id)
         if copy:
             self._copy(good)
+        self.current = {run.info.run_id for run in good.values()}
         versions = sum(self._versions(name, good) for name in {v["model"] for v in self.document["versions"]})
         kept = len(self.document["variants"]) - len(missing)
         return {"created": len(missing) - replaced, "replaced": replaced, "kept": kept, "versions": versions}
 
     def _runs(self) -> Iterator[Any]:
         """Every run of this build, oldest first."""
+        return self._search(f"tags.`{BUILD}` = '{self.build}'", ViewType.ACTIVE_ONLY)
+
+    def _search(self, which: str, view: int) -> Iterator[Any]:
         token = None
         while True:
             page = self.client.search_runs(
                 [self.experiment],
-                f"tags.`{BUILD}` = '{self.build}'",
-                ViewType.ACTIVE_ONLY,
+                which,
+                view,
                 1000,
                 ["start_time ASC"],
                 token,
@@ -105,9 +117,9 @@ class Flush:
                 return
 
     def _parent(self, found: list[Any]) -> str:
+        """The run of the build, made where there is none that began when this one did: that cannot be changed."""
         wanted = self.document["build"]
-        for extra in found[1:]:
-            self.client.delete_run(extra.info.run_id)
+        found = [run for run in found if wanted["start_ms"] in (0, run.info.start_time)]
         tags = {**wanted["tags"], BUILD: self.build}
         if found:
             known = found[0]
@@ -186,8 +198,9 @@ class Flush:
         """Make the versions of one registered model; returns how many are new."""
         wanted = [v for v in self.document["versions"] if v["model"] == name]
         model = self._model(name)
-        known = self._known(name)
-        new = [v for v in wanted if v["tags"]["edgeflow.sha256"] not in known]
+        known, extra = self._known(name)
+        new = [v for v in wanted if not self._is_current(known.get(v["tags"]["edgeflow.sha256"]))]
+        added = sum(v["tags"]["edgeflow.sha256"] not in known for v in new)  # others show a run that was replaced
         for version in new:
             run_id = runs[version["variant"]].info.run_id
             description = f"{version['variant']}: {version['tags']['edgeflow.path']}"
@@ -195,11 +208,13 @@ class Flush:
                 name, version["source"], run_id, version["tags"], description=description, await_creation_for=0
             )
         if new:
-            known = self._known(name)
+            known, extra = self._known(name)
         for version in wanted:
             for alias in version["aliases"]:
                 self._alias(model, alias, known, version)
-        return len(new)
+        for version in extra:
+            self.client.delete_model_version(name, version.version)
+        return added
 
     def _model(self, name: str) -> Any:
         try:
@@ -214,27 +229,37 @@ class Flush:
                 raise
             return self.client.get_registered_model(name)
 
-    def _known(self, name: str) -> dict[str, Any]:
-        """SHA-256 of a package → its version; second versions of one package are removed."""
+    def _known(self, name: str) -> tuple[dict[str, Any], list[Any]]:
+        """SHA-256 of a package → its version, and the versions to remove: second ones of a package."""
         found: dict[str, Any] = {}
-        for version in sorted(
-            self.client.search_model_versions(f"name = '{name}'", 10000), key=lambda v: int(v.version)
-        ):
+        extra = []
+        versions = self.client.search_model_versions(f"name = '{name}'", 10000)
+        for version in sorted(versions, key=lambda v: (not self._is_current(v), int(v.version))):
             sha256 = version.tags.get("edgeflow.sha256", version.version)
             if sha256 in found:
-                self.client.delete_model_version(name, version.version)
+                extra.append(version)
             else:
                 found[sha256] = version
-        return found
+        return found, extra
+
+    def _is_current(self, version: Any) -> bool:
+        """True for a version whose run is there: of this build, or of another and not replaced since."""
+        return version is not None and (version.run_id in self.current or version.run_id not in self._deleted)
+
+    @cached_property
+    def _deleted(self) -> set[str]:
+        return {run.info.run_id for run in self._search("", ViewType.DELETED_ONLY)}
 
     def _alias(self, model: Any, alias: str, known: dict[str, Any], version: Json) -> None:
-        """Point an alias at a version, unless it points at one that was built later."""
-        wanted = known[version["tags"]["edgeflow.sha256"]].version
-        numbers = {str(v.version): v for v in known.values()}
-        now = numbers.get(str(model.aliases.get(alias)))
-        if now is not None and int(now.tags.get("edgeflow.built_ms", 0)) > version["built_ms"]:
+        """Point an alias at a version, unless a later report has decided about it."""
+        tag = f"edgeflow.{alias}.decided_ms"
+        decided = int(model.tags.get(tag, 0))
+        if decided > version["decided_ms"]:
             return
-        if now is None or now.version != wanted:
+        if decided < version["decided_ms"]:
+            self.client.set_registered_model_tag(model.name, tag, str(version["decided_ms"]))
+        wanted = str(known[version["tags"]["edgeflow.sha256"]].version)
+        if str(model.aliases.get(alias)) != wanted:
             self.client.set_registered_model_alias(model.name, alias, wanted)
 
 
@@ -292,6 +317,10 @@ def _create_store(path: Path) -> None:
     new.replace(path)
 
 
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+
+
 def main() -> None:
     """Answer one line of standard input after the other."""
     gc.disable()  # hardly any of the objects that MLflow and SQLAlchemy make are garbage, and looking takes long
@@ -303,14 +332,16 @@ def main() -> None:
         client = _connect(uri)
     for line in sys.stdin:
         request = json.loads(line)
-        document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
         answer: Json
         try:
+            document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
             client = client or _connect(uri)
             answer = Flush(client, document, copies).run(request["copy"])
             _settle_on_disk(uri)
         except FAILURES as error:
-            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
+            answer = {"error": _text(error)}
+        except (KeyError, TypeError, ValueError) as error:
+            answer = {"error": f"{request['document']}: {_text(error)}; remove it if another edgeflow wrote it"}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from edgeflow import layout
@@ -64,4 +65,8 @@ def _running() -> bool:
 def _state() -> list[tuple[str, int]]:
     """The last files of variants with the times at which they were written."""
     found = [*Path(layout.RESULTS).glob("package/*/*/*/package.json"), Path(layout.plan()["plan"])]
-    return sorted((str(path), path.stat().st_mtime_ns) for path in found if path.is_file())
+    times = []
+    for path in found:
+        with suppress(FileNotFoundError):  # a job that begins removes what it made before
+            times.append((str(path), path.stat().st_mtime_ns))
+    return sorted(times)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from edgeflow import layout
 from edgeflow.errors import TrackingError
 
-# Tracking writes these itself: they must not make a clean build dirty.
-OWN = (f"*{layout.POINTER}", ".dvc", ".dvcignore", ".gitignore")
+# Tracking writes these itself: they must not make a clean build dirty. The pointer of a dataset is an edit like others.
+OWN = (f"{layout.RESULTS}/*{layout.POINTER}", ".dvc", ".dvcignore", ".gitignore")
 
 
 def run(*arguments: str) -> str:

@@ -19,7 +19,8 @@ from edgeflow.tracking import dvc, git
 
 def tracked() -> list[Pointer]:
     """Every pointer of the project: those of the results, and those of datasets that git knows."""
-    names = {*map(str, layout.pointers(Path())), *git.run("ls-files", f"*{layout.POINTER}").splitlines()}
+    known = git.run("ls-files", "-z", f"*{layout.POINTER}").split("\0")  # -z: as they are, also beyond ASCII
+    names = {*map(str, layout.pointers(Path())), *filter(None, known)}
     return [pointers.read(Path(name)) for name in sorted(names) if Path(name).is_file()]
 
 
@@ -98,7 +99,8 @@ def _mend(cache: Path, bad: list[Bad]) -> tuple[list[tuple[Bad, str]], list[Bad]
         path_of(cache, one.md5).unlink(missing_ok=True)
         if _from_project(cache, one):
             repaired.append((one, "this folder"))
-    left = [one for one in bad if one not in [done for done, _ in repaired]]
+    done = {one.md5 for one, _ in repaired}
+    left = [one for one in bad if one.md5 not in done]
     if left and dvc.remote():
         _fetch()
         for one in [*left]:
@@ -134,12 +136,12 @@ def _fetch() -> None:
 
 
 def drop_damaged(cache: Path) -> list[Path]:
-    """Remove every file of the project, and its cached object, that is not what its pointer says; returns the files.
+    """Remove every file of the results, and its cached object, that is not what its pointer says; returns the files.
 
-    For a pull that has just copied them: nothing of the user's own is among them.
+    For a pull that has just copied them: nothing of the user's own is among them. Datasets are not touched.
     """
     bad: list[Path] = []
-    for pointer in tracked():
+    for pointer in map(pointers.read, layout.pointers(Path())):
         if pointer.folder and not whole(path_of(cache, pointer.md5), pointer.md5):
             path_of(cache, pointer.md5).unlink(missing_ok=True)
             bad.append(pointer.out)

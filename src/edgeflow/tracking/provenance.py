@@ -77,7 +77,7 @@ def _read(path: Path) -> Records:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return {line["file"]: line["record"] for line in lines if output_of(line["file"]) == line["output"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); 'edgeflow track' writes it again") from None
+        raise DataError(f"{path}: damaged ({error}); remove it, 'edgeflow track' writes it again") from None
 
 
 class Jobs:

@@ -47,8 +47,9 @@ def pull(force: bool) -> Pulled:
 
 
 def _pull(force: bool) -> None:
+    """Of the results only: `prepare` brings the datasets that it needs, and edits of them are the user's own."""
     try:
-        dvc.run("pull", *(("--force",) if force else ()))
+        dvc.run("pull", *(("--force",) if force else ()), *map(str, layout.pointers(Path())))
     except TrackingError as error:
         if "unsaved files" in str(error):
             raise TrackingError(

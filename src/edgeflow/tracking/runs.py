@@ -73,7 +73,7 @@ def collect(jobs: Jobs) -> Document:
         "build": _build(build, plan, runs),
         "cells": len(files.read_json(plan)["cells"]),
         "variants": runs,
-        "versions": list(_versions(runs, build)),
+        "versions": list(_versions(runs, build, jobs)),
     }
 
 
@@ -210,10 +210,13 @@ def _curves(specs: Mapping[str, Mapping[str, Any]], end_ms: int) -> Iterator[lis
 def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs) -> dict[str, str]:
     archive = record["package"]
     evidence = variant.weakest_evidence
+    digests = {rung.stage: rung.artifact_sha256 for rung in variant.ladder.rungs}
+    if variant.program and variant.program.sha256:  # the ladder has what answered here, which need not be what ships
+        digests["compile"] = variant.program.sha256
     links = {
-        _ARTIFACTS[rung.stage]: f"{path} sha256:{rung.artifact_sha256}"
-        for rung in variant.ladder.rungs
-        if (path := jobs.artifact(package, rung.stage))
+        _ARTIFACTS[stage]: f"{path} sha256:{sha256}"
+        for stage, sha256 in digests.items()
+        if (path := jobs.artifact(package, stage))
     }
     tags = {
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
@@ -248,20 +251,22 @@ def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 # --- versions of what is released ------------------------------------------------------------------------------------
 
 
-def _versions(runs: Sequence[Mapping[str, Any]], build: Build) -> Iterator[dict[str, Any]]:
+def _versions(runs: Sequence[Mapping[str, Any]], build: Build, jobs: Jobs) -> Iterator[dict[str, Any]]:
     """A version per released package. `candidate` is what the report would ship; `released` the same, where the build
-    is of a commit and not of an edited work tree.
+    is of a commit and not of an edited work tree. A report decides about no package that was made after it.
     """
     shipped = _shipped()
+    reported = jobs.times(layout.report()["decision"])
+    decided_ms = int(reported[1] * 1000) if reported else max((run["end_ms"] for run in runs), default=0)
     for run in runs:
         if sha256 := run["tags"].get("edgeflow.package.sha256"):
             model, target, scheme = run["variant"].split("/")
-            ships = shipped.get((model, target)) == scheme
+            ships = shipped.get((model, target)) == scheme and run["end_ms"] <= decided_ms
             yield {
                 "model": f"{model}--{target}",
                 "variant": run["variant"],
                 "source": f"dvc:///{run['tags']['edgeflow.package.path']}?sha256={sha256}",
-                "built_ms": run["end_ms"],
+                "decided_ms": decided_ms,
                 "tags": {
                     "edgeflow.sha256": sha256,
                     "edgeflow.path": run["tags"]["edgeflow.package.path"],

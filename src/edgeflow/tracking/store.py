@@ -109,7 +109,7 @@ def opened() -> Iterator[Store]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            env={**SETTINGS, **os.environ},
+            env={**SETTINGS, **dvc.environment()},
         )
     try:
         yield Store(process, uri)
