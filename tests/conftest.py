@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,14 @@ import pytest
 
 PROJECT = Path(__file__).parent.parent
 PATIENCE_S = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_that_arrive() -> None:
+    """Under `nohup` or in the background of a script some are ignored, and so they would be in all that tests start."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
