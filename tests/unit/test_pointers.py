@@ -68,8 +68,8 @@ def test_a_malformed_pointer_is_named(folder: Path, text: str) -> None:
 
 def test_the_digests_in_a_pointer() -> None:
     text = f"{POINTER}meta:\n  of: x\n  sha256: |\n    {DIGEST}  some/path with two  spaces\n"
-    assert artifacts.index(text) == {DIGEST: "some/path with two  spaces"}
-    assert artifacts.index(POINTER) == {}
+    assert artifacts.digests(text) == {"some/path with two  spaces": DIGEST}
+    assert artifacts.digests(POINTER) == {}
 
 
 # --- records of jobs -------------------------------------------------------------------------------------------------
