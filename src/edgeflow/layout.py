@@ -50,13 +50,10 @@ def optimize(model: str, profile: str, scheme: str, file_format: str) -> Files:
 def compile(model: str, runtime: str, build: str, scheme: str) -> Files:
     """Key: model, runtime, build, scheme; shared by all targets of which the runtime's compiler sees the same.
 
-    The program gets its runtime's suffix in the package.
+    The program gets its runtime's suffix in the package; its ladder is in `info`.
     """
     folder = f"{RESULTS}/compile/{model}/{runtime}/{build}/{scheme}"
-    return {name: f"{folder}/{file}" for name, file in _COMPILED.items()}
-
-
-_COMPILED = {"program": "program.bin", "info": "program.json", "outputs": "outputs.npz"}  # the ladder is in info
+    return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", "outputs": f"{folder}/outputs.npz"}
 
 
 def measure(model: str, target: str, scheme: str) -> Files:

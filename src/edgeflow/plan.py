@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from edgeflow.config.project import control, recipe_id
+from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime
 from edgeflow.types import Cell, Scheme, Target
@@ -177,7 +177,7 @@ def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str
         yield model, recipe_id(())
         teachers = (str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         yield from ((teacher, recipe_id(())) for teacher in teachers)
-        yield model, recipe_id(control(steps))
+        yield model, recipe_id(control_of(steps))
     yield model, recipe
 
 

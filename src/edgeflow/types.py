@@ -250,10 +250,10 @@ class JobCost:
 class Step:
     """One training-time step of a scheme."""
 
-    kind: str  # "fine_tune", "prune", "distill"
+    kind: str  # a key of config/models.py's StepConfig: "fine_tune", "prune", …
     epochs: int
     learning_rate: float  # the highest of the step's one-cycle schedule
-    options: Mapping[str, float | str | None] = field(default_factory=dict)  # of that kind: see config/models.py
+    options: Mapping[str, float | str] = field(default_factory=dict)  # the other keys of that kind that are given
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers
-from edgeflow.config.project import control as control_of
-from edgeflow.config.project import recipe_id
+from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route

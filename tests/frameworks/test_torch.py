@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_splits
 
 from edgeflow import files
 from edgeflow.errors import ConfigError
@@ -79,11 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_pytho
     """Trained once, into the folder "1"."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".toolchains").symlink_to(project / ".toolchains")
-    rng = np.random.default_rng(0)
-    for name, n in (("train", 64), ("evaluation", 40), ("golden", 4)):
-        y = np.arange(n) % 2
-        x = rng.normal(0, 0.3, (n, 1, 10, 8)) + y[:, None, None, None]
-        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+    write_splits(folder, evaluation=40, noise=0.3, distance=1.0)
     made = Project(folder, project)
     made.train("1")
     return made

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_splits
 
 from edgeflow import files
 from edgeflow.errors import UsageError
@@ -104,11 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: 
     """With a student and a teacher trained."""
     folder = tmp_path_factory.mktemp("project")
     (folder / ".toolchains").symlink_to(project / ".toolchains")
-    rng = np.random.default_rng(0)
-    for name, n in (("train", 64), ("evaluation", 200), ("golden", 4)):
-        y = np.arange(n) % 2
-        x = rng.normal(0, 1.5, (n, 1, 10, 8)) + 0.3 * y[:, None, None, None]
-        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+    write_splits(folder, evaluation=200, noise=1.5, distance=0.3)
     made = Project(folder, project)
     made.train("base")
     made.train("teacher", model=TEACHER)
@@ -155,6 +152,12 @@ def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project)
     assert files.read_json(made.folder / "held_control/train.json")["against_control"] is None
     said = [line for line in done.stderr.splitlines() if line.startswith("model student: prune: epoch")]
     assert len(said) == 4
+
+
+def test_a_teacher_without_its_checkpoint(made: Project) -> None:
+    done = made.train("no_teacher", step("fine_tune", 1), check=False, **BASE, teachers="")
+    assert done.returncode == UsageError.exit_code
+    assert "recipe no_teacher got 0 checkpoints for 1 teachers" in done.stderr
 
 
 def test_steps_need_a_checkpoint_to_start_from(made: Project) -> None:
@@ -232,7 +235,7 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
     name = model["builder"].split(".")[2].split(":")[0]
     made.train(f"{name}_wide", model=model)
     start = {"start": f"{name}_wide/checkpoint.safetensors"}
-    half = step("prune_channels", 2, channels=0.5, macs=None, round_to=4)
+    half = step("prune_channels", 2, channels=0.5, round_to=4)
     made.train(f"{name}_half", half, model=model, **start)
     wide, narrow = (made.tensors(f"{name}_{which}") for which in ("wide", "half"))
     assert wide.keys() == narrow.keys()
@@ -252,14 +255,14 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
 
 
 def test_a_goal_of_multiply_accumulates_is_reached_and_not_by_far(made: Project) -> None:
-    goal = step("prune_channels", 1, channels=None, macs=0.4, round_to=1)
+    goal = step("prune_channels", 1, macs=0.4, round_to=1)
     made.train("goal", goal, model=TEACHER, start="teacher/checkpoint.safetensors")
     figures = files.read_json(made.folder / "goal/train.json")["figures"]
     assert 0.3 < figures["macs"] / figures["macs_before"] <= 0.4
 
 
 def test_nothing_that_can_go_is_an_error(made: Project) -> None:
-    done = made.train("none", step("prune_channels", 1, channels=0.5, macs=None, round_to=8), check=False, **BASE)
+    done = made.train("none", step("prune_channels", 1, channels=0.5, round_to=8), check=False, **BASE)
     assert "prune_channels: no channel can go with round_to: 8" in done.stderr
     assert not (made.folder / "none/checkpoint.safetensors").exists()
 
@@ -271,7 +274,7 @@ def test_a_checkpoint_of_another_width_that_nobody_pruned_is_refused(made: Proje
 
 def test_a_killed_training_takes_the_same_channels_away_again(made: Project) -> None:
     steps = (
-        *(step("fine_tune", 3), step("prune_channels", 20, channels=0.5, macs=None, round_to=4)),
+        *(step("fine_tune", 3), step("prune_channels", 20, channels=0.5, round_to=4)),
         step("prune", 20, sparsity=0.5),
     )
     start = {"start": "teacher/checkpoint.safetensors"}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workflow.conftest import Project, copy_checkout, make_project
+from tests.workflow.conftest import Project, copy_checkout, link_toolchains, make_project
 
 MATRIX = {
     "title": "Tiny",
@@ -115,16 +115,6 @@ class Repository(Project):
         """The released package of a variant."""
         (path,) = (self.folder / "results/package/tiny_a/linux_x86_ort" / scheme).glob("*.efpkg")
         return path
-
-
-def link_toolchains(source: Path, folder: Path) -> None:
-    """The same toolchains in another folder."""
-    (folder / ".toolchains").mkdir()
-    for path in (source / ".toolchains").iterdir():
-        if path.suffix == ".json":
-            shutil.copy2(path, folder / ".toolchains" / path.name)
-        else:
-            (folder / ".toolchains" / path.name).symlink_to(path.resolve())
 
 
 @pytest.fixture(scope="session")

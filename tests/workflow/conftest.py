@@ -66,13 +66,18 @@ def copy_checkout(folder: Path, source: Path) -> Project:
             shutil.copytree(source / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy2(source / part, folder / part)
+    link_toolchains(source, folder)
+    return Project(folder)
+
+
+def link_toolchains(source: Path, folder: Path) -> None:
+    """The same toolchains in another folder, each project with stamps of its own."""
     (folder / ".toolchains").mkdir()
     for path in (source / ".toolchains").iterdir():
         if path.suffix == ".json":
             shutil.copy2(path, folder / ".toolchains" / path.name)
         else:
             (folder / ".toolchains" / path.name).symlink_to(path.resolve())
-    return Project(folder)
 
 
 def make_project(folder: Path, source: Path, matrix: dict[str, object]) -> Project:

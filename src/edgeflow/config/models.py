@@ -245,7 +245,7 @@ class StepConfig(Section):
     def step(self) -> Step:
         """The step as stages and plugins see it."""
         kind, settings = next((k, v) for k in StepConfig.model_fields if (v := getattr(self, k)) is not None)
-        options = settings.model_dump()
+        options = settings.model_dump(exclude_none=True)
         return Step(kind, options.pop("epochs"), options.pop("learning_rate"), options)
 
 

@@ -51,17 +51,24 @@ class Project:
 
     def scheme(self, scheme: str) -> Scheme:
         """A scheme as stages and plugins see it."""
-        config = self.schemes[scheme]
-        return Scheme(
-            id=scheme,
-            weights=config.weights,
-            activations=config.activations,
-            mode=config.mode,
-            per_channel=config.per_channel,
-            calibration_samples=config.calibration.samples if config.calibration else 0,
-            recipe=recipe_id(self.steps(scheme)),
-            description=config.description,
-        )
+        return self._schemes[scheme]
+
+    @cached_property
+    def _schemes(self) -> Mapping[str, Scheme]:
+        """Every job of a matrix asks for its scheme, whose recipe is a digest."""
+        return {
+            scheme: Scheme(
+                id=scheme,
+                weights=config.weights,
+                activations=config.activations,
+                mode=config.mode,
+                per_channel=config.per_channel,
+                calibration_samples=config.calibration.samples if config.calibration else 0,
+                recipe=recipe_id(self.steps(scheme)),
+                description=config.description,
+            )
+            for scheme, config in self.schemes.items()
+        }
 
     def steps(self, scheme: str) -> Steps:
         """The training-time steps of a scheme, in order."""
@@ -72,7 +79,7 @@ class Project:
         """Recipe → its training-time steps, of every scheme and of the control of each; "base" has none."""
         found: dict[str, Steps] = {recipe_id(()): ()}
         for scheme in self.schemes:
-            for steps in (control(self.steps(scheme)), self.steps(scheme)):
+            for steps in (control_of(self.steps(scheme)), self.steps(scheme)):
                 found[recipe_id(steps)] = steps
         return found
 
@@ -122,7 +129,7 @@ def recipe_id(steps: Steps) -> str:
     return "_".join([*(step.kind for step in steps), hashlib.sha256(content).hexdigest()[:8]])
 
 
-def control(steps: Steps) -> Steps:
+def control_of(steps: Steps) -> Steps:
     """As many epochs at the same learning rates with no technique: what the steps must beat to have gained anything."""
     return tuple(Step("fine_tune", step.epochs, step.learning_rate) for step in steps)
 

@@ -139,14 +139,14 @@ def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
         hooks: training.Hooks | None = None
         if step.kind == "distill":
             teacher = load(*job.teachers[str(step.options["teacher"])])
-            temperature, soft_weight = (float(step.options[option] or 0) for option in ("temperature", "soft_weight"))
+            temperature, soft_weight = (float(step.options[option]) for option in ("temperature", "soft_weight"))
             loss = distill.loss(teacher, temperature, soft_weight, hard)
         elif step.kind == "prune_channels":
             prune_channels.shrunk(model, example, job.model.classes, step.options)
         elif step.kind == "quantize_aware":
             network = quantize_aware.prepared(model, example)
         if step.kind == "prune":
-            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"] or 0), step.epochs), True
+            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"]), step.epochs), True
         elif pruned:
             hooks = prune.Held(network or model, names)
         planned = epochs(step.epochs, step.learning_rate)

@@ -63,13 +63,16 @@ class Outputs:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Train, then score what a fresh load of the checkpoint answers, beside what its control answers.
 
-    Raises UsageError when the steps lack the checkpoint that they start from, and whatever the framework raises.
+    Raises UsageError when the steps lack a checkpoint that they start or learn from, and what the framework raises.
     """
     framework: Framework = load_reference(spec.framework)
     task: Task = load_reference(spec.task)
     model = from_json(ModelSpec, spec.model)
     if spec.steps and inputs.start is None:
         raise UsageError(f"edgeflow train --input start=PATH is missing: recipe {spec.recipe} starts from a checkpoint")
+    if len(spec.teachers) != len(inputs.teachers):
+        found = f"{len(inputs.teachers)} checkpoints for {len(spec.teachers)} teachers"
+        raise UsageError(f"edgeflow train --input teachers=PATH…: recipe {spec.recipe} got {found}")
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
     teachers = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
     x, y = files.read_npz(inputs.train, "x", "y")

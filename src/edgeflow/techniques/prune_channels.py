@@ -24,8 +24,8 @@ def shrunk(model: Any, example: Any, classes: int, options: Mapping[str, Any]) -
     """
     before = cost(model, example)
     try:
-        ratio = options["channels"] if options["channels"] is not None else _ratio_for(model, example, classes, options)
-        _remove(model, example, classes, float(ratio), int(options["round_to"]))
+        ratio = float(options["channels"]) if "channels" in options else _ratio_for(model, example, classes, options)
+        _remove(model, example, classes, ratio, int(options["round_to"]))
     except (RuntimeError, ValueError, AttributeError, AssertionError) as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise StageError(f"train: prune_channels: torch-pruning cannot take the network apart: {why}") from error
