@@ -30,6 +30,7 @@ localrules:
 
 
 onstart:
+    flow.collect_garbage()
     flow.stop_on_sigterm()
     if workflow.local_exec:
         flow.prepare_workers(workflow.dag.needrun_jobs())

@@ -53,7 +53,7 @@ class Flow:
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        _collect_garbage_rarely()
+        _collect_no_garbage()
         self._alive = _clear_stale_locks(Path(".snakemake"))
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
@@ -93,6 +93,12 @@ class Flow:
             }
 
         return _known_signature(of)
+
+    @staticmethod
+    def collect_garbage() -> None:
+        """For `onstart`: what is made from here on lives as long as a job; the graph stays."""
+        gc.freeze()
+        gc.enable()
 
     @staticmethod
     def stop_on_sigterm() -> None:
@@ -168,10 +174,10 @@ def _known_signature(function: Callable[[Any], T]) -> Callable[[Any], T]:
     return function
 
 
-def _collect_garbage_rarely() -> None:
-    """A graph of thousands of jobs is built and kept: searching it for garbage again and again frees nothing."""
+def _collect_no_garbage() -> None:
+    """Until jobs run: searching a growing graph of thousands of jobs again and again costs a tenth and frees nothing."""
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    gc.disable()
 
 
 def _clear_stale_locks(snakemake_folder: Path) -> IO[str]:
