@@ -78,6 +78,12 @@ def repeat(run: Callable[[], Run], times: int = RUNS, *, warm_up: bool = True) -
     return Sample(tuple(run() for _ in range(times)))
 
 
+def in_turn(runs: Sequence[Callable[[], Run]], times: int = RUNS) -> list[Sample]:
+    """Several runs side by side, one of each a round: a slow quarter of an hour is slow for all of them."""
+    rounds = [[run() for run in runs] for _ in range(times)]
+    return [Sample(of_one) for of_one in zip(*rounds, strict=True)]
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns: the first to the left, the others to the right."""
     lines = [tuple(header), *map(tuple, rows)]

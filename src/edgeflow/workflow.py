@@ -175,7 +175,7 @@ def _known_signature(function: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 def _collect_no_garbage() -> None:
-    """Until jobs run: searching a growing graph of thousands of jobs again and again costs a tenth and frees nothing."""
+    """Until jobs run: searching a growing graph of thousands of jobs again and again takes time and frees nothing."""
     gc.freeze()
     gc.disable()
 
