@@ -25,7 +25,7 @@ artifacts in DVC, metrics in MLflow
   fetch          bring back one artifact by its digest, or one package by its variant
 
 the stages, as the workflow calls them
-  prepare, train, convert, optimize, compile, measure, judge, package, report
+  prepare, train, convert, sensitivity, optimize, compile, measure, judge, package, report
 
 'edgeflow COMMAND --help' explains one."""
 

@@ -41,6 +41,11 @@ def convert(model: str, recipe: str, file_format: str) -> Files:
     return {"model": f"{folder}/{file_format}/model.{file_format}", **_checked(f"{folder}/{file_format}")}
 
 
+def sensitivity(model: str, profile: str, scheme: str, file_format: str) -> Files:
+    """Key: as optimize; of schemes with mixed precision only."""
+    return {"sensitivity": f"{RESULTS}/sensitivity/{model}/{file_format}/{profile}/{scheme}/sensitivity.json"}
+
+
 def optimize(model: str, profile: str, scheme: str, file_format: str) -> Files:
     """Key: model, profile, scheme; shared by all targets with the same profile (a profile has one format)."""
     folder = f"{RESULTS}/optimize/{model}/{file_format}/{profile}/{scheme}"

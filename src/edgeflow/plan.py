@@ -31,6 +31,7 @@ class Route:
     trained: tuple[tuple[str, str], ...]  # (model, recipe) of every checkpoint that is needed for its own
     file_format: str
     profile: str
+    mixed: bool  # whether layers are chosen that stay in float32
     builds: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
 
 
@@ -63,13 +64,17 @@ class Plan:
     @cached_property
     def keys(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """Stage → the keys of its jobs, as layout.py has them."""
-        found: dict[str, dict[tuple[str, ...], None]] = {s: {} for s in ("prepare", "train", "convert", "optimize")}
+        stages = ("prepare", "train", "convert", "sensitivity", "optimize")
+        found: dict[str, dict[tuple[str, ...], None]] = {stage: {} for stage in stages}
         for cell in self.feasible:
             route = self.routes[cell]
             found["prepare"][route.dataset,] = None
             found["train"].update(dict.fromkeys(route.trained))
             found["convert"][cell.model, route.recipe, route.file_format] = None
-            found["optimize"][cell.model, route.file_format, route.profile, cell.scheme] = None
+            optimized = (cell.model, route.file_format, route.profile, cell.scheme)
+            found["optimize"][optimized] = None
+            if route.mixed:
+                found["sensitivity"][optimized] = None
         variants = tuple((cell.model, cell.target, cell.scheme) for cell in self.feasible)
         return {
             **{stage: tuple(keys) for stage, keys in found.items()},
@@ -79,11 +84,15 @@ class Plan:
         }
 
     def jobs(self) -> Mapping[str, tuple[int, int]]:
-        """Stage → (jobs, jobs if every cell had its own), up to package; the last is made for infeasible cells too."""
+        """Stage → (jobs, jobs if every cell had its own), up to package; the last is made for infeasible cells too.
+
+        A stage that this matrix does not need is left out.
+        """
         alone = {stage: len(self.feasible) for stage in self.keys}
         alone["compile"] = sum(len(route.builds) for route in self.routes.values())
+        alone["sensitivity"] = sum(route.mixed for route in self.routes.values())
         alone["package"] = len(self.cells)
-        return {stage: (len(keys), alone[stage]) for stage, keys in self.keys.items()}
+        return {stage: (len(keys), alone[stage]) for stage, keys in self.keys.items() if keys}
 
     def to_json(self) -> dict[str, Any]:
         """`{"cells": […], "jobs": [[stage, key, …], …], "recipes": {recipe: [scheme, …]}}`; jobs up to package.
@@ -138,6 +147,8 @@ def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, tar
     runtime = plugins.runtimes[target.runtime]
     framework = project.models[model].framework
     builder = builder_of(plugins, runtime)
+    if scheme.mixed_precision is not None and builder.layers is None:
+        return f"{builder.id} cannot leave layers in float32"
     if framework not in builder.converters:
         return f"{builder.id} has no converter for {framework} models"
     if reason := _untrainable(project, plugins, model, scheme):
@@ -167,7 +178,8 @@ def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, targe
     profile = builder.profile(scheme, target) if builder.profile else builder.id
     builds = tuple(_build(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
     trained = tuple(checkpoints(project, model, scheme.recipe))
-    return Route(project.models[model].dataset, scheme.recipe, trained, builder.format, profile, builds)
+    mixed = scheme.mixed_precision is not None
+    return Route(project.models[model].dataset, scheme.recipe, trained, builder.format, profile, mixed, builds)
 
 
 def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -74,6 +74,25 @@ class OptimizeJob:
     profile: str
     calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.mode is "static"
     work: Path  # an empty folder for intermediate files
+    keep: tuple[str, ...] = ()  # layers, as `Runtime.layers` names them, that stay in float32
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator of a converted model that a quantizer may leave in float32, with the activation that it feeds."""
+
+    name: str  # after the module that it comes from, where the converter says so: "blocks.0.conv1"
+    operator: str  # as the format calls it: "Conv", "CONV_2D"
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What one layer answers in two models, float32[N, …, C]: samples on the first axis, channels on the last."""
+
+    layer: Layer
+    reads: tuple[str, ...]  # names of the layers whose answers it reads; () for the model's input
+    before: Float32
+    after: Float32
 
 
 @dataclass(frozen=True)
@@ -158,6 +177,9 @@ class Runtime:
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
     optimize: Callable[[OptimizeJob], None] | None = None
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
+    layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
+    # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
+    activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from

@@ -162,6 +162,17 @@ class Signature:
 
 
 @dataclass(frozen=True)
+class LayerNoise:
+    """How much of a layer's signal is left after a lossy step, on the golden inputs."""
+
+    name: str  # "blocks.0.conv1"
+    operator: str  # "Conv", "CONV_2D"
+    before_db: float | None  # least signal-to-noise ratio among the layers that it reads; None where it reads the input
+    after_db: float  # of what it answers
+    range_over_median: float  # greatest absolute value of the float activations / their median absolute value
+
+
+@dataclass(frozen=True)
 class Rung:
     """One step of the ladder: the task metric and the distance to the step before it."""
 
@@ -181,6 +192,37 @@ class Rung:
     tolerance_reason: str
     artifact_sha256: str
     evaluated_on: str  # what ran it: "torch 2.13.0", "onnxruntime 1.32.0", "tflite-micro …"
+    noisiest: tuple[LayerNoise, ...] = ()  # the layers that add most noise, most first; () where the step is not lossy
+    kept: tuple[str, ...] = ()  # layers that stayed in float32
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """What quantizing one layer alone costs."""
+
+    name: str
+    operator: str
+    drop: float  # of the task metric against the float model, on the same samples
+    interval: Interval
+    output_db: float  # signal-to-noise ratio of the model's outputs
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Which layers lose most when they are quantized, and which ones a mixed-precision scheme keeps in float32."""
+
+    model: str
+    profile: str
+    scheme: str
+    metric: str  # "accuracy"
+    limit: float  # greatest drop
+    n: int  # training samples: what is evaluated later must not have chosen the layers
+    drop_quantized: float  # of the model with every layer quantized
+    interval_quantized: Interval
+    drop_mixed: float  # with the kept layers in float32
+    interval_mixed: Interval
+    kept: tuple[str, ...]
+    layers: tuple[LayerSensitivity, ...]  # most sensitive first
 
 
 @dataclass(frozen=True)
@@ -267,6 +309,7 @@ class Scheme:
     per_channel: bool = True
     calibration_samples: int = 0  # > 0 exactly when mode is "static"
     recipe: str = "base"  # names the training-time steps; schemes with the same steps share a checkpoint
+    mixed_precision: float | None = None  # greatest drop: as many layers stay in float32 as that takes; None: no layer
     description: str = ""
 
     @property

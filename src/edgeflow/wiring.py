@@ -193,6 +193,7 @@ class Wiring:
         task = self.plugins.reference("task", self.project.models[model].task)
         dataset = self.project.models[model].dataset
         static = asked.mode == "static"
+        mixed = asked.mixed_precision is not None
         return Job(
             "optimize",
             {
@@ -206,12 +207,21 @@ class Wiring:
                 **_pick(layout.convert(model, asked.recipe, format), "model", "outputs", "ladder"),
                 **self._asked(model),
                 "calibration": layout.prepare(dataset)["calibration"] if static else NONE,
+                "sensitivity": layout.sensitivity(model, profile, scheme, format)["sensitivity"] if mixed else NONE,
             },
             (reference, task),
             (runtime.backend,),
             toolchain=runtime.toolchain,
             preload=runtime.preload,
         )
+
+    def _sensitivity(self, model: str, profile: str, scheme: str, format: str) -> Job:
+        """As optimize, which it does once for every layer and more."""
+        optimize = self._optimize(model, profile, scheme, format)
+        data = layout.prepare(self.project.models[model].dataset)
+        given = {name: optimize.inputs[name] for name in ("model", "calibration")}
+        inputs: Inputs = {**given, "train": data["train"]}
+        return replace(optimize, stage="sensitivity", inputs=inputs)
 
     def _variant(self, model: str, target: str, scheme: str) -> tuple[Cell, Route, Runtime]:
         cell = self.plan.by_id[model, target, scheme]

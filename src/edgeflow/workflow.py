@@ -154,12 +154,14 @@ class Flow:
         found = {layout.package(cell.model, cell.target, cell.scheme)["record"]: None for cell in self.plan.cells}
         for cell in self.plan.feasible:
             names, route = (cell.model, cell.target, cell.scheme), self.plan.routes[cell]
+            optimized = (cell.model, route.profile, cell.scheme, route.file_format)
             programs = (layout.compile(cell.model, build.runtime, build.id, cell.scheme) for build in route.builds)
             for made in (
                 layout.prepare(route.dataset),
                 layout.train(cell.model, route.recipe),
                 layout.convert(cell.model, route.recipe, route.file_format),
-                layout.optimize(cell.model, route.profile, cell.scheme, route.file_format),
+                *([layout.sensitivity(*optimized)] if route.mixed else []),
+                layout.optimize(*optimized),
                 *programs,
                 layout.measure(*names),
                 layout.judge(*names),

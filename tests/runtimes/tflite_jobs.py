@@ -40,9 +40,9 @@ def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
     """The same, and what the converter itself wrote to `raw`."""
     compact = litert.compact
 
-    def keep(content: bytes) -> bytes:
+    def keep(content: bytes, *, named: bool) -> bytes:
         Path(raw).write_bytes(content)
-        return compact(content)
+        return compact(content, named=named)
 
     with mock.patch.object(litert, "compact", keep):
         convert(net, inputs, output)

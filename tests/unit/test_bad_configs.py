@@ -786,6 +786,26 @@ CASES = [
         ),
     ),
     case(
+        "layers kept from a quantization that there is not",
+        "config/schemes/fp32.yaml",
+        "mode: float",
+        "mode: float\nmixed_precision: {drop: 1 %}",
+        (
+            "config/schemes/fp32.yaml: mixed_precision: mode 'float' quantizes no layer by itself; remove the key, or "
+            "use mode 'static'"
+        ),
+    ),
+    case(
+        "layers kept without a limit",
+        INT8,
+        "mode: static",
+        "mode: static\nmixed_precision: {}",
+        (
+            f"{INT8}: mixed_precision.drop: missing (greatest drop of the task metric: the fewest layers stay in "
+            "float32 that keep it, found by quantizing one at a time)"
+        ),
+    ),
+    case(
         "channels to remove without a goal",
         INT8,
         "mode: static",

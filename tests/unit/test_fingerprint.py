@@ -32,7 +32,7 @@ def source(project: Path, tmp_path: Path) -> Path:
         ("judge.py", {"judge"}),
         ("stages/judge.py", {"judge"}),
         ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
-        ("runners/harness.py", {"convert", "optimize", "compile", "measure"}),
+        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure"}),
         ("types.py", set(STAGES)),
         ("cli.py", set()),
         ("workflow.py", set()),

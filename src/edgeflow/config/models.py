@@ -174,6 +174,15 @@ class Calibration(Section):
     samples: f.Count = Field(description="samples from the dataset's calibration split")
 
 
+class MixedPrecision(Section):
+    """Which layers stay in float32."""
+
+    drop: f.Ratio = Field(
+        description="greatest drop of the task metric: the fewest layers stay in float32 that keep it, found by "
+        "quantizing one at a time"
+    )
+
+
 # What each mode may hold: weights, activations.
 _FLOATS = ("float32", "float16")
 MODES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -263,6 +272,7 @@ class SchemeConfig(Section):
     )
     per_channel: bool = Field(True, description="one range per output channel of the weights")
     calibration: Calibration | None = Field(None, description="how ranges are found; required exactly for static")
+    mixed_precision: MixedPrecision | None = Field(None, description="which layers stay in float32; for mode static")
     steps: Steps = Field((), description="training-time steps, in order; schemes with the same share a checkpoint")
 
     @model_validator(mode="after")
@@ -276,6 +286,9 @@ class SchemeConfig(Section):
             found.append(("calibration", "missing; mode 'static' needs it, e.g. 'calibration: {samples: 128}'"))
         if self.mode != "static" and self.calibration is not None:
             found.append(("calibration", f"mode {self.mode!r} does not calibrate; remove the key"))
+        if self.mode != "static" and self.mixed_precision is not None:
+            message = f"mode {self.mode!r} quantizes no layer by itself; remove the key, or use mode 'static'"
+            found.append(("mixed_precision", message))
         for i, step in enumerate(self.steps):
             if step.quantize_aware and self.mode == "float":
                 message = "prepares for int8, and mode 'float' quantizes nothing; remove it or change the mode"

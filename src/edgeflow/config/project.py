@@ -65,6 +65,7 @@ class Project:
                 per_channel=config.per_channel,
                 calibration_samples=config.calibration.samples if config.calibration else 0,
                 recipe=recipe_id(self.steps(scheme)),
+                mixed_precision=config.mixed_precision.drop if config.mixed_precision else None,
                 description=config.description,
             )
             for scheme, config in self.schemes.items()

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeflow.report import charts, ladder_charts, show
+from edgeflow.report import charts, ladder_charts, sensitivity, show
+from edgeflow.report.attribution import explain
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
 from edgeflow.report.recipes import Recipe
 from edgeflow.report.variants import Variant
-from edgeflow.types import Evidence, Release, Status
+from edgeflow.types import Evidence, Release, Sensitivity, Status
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BLOCKING = {
@@ -64,11 +65,12 @@ def render(
     decisions: Sequence[Decision],
     costs: Costs,
     recipes: Sequence[Recipe],
+    rankings: Sequence[Sensitivity],
 ) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
 
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = sensitivity.figures(rankings)
     numbered = {f"v{i}": variant for i, variant in enumerate(variants)}
     schemes = _unique(v.cell.scheme for v in variants)
     panels = tuple(_panel(i, target, numbered, schemes, figures) for i, target in enumerate(targets))
@@ -82,6 +84,7 @@ def render(
             decisions=decisions,
             costs=costs,
             recipes=recipes,
+            rankings=rankings,
             numbered=numbered,
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,
@@ -151,6 +154,7 @@ def _environment() -> Any:
         "short_reason": short_reason,
         "short_evidence": short_evidence,
         "steps": ladder_charts.steps,
+        "explain": explain,
     }
     return environment
 

@@ -6,6 +6,7 @@ serves LiteRT, TFLite Micro and Ethos-U.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from edgeflow.plugin import (
     Tolerance,
     Unsupported,
 )
+from edgeflow.runtimes import litert_layers
 from edgeflow.types import Evidence, Scheme, Target
 
 if TYPE_CHECKING:
@@ -72,15 +74,16 @@ def convert(job: ConvertJob) -> None:
     except (RuntimeError, ValueError) as error:
         why = str(error).strip().partition("\n")[0]
         raise StageError(f"convert: litert_torch cannot convert the model: {why}") from error
-    job.output.write_bytes(compact(job.output.read_bytes()))
+    job.output.write_bytes(compact(job.output.read_bytes(), named=True))
 
 
-def compact(content: bytes) -> bytes:
+def compact(content: bytes, *, named: bool = False) -> bytes:
     """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
 
-    A tensor is named after all modules that went into it: measured, 29 % of a quantized model of 23,000 weights. The
-    tools' writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model,
-    where TFLite Micro does not look: it reads noise and reports success.
+    The converter names a tensor after all modules that went into it: measured, 29 % of a quantized model of 23,000
+    weights. `named`: what operators write keeps the name of one module, for people; else names are numbers. The tools'
+    writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model, where
+    TFLite Micro does not look: it reads noise and reports success.
     """
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
@@ -95,9 +98,11 @@ def compact(content: bytes) -> bytes:
     model = flatbuffer_utils.read_model_from_bytearray(content)
     for number, graph in enumerate(model.subgraphs):
         border = {*graph.inputs, *graph.outputs}
+        names = litert_layers.tensor_names(model, graph) if named else {}
         for i, tensor in enumerate(graph.tensors):
             if i not in border:
-                tensor.name = f"{number}.{i}"  # the quantizer needs unique names; no argument's begins with a digit
+                # the quantizer needs unique names; no argument's begins with a digit
+                tensor.name = names.get(i, f"{number}.{i}")
     arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
     model.buffers = [Aligned(array) for array in arrays]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
@@ -113,7 +118,7 @@ def optimize(job: OptimizeJob) -> None:
         return
     from ai_edge_quantizer import quantizer
 
-    recipe = _recipe(job.scheme)
+    recipe = _recipe(job.scheme, job.keep)
     tool = quantizer.Quantizer(str(job.source), recipe.get_quantization_recipe())
     try:
         ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
@@ -123,8 +128,8 @@ def optimize(job: OptimizeJob) -> None:
     job.output.write_bytes(compact(bytes(found.quantized_model)))
 
 
-def _recipe(scheme: Scheme) -> Any:
-    """RecipeManager that applies a scheme to every operator."""
+def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
+    """RecipeManager that applies a scheme to every operator but those that keep their floats."""
     from ai_edge_quantizer import algorithm_manager, qtyping, recipe_manager
 
     recipe = recipe_manager.RecipeManager()
@@ -147,6 +152,9 @@ def _recipe(scheme: Scheme) -> Any:
         )
         casting = algorithm_manager.AlgorithmName.FLOAT_CASTING
         recipe.add_quantization_config(**everything, op_config=float16, algorithm_key=casting)
+    for name in keep:
+        kept = {**everything, "regex": f"^{re.escape(name)};"}  # an operator goes by the tensors that it writes
+        recipe.add_quantization_config(**kept, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE)
     return recipe
 
 
@@ -227,6 +235,8 @@ plugin = Runtime(
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),
+    layers=litert_layers.layers,
+    activations=litert_layers.activations,
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,

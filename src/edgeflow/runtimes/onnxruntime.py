@@ -10,19 +10,23 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import (
+    Activations,
     Compiled,
     CompileJob,
     Converter,
     ConvertJob,
+    Layer,
     OptimizeJob,
     Runtime,
     Tolerance,
     Unsupported,
 )
+from edgeflow.runtimes import onnxruntime_layers
 from edgeflow.types import Evidence, Scheme, Target
 
 if TYPE_CHECKING:
@@ -99,6 +103,7 @@ def convert(job: ConvertJob) -> None:
         raise StageError(f"convert: torch.onnx.export cannot export the model: {why}") from error
     model = onnx.load(job.output)
     _check_export(model)
+    onnxruntime_layers.name_nodes(model)
     _drop_notes(model)
     onnx.save(model, job.output)
 
@@ -147,11 +152,7 @@ def _drop_notes(model: onnx.ModelProto) -> None:
 
 def optimize(job: OptimizeJob) -> None:
     """Apply a scheme; inputs and outputs stay float32."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = job.work / "prepared.onnx"
-    # Symbolic shape inference would need sympy; it finds nothing more where only the batch is dynamic.
-    quant_pre_process(str(job.source), str(prepared), skip_symbolic_shape=True)
+    prepared = _prepare(job.source, job.work)
     if job.scheme.mode == "dynamic":
         _quantize_dynamic(prepared, job)
     elif job.scheme.mode == "static":
@@ -160,6 +161,30 @@ def optimize(job: OptimizeJob) -> None:
         _to_float16(prepared, job.output)
     else:
         job.output.write_bytes(prepared.read_bytes())
+
+
+def _prepare(source: Path, folder: Path) -> Path:
+    """The model as quantizers want it: constants folded, shapes inferred."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = folder / "prepared.onnx"
+    # Symbolic shape inference would need sympy; it finds nothing more where only the batch is dynamic.
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    return prepared
+
+
+def layers(source: Path) -> tuple[Layer, ...]:
+    """What quantization may leave in float32."""
+    import onnx
+
+    with TemporaryDirectory(prefix="edgeflow-") as folder:
+        return onnxruntime_layers.layers(onnx.load(_prepare(source, Path(folder))))
+
+
+def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
+    """What each layer answers to x float32[N, C, H, W] before and after a scheme was applied."""
+    with TemporaryDirectory(prefix="edgeflow-") as folder:
+        yield from onnxruntime_layers.activations(_prepare(source, Path(folder)), optimized, x)
 
 
 def _to_float16(source: Path, output: Path) -> None:
@@ -178,6 +203,7 @@ def _quantize_dynamic(source: Path, job: OptimizeJob) -> None:
 
 
 def _quantize_static(source: Path, job: OptimizeJob) -> None:
+    import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if job.calibration is None:
@@ -195,6 +221,7 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
         activation_type=activations,
         weight_type=QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
+        nodes_to_exclude=onnxruntime_layers.nodes_of(onnx.load(source), job.keep),
         extra_options={"ActivationSymmetric": wide},
     )
 
@@ -294,6 +321,8 @@ plugin = Runtime(
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),
+    layers=layers,
+    activations=activations,
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,

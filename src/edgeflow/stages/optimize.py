@@ -7,16 +7,18 @@ ladder so far. Quantization is lossy by design: the difference is recorded, the 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeflow import files
-from edgeflow.errors import DataError, PluginError
+from edgeflow.errors import PluginError
 from edgeflow.plugin import OptimizeJob, Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
+from edgeflow.stages import calibration
 from edgeflow.stages.checked import Reference, compare
-from edgeflow.types import Ladder, Scheme
+from edgeflow.stages.noise import noisiest
+from edgeflow.types import Ladder, LayerNoise, Scheme, Sensitivity
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Inputs:
     golden: Path
     evaluation: Path
     calibration: Path | None = None
+    sensitivity: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,23 +62,20 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in build_with")
     reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, files.read_as(Ladder, inputs.ladder))
     reference.check(inputs.model)
+    kept = files.read_as(Sensitivity, inputs.sensitivity).kept if inputs.sensitivity else ()
     with files.atomic(outputs.model) as model, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
-        calibration = _calibration(spec, inputs, runtime)
-        runtime.optimize(OptimizeJob(inputs.model, model, spec.scheme, spec.profile, calibration, Path(work)))
+        samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+        runtime.optimize(OptimizeJob(inputs.model, model, spec.scheme, spec.profile, samples, Path(work), kept))
         tolerance = None if spec.scheme.quantized else runtime.optimize_tolerance
         step, answers = compare("optimize", model, runtime, task, reference, tolerance)
+        noise = _noise(spec, inputs, model, runtime)
     answers.write(outputs.outputs)
-    files.write_json(outputs.ladder, reference.ladder.extended(step))
+    files.write_json(outputs.ladder, reference.ladder.extended(replace(step, noisiest=noise, kept=kept)))
 
 
-def _calibration(spec: Spec, inputs: Inputs, runtime: Runtime) -> harness.Float32 | None:
-    """float32[calibration_samples, …] in the runtime's layout, or None when the scheme needs no ranges."""
-    if spec.scheme.mode != "static":
-        return None
-    if inputs.calibration is None:
-        raise DataError(f"{spec.model}/{spec.scheme.id}: static quantization needs --input calibration=FILE")
-    (x,) = files.read_npz(inputs.calibration, "x")
-    wanted = spec.scheme.calibration_samples
-    if len(x) < wanted:
-        raise DataError(f"{inputs.calibration}: {len(x)} samples; scheme {spec.scheme.id} calibrates on {wanted}")
-    return harness.to_layout(x[:wanted], runtime.layout)
+def _noise(spec: Spec, inputs: Inputs, model: Path, runtime: Runtime) -> tuple[LayerNoise, ...]:
+    """Where a lossy scheme loses, on the golden inputs; nothing where the runtime cannot look into its models."""
+    if not spec.scheme.quantized or runtime.activations is None:
+        return ()
+    (golden,) = files.read_npz(inputs.golden, "x")
+    return noisiest(runtime.activations(inputs.model, model, harness.to_layout(golden, runtime.layout)))

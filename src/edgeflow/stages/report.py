@@ -14,6 +14,7 @@ from edgeflow.report import page
 from edgeflow.report.costs import read as read_costs
 from edgeflow.report.decide import TargetInfo, decide
 from edgeflow.report.recipes import read as read_recipes
+from edgeflow.report.sensitivity import read as read_rankings
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
 
@@ -53,8 +54,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     _check_targets(spec, variants)
     costs = read_costs(inputs.plan, inputs.results)
     recipes = read_recipes(inputs.plan, inputs.results)
+    rankings = read_rankings(inputs.plan, inputs.results)
     decisions = decide(variants, spec.targets, spec.baseline)
-    html = page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs, recipes)
+    html = page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs, recipes, rankings)
     files.write_text(outputs.html, html)
     files.write_text(outputs.summary, csv_text(variants))
     files.write_json(outputs.decision, decisions)

@@ -171,6 +171,7 @@
   }
   const chosen = () => document.querySelector(".picker input:checked")?.value ?? "0";
   show(chosen());
+  for (const chart of document.querySelectorAll(".chart")) if (!chart.closest(".panel")) draw(chart);
 
   // --- links into a folded variant open it; paper shows all targets ------------------------------------------------------
   function openLinked() {

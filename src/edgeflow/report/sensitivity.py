@@ -1,0 +1,69 @@
+"""Which layers lose most when they are quantized: the ranking behind each mixed-precision scheme, and its plot."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgeflow import files, layout
+from edgeflow.report.charts import INK, base_axis, base_layout
+from edgeflow.types import Sensitivity
+
+KEPT, QUANTIZED = "#a15c07", "#3b5b8c"
+ROW_PX = 24
+
+
+def read(plan: Path, results: Path) -> tuple[Sensitivity, ...]:
+    """Every ranking that the plan has and that is there; DataError for one that does not fit."""
+    jobs = files.read_json(plan).get("jobs", ())
+    keys = [key for stage, *key in jobs if stage == "sensitivity"]
+    made = (
+        layout.sensitivity(model, profile, scheme, file_format)["sensitivity"]
+        for model, file_format, profile, scheme in keys
+    )
+    paths = [results / Path(path).relative_to(layout.RESULTS) for path in made]
+    return tuple(files.read_as(Sensitivity, path) for path in paths if path.is_file())
+
+
+def chart(found: Sensitivity) -> dict[str, Any]:
+    """A plotly figure: a bar per layer, the most sensitive on top, with the interval of its drop."""
+    import plotly.graph_objects as go
+
+    drops = [100 * layer.drop for layer in found.layers]
+    bars = go.Bar(
+        x=drops,
+        y=[html.escape(layer.name) for layer in found.layers],  # plotly reads markup in labels
+        orientation="h",
+        marker={"color": [KEPT if layer.name in found.kept else QUANTIZED for layer in found.layers]},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * layer.interval.high - drop for layer, drop in zip(found.layers, drops, strict=True)],
+            "arrayminus": [drop - 100 * layer.interval.low for layer, drop in zip(found.layers, drops, strict=True)],
+            "color": INK,
+            "thickness": 1,
+            "width": 3,
+        },
+        text=[f"{layer.output_db:.0f} dB" for layer in found.layers],
+        hovertemplate="%{y}: %{x:.2f} points, output %{text}<extra></extra>",
+        textposition="none",
+    )
+    axis = base_axis(f"{found.metric} lost where this layer alone is quantized, points")
+    figure = go.Figure(
+        data=[bars],
+        layout={
+            **base_layout(),
+            "height": 80 + ROW_PX * len(found.layers),
+            "margin": {"l": 150, "r": 12, "t": 10, "b": 46},
+            "xaxis": {**axis, "zeroline": True},
+            "yaxis": {"autorange": "reversed", "ticks": ""},
+        },
+    )
+    return dict(figure.to_plotly_json())
+
+
+def figures(rankings: Sequence[Sensitivity]) -> dict[str, dict[str, Any]]:
+    """Figure by the id of its place in the page."""
+    return {f"sensitivity-{i}": chart(found) for i, found in enumerate(rankings)}

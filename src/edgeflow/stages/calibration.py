@@ -1,0 +1,27 @@
+"""The samples that ranges are found on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeflow import files
+from edgeflow.errors import DataError
+from edgeflow.plugin import Runtime
+from edgeflow.runners import harness
+from edgeflow.types import Scheme
+
+
+def read(model: str, scheme: Scheme, path: Path | None, runtime: Runtime) -> harness.Float32 | None:
+    """float32[calibration_samples, …] in the runtime's layout, or None when the scheme needs no ranges.
+
+    Raises DataError when there are no samples, or fewer than the scheme wants.
+    """
+    if scheme.mode != "static":
+        return None
+    if path is None:
+        raise DataError(f"{model}/{scheme.id}: static quantization needs --input calibration=FILE")
+    (x,) = files.read_npz(path, "x")
+    wanted = scheme.calibration_samples
+    if len(x) < wanted:
+        raise DataError(f"{path}: {len(x)} samples; scheme {scheme.id} calibrates on {wanted}")
+    return harness.to_layout(x[:wanted], runtime.layout)
