@@ -95,10 +95,8 @@ def _write_splits(folder: Path) -> None:
 
 def _stage(number: int) -> list[str]:
     inputs = [f"{name}={name}.npz" for name in ("train", "evaluation", "golden")]
-    outputs = [
-        f"checkpoint=out/{number}.safetensors",
-        *(f"{n}=out/{number}.{n}" for n in ("outputs", "ladder", "info")),
-    ]
+    # each in a folder of its own, as the workflow has them: what a killed training left there is for one job
+    outputs = [f"{name}=out/{number}/{name}" for name in ("checkpoint", "outputs", "ladder", "info")]
     return ["train", "--spec", json.dumps(SPEC), "--input", *inputs, "--output", *outputs]
 
 
@@ -109,7 +107,9 @@ def _jobs(build: Build, count: int, environment: Mapping[str, str], at_a_time: i
 
     def one(number: int) -> Run:
         stage, *rest = _stage(number)
-        return once([str(BIN / "edgeflow"), stage, *where, "--job", f"out/{number}.job", *rest], build.folder, given)
+        return once(
+            [str(BIN / "edgeflow"), stage, *where, "--job", f"out/{number}/job.json", *rest], build.folder, given
+        )
 
     begin = time.perf_counter()
     with ThreadPoolExecutor(at_a_time) as pool:

@@ -1,8 +1,8 @@
 """A depthwise-separable network that is hard to quantize: the same function, with channels of very different ranges.
 
 In one block every other channel of the depthwise convolution answers 100 times as much, and the pointwise convolution
-after it weighs these channels by 1/100. Between them lie only a batch normalisation, which is scaled instead, and a ReLU,
-so nothing else changes. (Scaled as a whole, a layer is no harder to quantize: its scale takes the factor.)
+after it weighs these channels by 1/100. Between them lie only a batch normalisation, which is scaled in place of the
+weights, and a ReLU, so nothing else changes.
 """
 
 from __future__ import annotations
