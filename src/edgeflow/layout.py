@@ -149,6 +149,11 @@ def tracking() -> Files:
     }
 
 
+def running() -> str:
+    """Held shared by every run of the workflow in this checkout, until it ends, however it ends."""
+    return ".snakemake/edgeflow.alive"
+
+
 def toolchain(toolchain_id: str) -> Files:
     """The lock of a toolchain, its environment, and the stamp that says it is whole."""
     return {

@@ -54,7 +54,7 @@ class Flow:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
-        self._alive = _clear_stale_locks(Path(".snakemake"))
+        self._alive = _clear_stale_locks(Path(layout.running()))
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = _open(config)
@@ -182,19 +182,19 @@ def _collect_no_garbage() -> None:
     gc.disable()
 
 
-def _clear_stale_locks(snakemake_folder: Path) -> IO[str]:
+def _clear_stale_locks(running: Path) -> IO[str]:
     """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.
 
     Every run holds this file shared until it ends, however it ends; who gets it exclusively is alone.
     """
-    snakemake_folder.mkdir(exist_ok=True)
-    alive = (snakemake_folder / "edgeflow.alive").open("w")
+    running.parent.mkdir(exist_ok=True)
+    alive = running.open("w")
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pass
     else:
-        for lock in (snakemake_folder / "locks").glob("*.lock"):
+        for lock in (running.parent / "locks").glob("*.lock"):
             lock.unlink()
     fcntl.flock(alive, fcntl.LOCK_SH)
     return alive

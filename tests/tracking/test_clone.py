@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.tracking.conftest import VARIANTS, Repository
+
+from edgeflow import layout
 
 pytestmark = [pytest.mark.tracking, pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 
@@ -115,6 +118,22 @@ def test_what_was_built_here_is_not_dropped_by_a_pull(copy: Repository) -> None:
     assert copy.package().read_bytes() == b"built here"
     copy.edgeflow("pull", "--force")
     assert copy.package().read_bytes() == before
+
+
+def test_a_pull_does_not_change_files_under_a_build(copy: Repository) -> None:
+    with (copy.folder / layout.running()).open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_SH)  # as every run of the workflow holds it
+        done = copy.edgeflow("pull", "--force", check=False)
+        assert done.returncode == 9
+        assert "a build is running here, and 'edgeflow pull' would change its files" in done.stderr
+    copy.edgeflow("pull", "--force")
+
+
+def test_what_a_killed_training_left_is_no_artifact(copy: Repository) -> None:
+    left = copy.folder / "results/train/tiny_a/base/.0123456789abcdef.training"
+    left.write_bytes(b"half of it")
+    assert "0 changed" in copy.edgeflow("track").stdout
+    assert left.is_file()
 
 
 def test_a_pull_leaves_an_edited_dataset_alone(copy: Repository) -> None:

@@ -167,10 +167,12 @@ def test_packages_are_copied_when_asked(copy: Repository, read_store: Read) -> N
 
 def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server: Server, read_store: Read) -> None:
     experiment = f"unreachable {uuid.uuid4()}"
-    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://me:secret@127.0.0.1:9",
+                                    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
                                     "MLFLOW_EXPERIMENT_NAME": experiment})  # fmt: skip
     done = away.edgeflow("track")
-    assert "did not take everything" in done.stdout
+    assert "MLflow (http://127.0.0.1:9) did not take everything" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
     # another build comes before the server is back
     edit(copy)
     path = copy.folder / "results/judge/tiny_a/linux_x86_ort/fp32/verdict.json"

@@ -17,6 +17,7 @@ REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
 # Not the pattern with a bare star: DVC takes that for the folder itself and then looks for no pointer in it.
 RESULTS = (f"{layout.RESULTS}/?*", f"!{layout.RESULTS}/*{layout.POINTER}")
+UNFINISHED = (f"/{layout.RESULTS}/train/**/.*",)
 
 
 def init(remote: str) -> str:
@@ -37,6 +38,7 @@ def init(remote: str) -> str:
             "remote", "add", "--force", "--default", REMOTE, remote or str(here.with_name(f"{here.name}.dvc-store"))
         )
     _ignore()
+    _ignore_unfinished()
     return dvc.run("config", f"remote.{dvc.remote()}.url").strip()
 
 
@@ -50,6 +52,14 @@ def _ignore() -> None:
     kept += [line for line in IGNORED if line not in kept]
     if kept != lines:
         files.write_text(path, "\n".join(kept) + "\n")
+
+
+def _ignore_unfinished() -> None:
+    """What a killed training left beside its checkpoint, to go on with, is no artifact."""
+    path = Path(".dvcignore")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if missing := [line for line in UNFINISHED if line not in lines]:
+        files.write_text(path, "\n".join((*lines, *missing)) + "\n")
 
 
 def _visible(lines: list[str]) -> bool:

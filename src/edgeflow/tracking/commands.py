@@ -125,9 +125,9 @@ def pull(rest: Sequence[str]) -> int:
     arguments = parser.parse_args(rest)
 
     from edgeflow.tracking import restore
-    from edgeflow.tracking.lock import exclusive
+    from edgeflow.tracking.lock import exclusive, no_build
 
-    with exclusive():
+    with no_build("edgeflow pull"), exclusive():
         pulled = restore.pull(arguments.force)
     made = f"; made toolchains {', '.join(pulled.toolchains)}" if pulled.toolchains else ""
     print(f"{pulled.pointers} folders and files of the results and {pulled.records} records of jobs are here{made}.")

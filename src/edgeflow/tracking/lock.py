@@ -1,4 +1,4 @@
-"""One tracking command at a time in a checkout."""
+"""One tracking command at a time in a checkout, and no build while results are replaced."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgeflow import layout
+from edgeflow.errors import TrackingError
 
 
 @contextmanager
@@ -17,4 +18,19 @@ def exclusive(name: str = "lock") -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def no_build(command: str) -> Iterator[None]:
+    """Hold off builds in this checkout, which wait; TrackingError when one is running."""
+    path = Path(layout.running())
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrackingError(
+                f"a build is running here, and '{command}' would change its files: wait until it has ended, or end it"
+            ) from None
         yield

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from edgeflow import files, layout
 from edgeflow.tracking import dvc
@@ -64,22 +65,27 @@ class Store:
 
     def __init__(self, process: subprocess.Popen[str], uri: str) -> None:
         self._process = process
-        self._uri = uri
+        self._credentials = f"{user}@" if (user := urlsplit(uri).netloc.rpartition("@")[0]) else ""
+        self._name = self._printable(uri)
 
     def flush(self, copy: bool = False) -> Flushed:
         """Bring every document that waits into MLflow; one that gets there waits no more, and holds up no other.
 
         An error is part of the answer and never raised: MLflow shows results, it does not decide about them.
         """
-        total = Flushed(self._uri)
+        total = Flushed(self._name)
         for path in waiting():
             answer = self._ask({"document": str(path), "copy": copy})
             if "error" in answer:
-                total = replace(total, error=str(answer["error"]).strip())
+                total = replace(total, error=self._printable(str(answer["error"]).strip()))
             else:
                 path.unlink()
                 total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
         return total
+
+    def _printable(self, text: str) -> str:
+        """Without the user and password of an address."""
+        return text.replace(self._credentials, "") if self._credentials else text
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         stdin, stdout = self._process.stdin, self._process.stdout
