@@ -66,6 +66,9 @@ class Project:
                 calibration_samples=config.calibration.samples if config.calibration else 0,
                 recipe=recipe_id(self.steps(scheme)),
                 description=config.description,
+                calibration_method=config.calibration.method if config.calibration else "minmax",
+                percentile=config.calibration.percentile if config.calibration else None,
+                bias_correction=config.bias_correction,
             )
             for scheme, config in self.schemes.items()
         }
