@@ -197,23 +197,21 @@ def finer(folder: Path) -> None:
 
     calibration = np.load(folder.parent / "resnet8.npz")["train_x"][:64]
     reference = onnx.load(folder.parent / "resnet8.onnx")
+    backend = str(subject.plugin.backend)
     said = {}
     for name in (*FINER, "int8_static", "int16x8", "fp32"):
         model, program = _build(folder, "resnet8", name, "x86_64", calibration)
-        answers = [
-            harness.predict(str(subject.plugin.backend), str(path), calibration, "NCHW") for path in (model, program)
-        ]
         made = onnx.load(model)
         onnx.checker.check_model(made)
         said[name] = {
-            "answers": [a.tolist() for a in answers],
+            "answers": [harness.predict(backend, str(path), calibration, "NCHW").tolist() for path in (model, program)],
             "shifts": _shifts(reference, made, calibration),
             "kernel_types": _facts(folder, model, calibration[:1], f"{name}.facts")["kernel_types"],
             "input_scale": _scale_of_input(made),
             "sizes": [path.stat().st_size for path in (model, program)],
-            "operators": harness.operators_in(str(subject.plugin.backend), str(model)),
             "nodes": [node.op_type for node in made.graph.node],
-            "program": harness.operators_in(str(subject.plugin.backend), str(program)),
+            "operators": harness.operators_in(backend, str(model)),
+            "program": harness.operators_in(backend, str(program)),
         }
     (folder / "finer.json").write_text(json.dumps(said))
 
@@ -222,11 +220,13 @@ def _shifts(reference: Any, model: Any, samples: Any) -> list[float]:
     """Of each layer: by how much its mean answers, channel by channel, are off, relative to their spread."""
     from edgeflow.runtimes import onnx_files
 
-    def means(of: Any) -> list[Any]:
-        names = [node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS]
-        return list(onnx_files._means(of, names, samples).values())
+    def means(of: Any) -> dict[str, Any]:
+        layers = {node.name: node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS}
+        found = onnx_files._means(of, list(layers.values()), samples)
+        return {name: found[output] for name, output in layers.items()}
 
-    return [float(abs(a - b).max() / np.ptp(a)) for a, b in zip(means(reference), means(model), strict=True)]
+    expected, found = means(reference), means(model)
+    return [float(abs(found[name] - expected[name]).max() / np.ptp(expected[name])) for name in expected]
 
 
 def _scale_of_input(model: Any) -> float | None:

@@ -142,7 +142,7 @@ def _move(model: onnx.ModelProto, node: onnx.NodeProto, by: NDArray[np.float64])
     dequantize = next((other for other in model.graph.node if node.input[2] in other.output), None)
     holder, place = (node, 2) if dequantize is None else (dequantize, 0)
     stored = constants.get(holder.input[place])
-    if stored is None:
+    if stored is None or (dequantize is not None and dequantize.op_type != "DequantizeLinear"):
         return  # computed
     if sum(stored.name in other.input for other in model.graph.node) > 1:  # another layer's too: this one gets its own
         stored = model.graph.initializer.add()
