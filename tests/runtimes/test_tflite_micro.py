@@ -219,8 +219,8 @@ def test_nothing_of_a_target_is_compiled_in(scheme: str) -> None:
         (
             "mixed.static4",
             "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/fully_connected_common.cc:98 "
-            "(input->type == kTfLiteInt8 && filter->type != kTfLiteInt4) || (input->type == kTfLiteInt16 && filter->type != "
-            "kTfLiteInt4) was not true.",
+            "(input->type == kTfLiteInt8 && filter->type != kTfLiteInt4) || (input->type == kTfLiteInt16 && "
+            "filter->type != kTfLiteInt4) was not true.",
         ),
         (
             "mixed.static16x4",
