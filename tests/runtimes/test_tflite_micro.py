@@ -60,7 +60,8 @@ def test_supports(scheme: Scheme) -> None:
         ),
         (
             FINER["weights8"],
-            "TFLite Micro dequantizes with one scale a tensor: per-channel weights answer wrongly",
+            "TFLite Micro dequantizes with one scale a tensor, so per-channel weights answer wrongly: "
+            "set per_channel: false",
         ),
         (
             replace(SCHEMES["int16x8"], weights="int4"),
