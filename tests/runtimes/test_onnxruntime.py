@@ -387,10 +387,10 @@ class TestFinerQuantization:
     @pytest.mark.parametrize(
         ("scheme", "types", "greatest"),
         [
-            ("weights8", ["INT8"], 0.01),
-            ("weights8_per_tensor", ["INT8"], 0.02),
-            ("weights4", ["INT4"], 0.3),
-            ("static4", ["INT4"], 0.3),
+            ("weights8", ["INT8"], 0.06),
+            ("weights8_per_tensor", ["INT8"], 0.06),
+            ("weights4_corrected", ["INT4"], 0.4),
+            ("static4_corrected", ["INT4"], 0.4),
         ],
     )
     def test_weights_are_stored_as_the_scheme_says(
@@ -427,9 +427,8 @@ class TestFinerQuantization:
     def test_corrected_layers_answer_on_average_as_before(self, finer: dict[str, Any], scheme: str, plain: str) -> None:
         after, before = np.array(finer[scheme]["shifts"]), np.array(finer[plain]["shifts"])
         assert len(before) == LAYERS
-        assert before.max() > 0.05, "there must be a shift to correct"
-        assert after.max() < 0.01
-        assert after.max() < before.max() / 10
+        assert before.min() > 0.02, "there must be a shift to correct"
+        assert (after < before / 10).all()
 
     def test_corrected_answers_are_nearer(self, finer: dict[str, Any]) -> None:
         corrected, plain, expected = (

@@ -152,7 +152,7 @@ def _has_no_values(session: Any, tensor: int) -> bool:
 def shifts(reference: str, program: str, inputs: str) -> list[float]:
     """Of each layer: by how much its mean answers, channel by channel, are off, relative to their spread.
 
-    Answers after the activation, of the program as it stands: nothing that the correction itself makes.
+    Answers after the activation, of the program as it stands and not of what the correction cuts out of it.
     """
     x = harness.to_layout(np.load(inputs), "NHWC")
     expected, found = _means(reference, x), _means(program, x)
