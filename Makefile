@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 
-.PHONY: demo test check bench bench-techniques lock schema clean
+.PHONY: demo test check bench bench-techniques bench-quantization lock schema clean
 
 ## demo: build the default matrix and show what to ship per target
 demo: $(BIN)/.core
@@ -37,6 +37,10 @@ bench: $(BIN)/.dev
 ## bench-techniques: what training-time steps do to accuracy, zeros and size, over three seeds
 bench-techniques: $(BIN)/.dev
 	@$(BIN)/python -m bench techniques
+
+## bench-quantization: what the settings of post-training quantization do to accuracy and size
+bench-quantization: $(BIN)/.dev
+	@$(BIN)/python -m bench quantization
 
 ## schema: rewrite the JSON schemas of the configuration
 schema: $(BIN)/.core

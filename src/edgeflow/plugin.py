@@ -72,7 +72,7 @@ class OptimizeJob:
     output: Path
     scheme: Scheme
     profile: str
-    calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.mode is "static"
+    calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.calibration_samples > 0
     work: Path  # an empty folder for intermediate files
     keep: tuple[str, ...] = ()  # layers, as `Runtime.layers` names them, that stay in float32
 

@@ -192,6 +192,7 @@ class Rung:
     tolerance_reason: str
     artifact_sha256: str
     evaluated_on: str  # what ran it: "torch 2.13.0", "onnxruntime 1.32.0", "tflite-micro …"
+    operators: Mapping[str, int] = field(default_factory=dict)  # in the file, by name; empty where nothing tells
     noisiest: tuple[LayerNoise, ...] = ()  # the layers that add most noise, most first; () where the step is not lossy
     kept: tuple[str, ...] = ()  # layers that stayed in float32
 
@@ -303,14 +304,19 @@ class Scheme:
     """What is done to a model on its way to the device."""
 
     id: str
-    weights: str  # "float32", "float16", "int8"
+    weights: str  # "float32", "float16", "int8", "int4"
     activations: str  # "float32", "float16", "int8", "int16"
-    mode: str  # "float": no integers; "dynamic": activations quantized at run time; "static": ranges from calibration
+    # "float": no integers; "weight_only": weights are stored as integers; "dynamic": activations quantized at run time;
+    # "static": ranges from calibration
+    mode: str
     per_channel: bool = True
-    calibration_samples: int = 0  # > 0 exactly when mode is "static"
+    calibration_samples: int = 0  # > 0 exactly when the scheme is static or corrects biases
     recipe: str = "base"  # names the training-time steps; schemes with the same steps share a checkpoint
     mixed_precision: float | None = None  # greatest drop: as many layers stay in float32 as that takes; None: no layer
     description: str = ""
+    calibration_method: str = "minmax"  # "minmax", "percentile", "mse": how a static scheme's ranges are found
+    percentile: float | None = None  # ratio of the values inside a range, exactly for "percentile"
+    bias_correction: bool = False  # move biases so that layers answer on average as the float model's do
 
     @property
     def quantized(self) -> bool:

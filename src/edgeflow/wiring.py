@@ -192,7 +192,6 @@ class Wiring:
         reference = self.plugins.reference("runtime", runtime.id)
         task = self.plugins.reference("task", self.project.models[model].task)
         dataset = self.project.models[model].dataset
-        static = asked.mode == "static"
         mixed = asked.mixed_precision is not None
         return Job(
             "optimize",
@@ -206,7 +205,7 @@ class Wiring:
             {
                 **_pick(layout.convert(model, asked.recipe, format), "model", "outputs", "ladder"),
                 **self._asked(model),
-                "calibration": layout.prepare(dataset)["calibration"] if static else NONE,
+                "calibration": layout.prepare(dataset)["calibration"] if asked.calibration_samples else NONE,
                 "sensitivity": layout.sensitivity(model, profile, scheme, format)["sensitivity"] if mixed else NONE,
             },
             (reference, task),
@@ -346,7 +345,7 @@ class Wiring:
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,
-            "calibrated": self.project.scheme(scheme).mode == "static",
+            "calibrated": self.project.scheme(scheme).calibration_samples > 0,
             "infeasible": cell.reason,
         }
         return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))

@@ -429,4 +429,5 @@ def _rungs(cell: Cell, correct: int) -> Iterator[Rung]:
             tolerance_reason={"convert": "float32 rounding over nine layers"}.get(stage, "lossy by design"),
             artifact_sha256=hashlib.sha256(f"{cell.id} {stage}".encode()).hexdigest(),
             evaluated_on={"train": "torch 2.13.0"}.get(stage, "ai-edge-litert 2.3.0"),
+            operators={"optimize": {"CONV_2D": 9, "DEQUANTIZE": 3}}.get(stage, {}),
         )

@@ -96,6 +96,16 @@ def test_the_page_is_one_file_that_asks_for_nothing(made: Outputs) -> None:
     assert not re.search(r"@import|url\(", html.split("</style>")[0])
 
 
+def test_the_ladder_counts_the_operators_of_each_file(made: Outputs) -> None:
+    html = made.html.read_text(encoding="utf-8")
+    tables = re.findall(r'<div class="scroll" role="region" aria-label="ladder of [^"/]+/.*?</div>', html, re.DOTALL)
+    assert tables
+    for rows in tables:
+        last = r'<th scope="row">(train|optimize)</th>(?:(?!</tr>).)*<td class="text">([^<]*)</td></tr>'
+        counts = re.findall(last, rows, re.DOTALL)
+        assert counts == [("train", "–"), ("optimize", "9 × CONV_2D, 3 × DEQUANTIZE")]
+
+
 def test_the_policy_allows_exactly_the_scripts_that_are_in_the_page(made: Outputs) -> None:
     html = made.html.read_bytes()
     policy = re.search(rb'http-equiv="Content-Security-Policy" content="([^"]+)"', html)

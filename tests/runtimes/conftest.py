@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,24 @@ SCHEMES = {
     "int8_dynamic": Scheme("int8_dynamic", "int8", "int8", "dynamic"),
     "int8_static": Scheme("int8_static", "int8", "int8", "static", calibration_samples=SAMPLES),
     "int16x8": Scheme("int16x8", "int8", "int16", "static", calibration_samples=SAMPLES),
+}
+INT8, INT16 = SCHEMES["int8_static"], SCHEMES["int16x8"]
+WEIGHTS = Scheme("int8_weights", "int8", "float32", "weight_only")
+CORRECTED = {"bias_correction": True, "calibration_samples": SAMPLES}
+FINER = {
+    "mse": replace(INT8, calibration_method="mse"),
+    "percentile": replace(INT8, calibration_method="percentile", percentile=0.99),
+    "wide_percentile": replace(INT16, calibration_method="percentile", percentile=0.99),
+    "static4": replace(INT8, weights="int4"),
+    "static4_per_tensor": replace(INT8, weights="int4", per_channel=False),
+    "static4_corrected": replace(INT8, weights="int4", **CORRECTED),
+    "static16x4": replace(INT16, weights="int4"),
+    "static16x4_corrected": replace(INT16, weights="int4", **CORRECTED),
+    "static8_corrected": replace(INT8, **CORRECTED),
+    "weights8": WEIGHTS,
+    "weights8_per_tensor": replace(WEIGHTS, per_channel=False),
+    "weights4": replace(WEIGHTS, weights="int4"),
+    "weights4_corrected": replace(WEIGHTS, weights="int4", **CORRECTED),
 }
 
 
@@ -126,3 +144,24 @@ def optimized(converted: Path, edge: Toolchain) -> Path:
         )
     )
     return converted
+
+
+@pytest.fixture(scope="session")
+def finer(optimized: Path, edge: Toolchain) -> Path:
+    """The same folder, with <net>.<scheme>.tflite for mixed in every finer scheme, and two more for wide and roomy."""
+    x = optimized / "x.npy"
+    variants = [*(("mixed", name) for name in FINER), ("wide", "weights4"), ("wide", "static4"), ("roomy", "static4")]
+    found = edge(
+        *(
+            [
+                "optimize",
+                optimized / f"{net}.tflite",
+                FINER[name],
+                x if FINER[name].calibration_samples else None,
+                optimized / f"{net}.{name}.tflite",
+            ]
+            for net, name in variants
+        )
+    )
+    assert all(isinstance(size, int) for size in found), found
+    return optimized

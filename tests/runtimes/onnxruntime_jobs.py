@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +31,22 @@ SCHEMES = {
     "int8_static": Scheme("int8_static", "int8", "int8", "static", calibration_samples=64),
     "int8_static_per_tensor": Scheme("int8_static", "int8", "int8", "static", False, calibration_samples=64),
     "int16x8": Scheme("int16x8", "int8", "int16", "static", calibration_samples=64),
+}
+WEIGHTS = Scheme("int8_weights", "int8", "float32", "weight_only")
+STATIC, WIDE = SCHEMES["int8_static"], SCHEMES["int16x8"]
+CORRECTED = {"bias_correction": True, "calibration_samples": 64}
+FINER = {
+    "mse": replace(STATIC, calibration_method="mse"),
+    "percentile": replace(STATIC, calibration_method="percentile", percentile=0.99),
+    "wide_percentile": replace(WIDE, calibration_method="percentile", percentile=0.99),
+    "wide_per_tensor": replace(WIDE, per_channel=False),
+    "static4": replace(STATIC, weights="int4"),
+    "static4_corrected": replace(STATIC, weights="int4", **CORRECTED),
+    "static8_corrected": replace(STATIC, **CORRECTED),
+    "weights8": WEIGHTS,
+    "weights8_per_tensor": replace(WEIGHTS, per_channel=False),
+    "weights4": replace(WEIGHTS, weights="int4"),
+    "weights4_corrected": replace(WEIGHTS, weights="int4", **CORRECTED),
 }
 ARM_SCHEMES = ("int8_static",)
 SHARED = ("fp32", "fp16", "int8_dynamic", "int16x8")
@@ -174,6 +191,90 @@ def ask(folder: Path) -> None:
     (folder / "ask.json").write_text(json.dumps(said))
 
 
+def finer(folder: Path) -> None:
+    """Optimize and compile every finer scheme of resnet8, and what they are finer than: finer.json."""
+    import onnx
+
+    calibration = np.load(folder.parent / "resnet8.npz")["train_x"][:64]
+    reference = onnx.load(folder.parent / "resnet8.onnx")
+    backend = str(subject.plugin.backend)
+    said = {}
+    for name in (*FINER, "int8_static", "int16x8", "fp32"):
+        model, program = _build(folder, "resnet8", name, "x86_64", calibration)
+        made = onnx.load(model)
+        onnx.checker.check_model(made)
+        said[name] = {
+            "answers": [harness.predict(backend, str(path), calibration, "NCHW").tolist() for path in (model, program)],
+            "shifts": _shifts(reference, made, calibration),
+            "kernel_types": _facts(folder, model, calibration[:1], f"{name}.facts")["kernel_types"],
+            "input_scale": _scale_of_input(made),
+            "sizes": [path.stat().st_size for path in (model, program)],
+            "nodes": [node.op_type for node in made.graph.node],
+            "operators": harness.operators_in(backend, str(model)),
+            "program": harness.operators_in(backend, str(program)),
+        }
+    (folder / "finer.json").write_text(json.dumps(said))
+
+
+def _shifts(reference: Any, model: Any, samples: Any) -> list[float]:
+    """Of each layer: by how much its mean answers, channel by channel, are off, relative to their spread."""
+    from edgeflow.runtimes import onnx_files
+
+    def means(of: Any) -> dict[str, Any]:
+        layers = {node.name: node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS}
+        found = onnx_files._means(of, list(layers.values()), samples)
+        return {name: found[output] for name, output in layers.items()}
+
+    expected, found = means(reference), means(model)
+    return [float(abs(found[name] - expected[name]).max() / np.ptp(expected[name])) for name in expected]
+
+
+def _scale_of_input(model: Any) -> float | None:
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    scales = [node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear" and "input" in node.input]
+    return float(numpy_helper.to_array(constants[scales[0]])) if scales else None
+
+
+def correct(folder: Path) -> None:
+    """Biases of networks that are made by hand: correct.json.
+
+    Two layers share one bias, one has none, and the bias of one is computed.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    from edgeflow.runtimes import onnx_files
+
+    rng = np.random.default_rng(4)
+    arrays = {
+        **{f"w{i}": rng.standard_normal((6, 6)).astype(np.float32) for i in range(4)},
+        "shared": rng.standard_normal(6).astype(np.float32),
+        "one": np.ones(6, np.float32),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "w0", "shared"], ["a"], "first"),
+        helper.make_node("Gemm", ["a", "w1", "shared"], ["b"], "second"),
+        helper.make_node("Gemm", ["b", "w2"], ["c"], "without"),
+        helper.make_node("Neg", ["one"], ["computed"], "negate"),
+        helper.make_node("Gemm", ["c", "w3", "computed"], ["y"], "last"),
+    ]
+    borders = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 6]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", borders[:1], borders[1:], constants)
+    reference = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    model = onnx.ModelProto.FromString(reference.SerializeToString())
+    onnx_files.quantize_weights(model, 4, per_channel=False)
+    x = (rng.standard_normal((40, 6)) + 1).astype(np.float32)
+    before = _shifts(reference, model, x)
+    onnx_files.correct_biases(reference, model, x)
+    onnx.checker.check_model(model)
+    biases = {node.name: node.input[2] for node in model.graph.node if len(node.input) == 3 and node.op_type == "Gemm"}
+    said = {"before": before, "after": _shifts(reference, model, x), "biases": biases}
+    (folder / "correct.json").write_text(json.dumps(said))
+
+
 def recalibrate(folder: Path) -> None:
     """int8_static with a calibration of twice the range."""
     calibration = np.load(folder.parent / "dscnn.npz")["train_x"] * 2
@@ -181,13 +282,13 @@ def recalibrate(folder: Path) -> None:
 
 
 def _build(folder: Path, name: str, scheme: str, architecture: str, calibration: Any) -> tuple[Path, Path]:
-    chosen = SCHEMES[scheme]
+    chosen = {**SCHEMES, **FINER}[scheme]
     target = Target("device", "onnxruntime", architecture, "cpu")
     variant = f"{name}.{scheme}.{next(k for k, v in ARCHITECTURES.items() if v == architecture)}"
     work = folder / f"{variant}.work"
     work.mkdir()
     model, program = folder / f"{variant}.model.onnx", folder / f"{variant}.program.onnx"
-    samples = calibration[: chosen.calibration_samples] if chosen.mode == "static" else None
+    samples = calibration[: chosen.calibration_samples] if chosen.calibration_samples else None
     profile = subject.profile(chosen, target)
     subject.optimize(OptimizeJob(folder.parent / f"{name}.onnx", model, chosen, profile, samples, work))
     subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))
@@ -253,7 +354,7 @@ def _load_error(program: Path) -> str:
 
 JOBS: dict[str, Callable[[Path], None]] = {
     job.__name__: job
-    for job in (convert, convert_one, refuse, build, build_again, build_unshared, ask, recalibrate, run)
+    for job in (convert, convert_one, refuse, build, build_again, build_unshared, ask, finer, correct, recalibrate, run)
 }
 
 if __name__ == "__main__":

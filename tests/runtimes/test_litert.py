@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.runtimes.conftest import SAMPLES, SCHEMES, Toolchain
+from tests.runtimes.conftest import FINER, SAMPLES, SCHEMES, Toolchain
 
 from edgeflow.runtimes.litert import plugin, profile, supports
 from edgeflow.types import Scheme, Target
@@ -41,6 +41,7 @@ def distance(found: list[list[float]], expected: NDArray[np.float32]) -> float:
         replace(SCHEMES["fp16"], activations="float32"),
         replace(INT8, per_channel=False),
         replace(SCHEMES["int16x8"], per_channel=False),
+        *FINER.values(),
     ],
 )
 def test_supports(scheme: Scheme, target: Target) -> None:
@@ -106,7 +107,7 @@ def test_compacting_changes_names_and_positions_only(converted: Path, edge: Tool
     names = [tensor["name"] for tensor in after["tensors"]]
     assert len(set(names)) == len(names)
     for old, new in zip(before["tensors"], after["tensors"], strict=True):
-        assert new["name"] == old["name"] if new["border"] else len(new["name"]) <= 4
+        assert new["name"] == old["name"] if new["border"] else len(new["name"]) <= 24  # a module, or a number
         assert {**new, "name": ""} == {**old, "name": ""}
     assert [p % 16 for p in before["positions"]] != [0] * len(before["positions"])
     assert [p % 16 for p in after["positions"]] == [0] * len(before["positions"])
@@ -213,10 +214,134 @@ def test_weights_stay_inside_of_large_models(optimized: Path, edge: Toolchain, s
 
 
 @toolchain
-def test_static_needs_samples(converted: Path, edge: Toolchain) -> None:
-    assert edge(["optimize", converted / "mixed.tflite", INT8, None, converted / "none.tflite"]) == [
-        {"error": "StageError", "message": "optimize: scheme int8_static is static and got no calibration samples"}
-    ]
+def test_samples_are_needed(converted: Path, edge: Toolchain) -> None:
+    source, output = converted / "mixed.tflite", converted / "none.tflite"
+    static, corrected = edge(
+        ["optimize", source, INT8, None, output], ["optimize", source, FINER["weights4_corrected"], None, output]
+    )
+    said = "got no calibration samples"
+    assert static == {"error": "StageError", "message": f"optimize: scheme int8_static is static and {said}"}
+    assert corrected == {"error": "StageError", "message": f"optimize: scheme int8_weights corrects biases and {said}"}
+
+
+# --- finer quantization ----------------------------------------------------------------------------------------------
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("scheme", "plain"),
+    [
+        ("mse", "int8_static"),
+        ("percentile", "int8_static"),
+        ("wide_percentile", "int16x8"),
+        ("static4", "int8_static"),
+        ("static4_per_tensor", "static4"),
+        ("static16x4", "int16x8"),
+        ("static8_corrected", "int8_static"),
+        ("static4_corrected", "static4"),
+        ("static16x4_corrected", "static16x4"),
+        ("weights8", "fp32"),
+        ("weights8_per_tensor", "weights8"),
+        ("weights4", "weights8"),
+        ("weights4_corrected", "weights4"),
+    ],
+)
+def test_each_setting_changes_the_model(finer: Path, scheme: str, plain: str) -> None:
+    models = [(finer / f"mixed.{name}.tflite").read_bytes() for name in (scheme, plain)]
+    assert models[0] != models[1]
+
+
+@toolchain
+def test_percentile_is_what_the_file_says(finer: Path, edge: Toolchain) -> None:
+    x = np.load(finer / "x.npy")
+    narrow, wide = (
+        edge(["inspect", "litert", finer / f"mixed.{scheme}.tflite"])[0]["signature"]["inputs"][0]["scale"]
+        for scheme in ("percentile", "wide_percentile")
+    )
+    assert narrow == pytest.approx(np.ptp(np.quantile(x, [0.005, 0.995])) / 255, rel=0.02)
+    assert wide == pytest.approx(np.quantile(abs(x), 0.99) / 32767, rel=0.02)
+
+
+@toolchain
+def test_squared_error_is_less_than_that_of_the_extremes(finer: Path, edge: Toolchain) -> None:
+    x = np.load(finer / "x.npy")
+
+    def error(scheme: str) -> float:
+        (seen,) = edge(["inspect", "litert", finer / f"mixed.{scheme}.tflite"])
+        (given,) = seen["signature"]["inputs"]
+        steps = np.clip(np.rint(x / given["scale"]) + given["zero_point"], -128, 127)
+        return float(np.mean(((steps - given["zero_point"]) * given["scale"] - x) ** 2))
+
+    assert error("mse") < error("int8_static")
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("scheme", "greatest"),
+    [
+        ("mse", 0.05),
+        ("static4", 0.3),
+        ("static4_per_tensor", 0.4),
+        ("static16x4", 0.3),
+        ("weights8", 0.02),
+        ("weights8_per_tensor", 0.05),
+        ("weights4", 0.3),
+        ("weights4_corrected", 0.3),
+    ],
+)
+def test_finer_schemes_answer_rightly(finer: Path, edge: Toolchain, scheme: str, greatest: float) -> None:
+    (found,) = edge(["predict", "litert", finer / f"mixed.{scheme}.tflite", finer / "x.npy"])
+    assert 0 < distance(found, np.load(finer / "mixed.npy")) < greatest
+
+
+@toolchain
+@pytest.mark.parametrize("scheme", ["static4", "static16x4", "weights4"])
+def test_depthwise_weights_keep_8_bits(finer: Path, edge: Toolchain, scheme: str) -> None:
+    """No tool quantizes them to 4; float ones would make an int4 model larger than an int8 one."""
+    (found,) = edge(["layout", finer / f"mixed.{scheme}.tflite"])
+    types = [tensor["dtype"] for tensor in found["tensors"] if tensor["constant"] and tensor["scales"]]
+    assert sorted(kind for kind in types if kind in ("INT4", "INT8")) == ["INT4", "INT4", "INT8"]
+
+
+@toolchain
+@pytest.mark.parametrize("scheme", ["static4", "weights4"])
+def test_4_bits_are_half_a_byte(finer: Path, scheme: str) -> None:
+    full, size = ((finer / f"wide{part}.tflite").stat().st_size for part in ("", f".{scheme}"))
+    assert full / 8 <= size <= (1 / 8 + 0.03) * full
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("scheme", "plain"),
+    [
+        ("static4_corrected", "static4"),
+        ("static16x4_corrected", "static16x4"),
+        ("weights4_corrected", "weights4"),
+    ],
+)
+def test_corrected_models_answer_on_average_as_before(finer: Path, edge: Toolchain, scheme: str, plain: str) -> None:
+    """Of the layers, the last has no activation, behind which means are not what was corrected."""
+    reference, x = finer / "mixed.tflite", finer / "x.npy"
+    after, before = (
+        np.array(found)
+        for found in edge(*(["shifts", reference, finer / f"mixed.{name}.tflite", x] for name in (scheme, plain)))
+    )
+    assert len(before) == 3
+    assert before[-1] > 0.05, "there must be a shift to correct"
+    assert after[-1] < before[-1] / 20
+    assert (after <= before).all()
+
+
+@toolchain
+@pytest.mark.parametrize("scheme", ["fp32", "int8_static", "static4", "weights4"])
+def test_operators_of_a_file_are_counted_alike(finer: Path, edge: Toolchain, scheme: str) -> None:
+    program = finer / f"mixed.{scheme}.tflite"
+    lite, micro, expected = edge(
+        ["operators_in", "litert", program], ["operators_in", "tflite_micro", program], ["operators_of", program]
+    )
+    assert lite == micro == expected
+    assert lite["CONV_2D"] == 1
+    assert ("DEQUANTIZE" in lite) == (scheme == "weights4")
 
 
 # --- compile and run -------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ SCHEMES = {
     "int8_static": INT8,
     "int16x8": replace(INT8, id="int16x8", activations="int16"),
 }
+WEIGHTS = Scheme("int8_weights", "int8", "float32", "weight_only")
+LAYERS = CONVOLUTIONS + 1  # and a fully connected one
 VARIANTS = [*(f"{scheme}.x86" for scheme in SCHEMES), "int8_static.arm"]
 X86 = Target("gateway", "onnxruntime", "x86_64", "cpu")
 
@@ -37,9 +39,19 @@ X86 = Target("gateway", "onnxruntime", "x86_64", "cpu")
 # --- without a toolchain ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda scheme: scheme.id)
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *SCHEMES.values(),
+        replace(INT8, id="int4_static", weights="int4"),
+        replace(SCHEMES["int16x8"], id="int16x4", weights="int4"),
+        WEIGHTS,
+        replace(WEIGHTS, id="int4_weights", weights="int4"),
+    ],
+    ids=lambda scheme: scheme.id,
+)
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64", "armv7l"])
-def test_supports_the_default_schemes(scheme: Scheme, arch: str) -> None:
+def test_supports(scheme: Scheme, arch: str) -> None:
     assert supports(scheme, replace(X86, arch=arch)) is None
 
 
@@ -52,6 +64,11 @@ def test_supports_the_default_schemes(scheme: Scheme, arch: str) -> None:
             replace(INT8, activations="float16"),
             X86,
             "ONNX Runtime has no static scheme with int8 weights and float16 activations",
+        ),
+        (
+            replace(SCHEMES["int8_dynamic"], weights="int4"),
+            X86,
+            "ONNX Runtime has no dynamic scheme with int4 weights and int8 activations",
         ),
         (
             replace(SCHEMES["int8_dynamic"], activations="int16"),
@@ -173,6 +190,14 @@ def asked(root: Path, built: SimpleNamespace, edge_python: Path) -> dict[str, di
     """How the models and programs of one network are asked."""
     _finish(_start(edge_python, root / "asked", 4, "ask"))
     found: dict[str, dict[str, float]] = json.loads((root / "asked" / "ask.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def finer(root: Path, converted: SimpleNamespace, edge_python: Path) -> dict[str, Any]:
+    """What the finer schemes make of one network, and how biases of networks by hand are corrected."""
+    _finish(_start(edge_python, root / "finer", 5, "finer", "correct"))
+    found: dict[str, Any] = json.loads((root / "finer" / "finer.json").read_text())
     return found
 
 
@@ -321,6 +346,108 @@ class TestOptimize:
 
     def test_is_silent(self, built: SimpleNamespace) -> None:
         assert built.said == ""
+
+
+@pytest.mark.toolchain
+@pytest.mark.xdist_group("onnxruntime")
+class TestFinerQuantization:
+    @pytest.mark.parametrize(
+        ("scheme", "plain"),
+        [
+            ("mse", "int8_static"),
+            ("percentile", "int8_static"),
+            ("wide_percentile", "int16x8"),
+            ("wide_per_tensor", "int16x8"),
+            ("static4", "int8_static"),
+            ("static8_corrected", "int8_static"),
+            ("static4_corrected", "static4"),
+            ("weights8", "fp32"),
+            ("weights8_per_tensor", "weights8"),
+            ("weights4", "weights8"),
+            ("weights4_corrected", "weights4"),
+        ],
+    )
+    def test_each_setting_changes_the_model(self, root: Path, finer: dict[str, Any], scheme: str, plain: str) -> None:
+        models = [(root / "finer" / f"resnet8.{name}.x86.model.onnx").read_bytes() for name in (scheme, plain)]
+        assert models[0] != models[1]
+
+    @pytest.mark.parametrize("scheme", ["percentile", "wide_percentile"])
+    def test_percentile_is_what_the_file_says(self, root: Path, finer: dict[str, Any], scheme: str) -> None:
+        with np.load(root / "resnet8.npz") as archive:
+            x = archive["train_x"][:64]
+        if scheme == "percentile":
+            expected = np.ptp([*np.quantile(x, [0.005, 0.995]), 0]) / 255
+        else:
+            expected = np.quantile(abs(x), 0.99) / 32767
+        assert finer[scheme]["input_scale"] == pytest.approx(expected, rel=2e-3)
+
+    def test_squared_error_narrows_ranges(self, finer: dict[str, Any]) -> None:
+        assert finer["mse"]["input_scale"] <= finer["int8_static"]["input_scale"]
+
+    @pytest.mark.parametrize(
+        ("scheme", "types", "greatest"),
+        [
+            ("weights8", ["INT8"], 0.06),
+            ("weights8_per_tensor", ["INT8"], 0.06),
+            ("weights4_corrected", ["INT4"], 0.4),
+            ("static4_corrected", ["INT4"], 0.4),
+        ],
+    )
+    def test_weights_are_stored_as_the_scheme_says(
+        self, finer: dict[str, Any], scheme: str, types: list[str], greatest: float
+    ) -> None:
+        assert finer[scheme]["kernel_types"] == types
+        model, expected = (np.array(finer[name]["answers"][0]) for name in (scheme, "fp32"))
+        assert 0 < _distance(model, expected) < greatest
+
+    @pytest.mark.parametrize(("scheme", "most"), [("weights8", 0.3), ("weights4", 0.17), ("static4", 0.2)])
+    def test_programs_are_as_small_as_their_weights(self, finer: dict[str, Any], scheme: str, most: float) -> None:
+        """ONNX Runtime would fold a DequantizeLinear of a constant like any other node, and ship floats."""
+        assert finer[scheme]["sizes"][1] < most * finer["fp32"]["sizes"][1]
+
+    @pytest.mark.parametrize("scheme", ["weights8", "weights4"])
+    def test_kernels_compute_in_floats_where_weights_alone_are_integers(
+        self, finer: dict[str, Any], scheme: str
+    ) -> None:
+        counts = finer[scheme]["program"]
+        assert counts["DequantizeLinear"] == LAYERS
+        assert counts["Conv"] + counts["FusedConv"] == CONVOLUTIONS
+        assert "QuantizeLinear" not in counts
+
+    @pytest.mark.parametrize("scheme", ["mse", "percentile", "static4", "weights8", "weights4_corrected"])
+    def test_programs_answer_as_their_models_do(self, finer: dict[str, Any], scheme: str) -> None:
+        model, program = (np.array(answers) for answers in finer[scheme]["answers"])
+        asked = WEIGHTS if scheme.startswith("weights") else INT8
+        assert _distance(program, model) <= compile_tolerance(asked).relative
+
+    @pytest.mark.parametrize(
+        ("scheme", "plain"),
+        [("static4_corrected", "static4"), ("weights4_corrected", "weights4")],
+    )
+    def test_corrected_layers_answer_on_average_as_before(self, finer: dict[str, Any], scheme: str, plain: str) -> None:
+        after, before = np.array(finer[scheme]["shifts"]), np.array(finer[plain]["shifts"])
+        assert len(before) == LAYERS
+        assert before.min() > 0.02, "there must be a shift to correct"
+        assert (after < before / 10).all()
+
+    def test_corrected_answers_are_nearer(self, finer: dict[str, Any]) -> None:
+        corrected, plain, expected = (
+            np.array(finer[name]["answers"][0]) for name in ("weights4_corrected", "weights4", "fp32")
+        )
+        assert _distance(corrected, expected) < 0.8 * _distance(plain, expected)
+
+    def test_layers_that_share_a_bias_get_one_each(self, root: Path, finer: dict[str, Any]) -> None:
+        said = json.loads((root / "finer" / "correct.json").read_text())
+        first, second, without, last = said["after"]
+        assert min(said["before"]) > 1e-3
+        assert max(first, second) < 1e-5
+        assert min(without, last) > 1e-3, "a layer without a bias, or with one that is computed, stays"
+        assert said["biases"] == {"first": "first_bias", "second": "shared", "last": "computed"}
+
+    @pytest.mark.parametrize("scheme", ["mse", "weights4", "static4"])
+    def test_operators_are_those_of_the_file(self, finer: dict[str, Any], scheme: str) -> None:
+        nodes = finer[scheme]["nodes"]
+        assert finer[scheme]["operators"] == {name: nodes.count(name) for name in sorted(set(nodes))}
 
 
 @pytest.mark.toolchain

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.runtimes.conftest import SCHEMES, Toolchain
+from tests.runtimes.conftest import FINER, SCHEMES, Toolchain
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import PackageJob
@@ -30,9 +30,15 @@ pytestmark = pytest.mark.xdist_group("tflite")  # one worker makes the networks 
 # --- without a toolchain ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", RUNS)
-def test_supports(scheme: str) -> None:
-    assert supports(SCHEMES[scheme], CORTEX_M) is None
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *(SCHEMES[scheme] for scheme in RUNS),
+        *(FINER[scheme] for scheme in ("mse", "static4", "static4_corrected", "weights8_per_tensor")),
+    ],
+)
+def test_supports(scheme: Scheme) -> None:
+    assert supports(scheme, CORTEX_M) is None
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,20 @@ def test_supports(scheme: str) -> None:
         (
             replace(SCHEMES["fp16"], activations="float32"),
             "TFLite Micro has no float16 kernels: it dequantizes int8, uint8 and int16 only",
+        ),
+        (
+            replace(FINER["weights4"], per_channel=False),
+            "TFLite Micro dequantizes int8, uint8 and int16 only: int4 weights need static activations",
+        ),
+        (
+            FINER["weights8"],
+            "TFLite Micro dequantizes with one scale a tensor, so per-channel weights answer wrongly: "
+            "set per_channel: false",
+        ),
+        (
+            replace(SCHEMES["int16x8"], weights="int4"),
+            "TFLite Micro has no convolution of int16 activations with int4 weights: "
+            '"Hybrid models are not supported on TFLite Micro"',
         ),
     ],
 )
@@ -73,6 +93,34 @@ def test_answers_are_those_of_litert_within_the_tolerance(optimized: Path, edge:
         np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
     )
     assert abs(micro - lite).max() <= compile_tolerance(SCHEMES[scheme]).relative * np.ptp(lite)
+
+
+@toolchain
+@pytest.mark.parametrize(
+    ("net", "scheme", "most"),
+    [
+        ("mixed", "weights8_per_tensor", 1e-4),
+        ("mixed", "static4_per_tensor", 0.03),
+        ("roomy", "static4", 0.03),  # convolution takes a scale for each channel
+    ],
+)
+def test_finer_schemes_answer_as_litert(finer: Path, edge: Toolchain, net: str, scheme: str, most: float) -> None:
+    program, x = finer / f"{net}.{scheme}.tflite", finer / "x.npy"
+    micro, lite = (
+        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+    )
+    assert compile_tolerance(FINER[scheme]).relative == most
+    assert abs(micro - lite).max() <= most * np.ptp(lite)
+
+
+@toolchain
+def test_weights_with_a_scale_for_each_channel_answer_wrongly(finer: Path, edge: Toolchain) -> None:
+    """The interpreter reports success; that is why `supports` refuses them."""
+    program, x = finer / "mixed.weights8.tflite", finer / "x.npy"
+    micro, lite = (
+        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+    )
+    assert abs(micro - lite).max() > 10 * compile_tolerance(FINER["weights8"]).relative * np.ptp(lite)
 
 
 @toolchain
@@ -164,10 +212,26 @@ def test_nothing_of_a_target_is_compiled_in(scheme: str) -> None:
             "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
             "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
         ),
+        (
+            "mixed.weights4",
+            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
+            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+        ),
+        (
+            "mixed.static4",
+            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/fully_connected_common.cc:98 "
+            "(input->type == kTfLiteInt8 && filter->type != kTfLiteInt4) || (input->type == kTfLiteInt16 && "
+            "filter->type != kTfLiteInt4) was not true.",
+        ),
+        (
+            "mixed.static16x4",
+            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
+            "supported on TFLite Micro.",
+        ),
     ],
 )
-def test_what_cannot_run_has_no_program(optimized: Path, edge: Toolchain, file: str, reason: str) -> None:
-    found, output = _compile(edge, optimized / f"{file}.tflite", ANY)
+def test_what_cannot_run_has_no_program(finer: Path, edge: Toolchain, file: str, reason: str) -> None:
+    found, output = _compile(edge, finer / f"{file}.tflite", ANY)
     assert found == {"unsupported": reason}
     assert not output.exists()
 

@@ -149,6 +149,49 @@ def _has_no_values(session: Any, tensor: int) -> bool:
     return False
 
 
+def shifts(reference: str, program: str, inputs: str) -> list[float]:
+    """Of each layer: by how much its mean answers, channel by channel, are off, relative to their spread.
+
+    Answers after the activation, of the program as it stands and not of what the correction cuts out of it.
+    """
+    x = harness.to_layout(np.load(inputs), "NHWC")
+    expected, found = _means(reference, x), _means(program, x)
+    return [float(abs(a - b).max() / np.ptp(b)) for a, b in zip(found, expected, strict=True)]
+
+
+def _means(program: str, x: Any) -> list[Any]:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    from edgeflow.runners.litert_backend import Session
+    from edgeflow.runtimes import tflite_files
+
+    session = Session(program, 1)
+    session._interpreter = interpreter = Interpreter(
+        program,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    nodes = [node for node in interpreter._get_ops_details() if node["op_name"] in tflite_files.LAYERS]
+    details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    sums: list[Any] = [0.0] * len(nodes)
+    for sample in session.encode(x):
+        session.invoke(sample[None])
+        for i, node in enumerate(nodes):
+            output = int(node["outputs"][0])
+            y = interpreter.get_tensor(output)
+            if y.dtype != np.float32:
+                scale, zero_point = details[output]["quantization"]
+                y = (y.astype(np.float64) - zero_point) * scale
+            sums[i] = sums[i] + y.mean(axis=tuple(range(y.ndim - 1)), dtype=np.float64)
+    return [total / len(x) for total in sums]
+
+
+def operators_in(runtime: str, program: str) -> dict[str, int]:
+    """Operators of a file as the runner of a runtime counts them."""
+    return harness.operators_in(_backend(runtime), program)
+
+
 def vela_sections() -> list[str]:
     """Sections of the configuration that comes with vela."""
     import configparser

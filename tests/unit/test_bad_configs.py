@@ -876,7 +876,7 @@ CASES = [
         INT8,
         "mode: static",
         "mode: statik",
-        f"{INT8}: mode: 'statik' is not one of float, dynamic, static; did you mean 'static'?",
+        f"{INT8}: mode: 'statik' is not one of float, weight_only, dynamic, static; did you mean 'static'?",
     ),
     case(
         "floats in a static scheme",
@@ -884,6 +884,76 @@ CASES = [
         "activations: int8",
         "activations: float16",
         f"{INT8}: activations: 'float16' does not go with mode 'static', which takes int8 or int16",
+    ),
+    case(
+        "quantized activations where weights alone are",
+        INT8,
+        "mode: static\nper_channel: true\ncalibration: {samples: 128}",
+        "mode: weight_only",
+        f"{INT8}: activations: 'int8' does not go with mode 'weight_only', which takes float32",
+    ),
+    case(
+        "calibration where weights alone are quantized",
+        INT8,
+        "activations: int8\nmode: static",
+        "activations: float32\nmode: weight_only",
+        f"{INT8}: calibration: mode 'weight_only' does not calibrate; remove the key",
+    ),
+    case(
+        "correction of weights alone without samples",
+        INT8,
+        "activations: int8\nmode: static\nper_channel: true\ncalibration: {samples: 128}",
+        "activations: float32\nmode: weight_only\nbias_correction: true",
+        f"{INT8}: calibration: missing; bias_correction needs it, e.g. 'calibration: {{samples: 128}}'",
+    ),
+    case(
+        "ranges of activations where there are none",
+        INT8,
+        "activations: int8\nmode: static\nper_channel: true\ncalibration: {samples: 128}",
+        "activations: float32\nmode: weight_only\nbias_correction: true\ncalibration: {samples: 128, method: mse}",
+        f"{INT8}: calibration.method: mode 'weight_only' has no ranges of activations; remove the key",
+    ),
+    case(
+        "correction of what is not quantized",
+        FP32,
+        "mode: float",
+        "mode: float\nbias_correction: true",
+        f"{FP32}: bias_correction: mode 'float' leaves nothing to correct; remove the key or change the mode",
+    ),
+    case(
+        "a calibration method that does nothing",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: entropy}",
+        f"{INT8}: calibration.method: 'entropy' is not one of minmax, percentile, mse",
+    ),
+    case(
+        "a percentile that is missing",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: percentile}",
+        f"{INT8}: calibration.percentile: missing; method 'percentile' needs it, e.g. 'percentile: 99.99 %'",
+    ),
+    case(
+        "a percentile that nothing takes",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: mse, percentile: 99.9 %}",
+        f"{INT8}: calibration.percentile: method 'mse' takes none; remove the key or change the method",
+    ),
+    case(
+        "a percentile without its sign",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: percentile, percentile: 99.9}",
+        f"{INT8}: calibration.percentile: 99.9 is more than 100 %; write '99.9 %' if percent is meant",
+    ),
+    case(
+        "a percentile of what is cut off",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: percentile, percentile: 0.1 %}",
+        f"{INT8}: calibration.percentile: '0.1 %' must be at least 0.5",
     ),
 ]
 
@@ -940,10 +1010,10 @@ SEVERAL = [
     ),
     Case(
         "keys that are there twice do not hide what else is wrong",
-        (Edit(INT8, "mode: static", "mode: static\nmode: dynamic"), Edit(INT8, "weights: int8", "weights: int4")),
+        (Edit(INT8, "mode: static", "mode: static\nmode: dynamic"), Edit(INT8, "weights: int8", "weights: int5")),
         (
             f"{INT8}: mode: given twice (lines 3 and 4); keep one",
-            f"{INT8}: weights: 'int4' is not one of float32, float16, int8; did you mean 'int8'?",
+            f"{INT8}: weights: 'int5' is not one of float32, float16, int8, int4; did you mean 'int8'?",
         ),
     ),
     Case(

@@ -6,7 +6,7 @@ Unknown keys are refused, values are never converted from one type to another, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
@@ -172,6 +172,21 @@ class Calibration(Section):
     """How the ranges of a static scheme are found."""
 
     samples: f.Count = Field(description="samples from the dataset's calibration split")
+    method: Literal["minmax", "percentile", "mse"] = Field(
+        "minmax", description="range of an activation: all values, all but a few, or with the least squared error"
+    )
+    percentile: Annotated[f.Fraction, Field(ge=0.5, lt=1)] | None = Field(
+        None, description="ratio of the values inside the range, e.g. 99.99 %; required exactly for method percentile"
+    )
+
+    @model_validator(mode="after")
+    def _has_its_percentile(self) -> Calibration:
+        found = []
+        if self.method == "percentile" and self.percentile is None:
+            found.append(("percentile", "missing; method 'percentile' needs it, e.g. 'percentile: 99.99 %'"))
+        if self.method != "percentile" and self.percentile is not None:
+            found.append(("percentile", f"method {self.method!r} takes none; remove the key or change the method"))
+        return hold(self, found)
 
 
 class MixedPrecision(Section):
@@ -187,8 +202,9 @@ class MixedPrecision(Section):
 _FLOATS = ("float32", "float16")
 MODES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "float": (_FLOATS, _FLOATS),
+    "weight_only": (("int8", "int4"), ("float32",)),
     "dynamic": (("int8",), ("int8",)),
-    "static": (("int8",), ("int8", "int16")),
+    "static": (("int8", "int4"), ("int8", "int16")),
 }
 
 
@@ -265,13 +281,19 @@ class SchemeConfig(Section):
     """What is done to a model on its way to the device."""
 
     description: str = Field("", description="one line for tables")
-    weights: Literal["float32", "float16", "int8"] = Field(description="type of the weights")
+    weights: Literal["float32", "float16", "int8", "int4"] = Field(description="type of the weights")
     activations: Literal["float32", "float16", "int8", "int16"] = Field(description="type of the activations")
-    mode: Literal["float", "dynamic", "static"] = Field(
-        description="float: no integers; dynamic: ranges at run time; static: ranges from calibration"
+    mode: Literal["float", "weight_only", "dynamic", "static"] = Field(
+        description="float: no integers; weight_only: integers in the file, floats in the kernels; "
+        "dynamic: ranges at run time; static: ranges from calibration"
     )
     per_channel: bool = Field(True, description="one range per output channel of the weights")
-    calibration: Calibration | None = Field(None, description="how ranges are found; required exactly for static")
+    calibration: Calibration | None = Field(
+        None, description="how ranges are found; required exactly for static and for bias_correction"
+    )
+    bias_correction: bool = Field(
+        False, description="correct biases so that layers answer on average as before; static and weight_only"
+    )
     mixed_precision: MixedPrecision | None = Field(None, description="which layers stay in float32; for mode static")
     steps: Steps = Field((), description="training-time steps, in order; schemes with the same share a checkpoint")
 
@@ -282,10 +304,7 @@ class SchemeConfig(Section):
             value = getattr(self, name)
             if value not in allowed:
                 found.append((name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"))
-        if self.mode == "static" and self.calibration is None:
-            found.append(("calibration", "missing; mode 'static' needs it, e.g. 'calibration: {samples: 128}'"))
-        if self.mode != "static" and self.calibration is not None:
-            found.append(("calibration", f"mode {self.mode!r} does not calibrate; remove the key"))
+        found += self._calibrates()
         if self.mode != "static" and self.mixed_precision is not None:
             message = f"mode {self.mode!r} quantizes no layer by itself; remove the key, or use mode 'static'"
             found.append(("mixed_precision", message))
@@ -294,6 +313,19 @@ class SchemeConfig(Section):
                 message = "prepares for int8, and mode 'float' quantizes nothing; remove it or change the mode"
                 found.append((f"steps[{i}].quantize_aware", message))
         return hold(self, found)
+
+    def _calibrates(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the keys that calibration samples are for."""
+        if self.bias_correction and self.mode not in ("static", "weight_only"):
+            yield "bias_correction", f"mode {self.mode!r} leaves nothing to correct; remove the key or change the mode"
+        needs = {"static": "mode 'static'", "weight_only": "bias_correction" if self.bias_correction else ""}
+        why = needs.get(self.mode, "")
+        if why and self.calibration is None:
+            yield "calibration", f"missing; {why} needs it, e.g. 'calibration: {{samples: 128}}'"
+        elif not why and self.calibration is not None:
+            yield "calibration", f"mode {self.mode!r} does not calibrate; remove the key"
+        elif self.mode != "static" and self.calibration and self.calibration.method != "minmax":
+            yield "calibration.method", f"mode {self.mode!r} has no ranges of activations; remove the key"
 
 
 # --- config/devices ------------------------------------------------------------------------------------------------

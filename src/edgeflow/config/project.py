@@ -67,6 +67,9 @@ class Project:
                 recipe=recipe_id(self.steps(scheme)),
                 mixed_precision=config.mixed_precision.drop if config.mixed_precision else None,
                 description=config.description,
+                calibration_method=config.calibration.method if config.calibration else "minmax",
+                percentile=config.calibration.percentile if config.calibration else None,
+                bias_correction=config.bias_correction,
             )
             for scheme, config in self.schemes.items()
         }

@@ -17,6 +17,8 @@ A backend is a file with a class `Session`:
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)
 A program that the backend cannot run raises ValueError, which names the program and what about it.
+A backend may also have a function operators_in(program: str) -> {name: count}: the operators in the file as it is,
+before anything is fused at start-up.
 
 JOB:    backend, program, baseline_program (or null), layout, threads, inputs (npz with x), outputs (npz to write, array
         `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds,
@@ -88,6 +90,12 @@ def predict(backend: str, program: str, x: Float32, layout: str, threads: int = 
 def inspect(backend: str, program: str, threads: int) -> dict[str, Any]:
     """Signature, operators and versions of a program."""
     return _describe(load_backend(backend).Session(program, threads))
+
+
+def operators_in(backend: str, program: str) -> dict[str, int]:
+    """Operators in a file, by name; empty where the backend does not tell."""
+    counting = getattr(load_backend(backend), "operators_in", None)
+    return dict(sorted(counting(program).items())) if counting else {}
 
 
 def _describe(session: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +95,16 @@ class Session:
     def versions() -> dict[str, str]:
         """The runtime's version."""
         return {"ai-edge-litert": version("ai-edge-litert")}
+
+
+def operators_in(program: str) -> dict[str, int]:
+    """Operator name → how many a file has."""
+    with open(program, "rb") as stream:
+        content = stream.read()
+    plain = Interpreter(
+        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    return Counter(node["op_name"] for node in plain._get_ops_details())
 
 
 def _only(program: str, kind: str, tensors: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,43 @@ class Session:
     def versions() -> dict[str, str]:
         """The runtime's version."""
         return {"onnxruntime": onnxruntime.__version__}
+
+
+def operators_in(program: str) -> dict[str, int]:
+    """Operator name → how many nodes the file's graph has.
+
+    ONNX Runtime tells what it runs, not what it read, and the onnx package may be absent from a device: so this walks
+    the file, whose format is protocol buffers. Numbers of fields are those of onnx.proto.
+    """
+    with open(program, "rb") as stream:
+        content = memoryview(stream.read())
+    graphs, nodes, kind = 7, 1, 4  # ModelProto.graph, GraphProto.node, NodeProto.op_type
+    found = (node for graph in _fields(content, graphs) for node in _fields(graph, nodes))
+    return Counter(bytes(next(_fields(node, kind))).decode() for node in found)
+
+
+def _fields(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """The contents of a message's field of that number: strings and messages."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        size = {1: 8, 5: 4}.get(key & 7, 0)
+        if key & 7 in (0, 2):  # a number stands here itself, of other contents their size
+            value, at = _varint(message, at)
+            size = value if key & 7 == 2 else 0
+        if key & 7 == 2 and key >> 3 == wanted:
+            yield message[at : at + size]
+        at += size
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, lowest first, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -124,6 +124,12 @@ def _printed_by(function: Callable[[], None]) -> str:
         return capture.read().decode(errors="replace")
 
 
+def operators_in(program: str) -> dict[str, int]:
+    """Operator name → how many a file has."""
+    with open(program, "rb") as stream:
+        return operators_of(stream.read())
+
+
 def operators_of(content: bytes) -> dict[str, int]:
     """Operator name → how many a .tflite model has; custom operators under their own name."""
     from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema

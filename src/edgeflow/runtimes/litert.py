@@ -31,10 +31,15 @@ KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
     ("float", "float16", "float16"),  # stored as float16; XNNPACK computes in the widest type that the CPU is fast at
     ("float", "float16", "float32"),
+    ("weight_only", "int8", "float32"),
+    ("weight_only", "int4", "float32"),
     ("dynamic", "int8", "int8"),
     ("static", "int8", "int8"),
     ("static", "int8", "int16"),
+    ("static", "int4", "int8"),
+    ("static", "int4", "int16"),
 }
+FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operators with int4 weights; others keep int8
 ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 
 
@@ -125,7 +130,14 @@ def optimize(job: OptimizeJob) -> None:
         found = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
         raise StageError(f"optimize: scheme {job.scheme.id}: ai-edge-quantizer failed: {error}") from error
-    job.output.write_bytes(compact(bytes(found.quantized_model)))
+    model = compact(bytes(found.quantized_model))
+    job.output.write_bytes(_corrected(model, job) if job.scheme.bias_correction else model)
+
+
+def _corrected(model: bytes, job: OptimizeJob) -> bytes:
+    from edgeflow.runtimes.tflite_files import correct_biases
+
+    return compact(correct_biases(job.source.read_bytes(), model, _samples(job), job.work))
 
 
 def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
@@ -134,16 +146,23 @@ def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
 
     recipe = recipe_manager.RecipeManager()
     everything = {"regex": ".*", "operation_name": qtyping.TFLOperationName.ALL_SUPPORTED}
+    granularity = qtyping.QuantGranularity.CHANNELWISE if scheme.per_channel else qtyping.QuantGranularity.TENSORWISE
+    operators = [(everything, 8)]  # what comes later overrides
+    if scheme.weights == "int4":
+        operators += [({"regex": ".*", "operation_name": qtyping.TFLOperationName[name]}, 4) for name in FOUR_BITS]
     if scheme.mode == "dynamic":
         recipe.add_dynamic_config(**everything, num_bits=8)
+    elif scheme.mode == "weight_only":
+        for which, bits in operators:
+            recipe.add_weight_only_config(**which, num_bits=bits, granularity=granularity)
     elif scheme.mode == "static":
-        granularity = qtyping.QuantGranularity
-        recipe.add_static_config(
-            **everything,
-            activation_num_bits=16 if scheme.activations == "int16" else 8,
-            weight_num_bits=8,
-            weight_granularity=granularity.CHANNELWISE if scheme.per_channel else granularity.TENSORWISE,
-        )
+        for which, bits in operators:
+            recipe.add_static_config(
+                **which,
+                activation_num_bits=16 if scheme.activations == "int16" else 8,
+                weight_num_bits=bits,
+                weight_granularity=granularity,
+            )
     else:
         float16 = qtyping.OpQuantizationConfig(
             weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
@@ -159,7 +178,7 @@ def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
 
 
 def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
-    """Least and greatest value of every activation over all samples.
+    """A range for every activation, by default the least and the greatest value over all samples.
 
     `Quantizer.calibrate` takes a moving average under the name of min-max, which clips and depends on the order of the
     samples: measured on digits, golden outputs moved by 14 to 16 % of their range, with true ranges by 1 to 2 %.
@@ -167,12 +186,34 @@ def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
-    if job.calibration is None:
-        raise StageError(f"optimize: scheme {job.scheme.id} is static and got no calibration samples")
+    samples = _samples(job)
     tool = calibrator.Calibrator(job.source.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     signature, name = _signature(job.source)
-    tool.calibrate({signature: _feeds(name, job.calibration)}, recipe)
-    return tool.get_model_qsvs()
+    tool.calibrate({signature: _feeds(name, samples)}, recipe)
+    found = tool.get_model_qsvs()
+    if job.scheme.calibration_method != "minmax":
+        _replace_ranges(found, job, samples)
+    return found
+
+
+def _replace_ranges(found: dict[str, Any], job: OptimizeJob, samples: Float32) -> None:
+    """Put the ranges of the scheme's method in the place of the extremes, in the shape that the quantizer wants."""
+    import numpy as np
+
+    from edgeflow.runtimes.tflite_files import values
+    from edgeflow.techniques import ranges
+
+    model = job.source.read_bytes()
+    for name, (low, high) in ranges.find(job.scheme, lambda: values(model, samples, tuple(found))).items():
+        for end, value in (("min", low), ("max", high)):
+            found[name][end] = np.full_like(found[name][end], value)
+
+
+def _samples(job: OptimizeJob) -> Float32:
+    if job.calibration is None:
+        why = "corrects biases" if job.scheme.bias_correction else "is static"
+        raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
+    return job.calibration
 
 
 def _signature(model: Path) -> tuple[str, str]:

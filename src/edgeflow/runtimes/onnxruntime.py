@@ -40,9 +40,13 @@ FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as
 KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
     ("float", "float16", "float16"),
+    ("weight_only", "int8", "float32"),
+    ("weight_only", "int4", "float32"),
     ("dynamic", "int8", "int8"),
     ("static", "int8", "int8"),
     ("static", "int8", "int16"),
+    ("static", "int4", "int8"),  # int4 weights are dequantized for float kernels: smaller, not faster
+    ("static", "int4", "int16"),
 }
 
 
@@ -157,10 +161,14 @@ def optimize(job: OptimizeJob) -> None:
         _quantize_dynamic(prepared, job)
     elif job.scheme.mode == "static":
         _quantize_static(prepared, job)
+    elif job.scheme.mode == "weight_only":
+        _quantize_weights(prepared, job)
     elif job.scheme.weights == "float16":
         _to_float16(prepared, job.output)
     else:
         job.output.write_bytes(prepared.read_bytes())
+    if job.scheme.bias_correction:
+        _correct_biases(prepared, job)
 
 
 def _prepare(source: Path, folder: Path) -> Path:
@@ -202,12 +210,37 @@ def _quantize_dynamic(source: Path, job: OptimizeJob) -> None:
     quantize_dynamic(source, job.output, per_channel=job.scheme.per_channel, weight_type=QuantType.QUInt8)
 
 
+def _quantize_weights(source: Path, job: OptimizeJob) -> None:
+    import onnx
+
+    from edgeflow.runtimes.onnx_files import quantize_weights
+
+    bits = {"int8": 8, "int4": 4}[job.scheme.weights]
+    onnx.save(quantize_weights(onnx.load(source), bits, job.scheme.per_channel), job.output)
+
+
+def _correct_biases(source: Path, job: OptimizeJob) -> None:
+    import onnx
+
+    from edgeflow.runtimes.onnx_files import correct_biases
+
+    model = onnx.load(job.output)
+    correct_biases(onnx.load(source), model, _calibration(job))
+    onnx.save(model, job.output)
+
+
+def _calibration(job: OptimizeJob) -> Float32:
+    if job.calibration is None:
+        why = "corrects biases" if job.scheme.bias_correction else "is static"
+        raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
+    return job.calibration
+
+
 def _quantize_static(source: Path, job: OptimizeJob) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    if job.calibration is None:
-        raise StageError(f"optimize: scheme {job.scheme.id} is static and got no calibration samples")
+    calibration = _calibration(job)
     wide = job.scheme.activations == "int16"
     activations = (
         QuantType.QInt16 if wide else QuantType.QUInt8 if job.profile == f"onnxruntime-{X86}" else QuantType.QInt8
@@ -215,15 +248,36 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
     quantize_static(
         str(source),
         str(job.output),
-        _reader(job.calibration),
+        _reader(calibration),
         quant_format=QuantFormat.QDQ,
         per_channel=job.scheme.per_channel,
         activation_type=activations,
-        weight_type=QuantType.QInt8,
+        weight_type=QuantType.QInt4 if job.scheme.weights == "int4" else QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
         nodes_to_exclude=onnxruntime_layers.nodes_of(onnx.load(source), job.keep),
         extra_options={"ActivationSymmetric": wide},
+        calibration_cache_path=_ranges(source, job, calibration),
     )
+
+
+def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None:
+    """A file with the ranges that `quantize_static` takes in place of its own; None: it finds extremes itself."""
+    if job.scheme.calibration_method == "minmax":
+        return None
+    import numpy as np
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    from edgeflow.runtimes.onnx_files import values
+    from edgeflow.techniques import ranges
+
+    model = onnx.load(source)
+    found = ranges.find(job.scheme, lambda: values(model, calibration))
+    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
+    path = job.work / "ranges.json"
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
+    return path
 
 
 def _reader(samples: Float32) -> Any:
@@ -291,7 +345,7 @@ def _fusion(family: str) -> Any:
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:
     """Fusion keeps floats to rounding and integers to a step."""
-    if scheme.weights == "float32":
+    if scheme.activations == "float32":
         return Tolerance(1e-4, "float32: fused kernels may add in another order; measured 0")
     if scheme.weights == "float16":
         return Tolerance(5e-3, "float16: fusion may drop roundings of 5e-4 each; measured 0 where kernels are float32")

@@ -30,6 +30,18 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
         )
     if "float16" in (scheme.weights, scheme.activations):
         return Unsupported("TFLite Micro has no float16 kernels: it dequantizes int8, uint8 and int16 only")
+    if scheme.mode == "weight_only" and scheme.weights == "int4":
+        return Unsupported("TFLite Micro dequantizes int8, uint8 and int16 only: int4 weights need static activations")
+    if scheme.mode == "weight_only" and scheme.per_channel:
+        return Unsupported(
+            "TFLite Micro dequantizes with one scale a tensor, so per-channel weights answer wrongly: "
+            "set per_channel: false"
+        )
+    if (scheme.weights, scheme.activations) == ("int4", "int16"):
+        return Unsupported(
+            "TFLite Micro has no convolution of int16 activations with int4 weights: "
+            '"Hybrid models are not supported on TFLite Micro"'
+        )
     return None
 
 

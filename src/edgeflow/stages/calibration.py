@@ -12,14 +12,14 @@ from edgeflow.types import Scheme
 
 
 def read(model: str, scheme: Scheme, path: Path | None, runtime: Runtime) -> harness.Float32 | None:
-    """float32[calibration_samples, …] in the runtime's layout, or None when the scheme needs no ranges.
+    """float32[calibration_samples, …] in the runtime's layout, or None when the scheme needs none.
 
     Raises DataError when there are no samples, or fewer than the scheme wants.
     """
-    if scheme.mode != "static":
+    if not scheme.calibration_samples:
         return None
     if path is None:
-        raise DataError(f"{model}/{scheme.id}: static quantization needs --input calibration=FILE")
+        raise DataError(f"{model}/{scheme.id}: the scheme calibrates, which needs --input calibration=FILE")
     (x,) = files.read_npz(path, "x")
     wanted = scheme.calibration_samples
     if len(x) < wanted:

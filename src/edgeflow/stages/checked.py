@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeflow import files
@@ -67,7 +67,8 @@ def compare(
         artifact=artifact,
         evaluated_on=tools,
     )
-    return step, outputs
+    operators = harness.operators_in(str(runtime.backend), str(artifact))
+    return replace(step, operators=operators), outputs
 
 
 def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:

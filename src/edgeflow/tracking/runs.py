@@ -34,7 +34,8 @@ _PARAMETERS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "prepare": [("dataset",)],
     "train": [("recipe",), ("seed",), ("model", "builder"), ("model", "arguments"), ("model", "training")],
     "optimize": [("profile",), ("scheme", "weights"), ("scheme", "activations"), ("scheme", "mode"),
-                 ("scheme", "per_channel"), ("scheme", "calibration_samples")],
+                 ("scheme", "per_channel"), ("scheme", "calibration_samples"), ("scheme", "calibration_method"),
+                 ("scheme", "percentile"), ("scheme", "bias_correction")],
     "package": [("target", "runtime"), ("target", "arch"), ("target", "accelerator")],
 }  # fmt: skip
 _ARTIFACTS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized", "compile": "program"}
@@ -239,8 +240,9 @@ def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     info = Path(paths["info"])
     if not info.is_file():
         return []
-    static = specs.get("optimize", {}).get("scheme", {}).get("mode") == "static"
-    contexts = {"train": "training", **({"calibration": "calibration"} if static else {}), "evaluation": "evaluation"}
+    calibrates = specs.get("optimize", {}).get("scheme", {}).get("calibration_samples", 0) > 0
+    calibration = {"calibration": "calibration"} if calibrates else {}
+    contexts = {"train": "training", **calibration, "evaluation": "evaluation"}
     splits = files.read_json(info)["splits"]
     return [
         {"name": f"{dataset}/{split}", "context": context, "path": paths[split], **splits[split]}

@@ -1,0 +1,158 @@
+"""What is done with ONNX files by hand, because no pinned library does it: weights alone as integers, and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Float32
+
+LAYERS = ("Conv", "ConvTranspose", "Gemm")  # inputs: x, weights, bias
+BATCH = 16  # samples at once: as in the runner
+
+
+def quantize_weights(model: onnx.ModelProto, bits: int, per_channel: bool) -> onnx.ModelProto:
+    """The same model with constant weights as symmetric integers of 8 or 4 bits, each behind a DequantizeLinear.
+
+    Kernels compute in float32 on what comes out of it; ONNX Runtime keeps these nodes when it folds constants.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for name, axis in _weights(model, constants).items():
+        values = numpy_helper.to_array(constants[name])
+        scales, integers = _quantized(values, bits, axis if per_channel else None)
+        stored = numpy_helper.from_array(integers, f"{name}_quantized")
+        scale = numpy_helper.from_array(scales, f"{name}_scale")
+        model.graph.initializer.remove(constants[name])
+        model.graph.initializer.extend([stored, scale])
+        along = {"axis": axis} if per_channel else {}
+        node = helper.make_node("DequantizeLinear", [stored.name, scale.name], [name], f"{name}_dequantize", **along)
+        nodes.append(node)
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return model
+
+
+def _weights(model: onnx.ModelProto, constants: Mapping[str, Any]) -> dict[str, int]:
+    """Constant float32 weights of layers and matrix products → the axis of their output channels."""
+    import onnx
+
+    found = {}
+    for node in model.graph.node:
+        if node.op_type not in (*LAYERS, "MatMul") or node.input[1] not in constants:
+            continue
+        weights = constants[node.input[1]]
+        if weights.data_type == onnx.TensorProto.FLOAT:
+            transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            first = node.op_type == "Conv" or (node.op_type == "Gemm" and transposed)
+            found[weights.name] = 0 if first else 1 if node.op_type != "MatMul" else len(weights.dims) - 1
+    return found
+
+
+def _quantized(values: Float32, bits: int, axis: int | None) -> tuple[Float32, NDArray[Any]]:
+    """Scales float32[channels], or of shape () where axis is None, and the integers, int8 or int4."""
+    import ml_dtypes
+    import numpy as np
+
+    greatest = 2 ** (bits - 1) - 1
+    others = None if axis is None else tuple(i for i in range(values.ndim) if i != axis)
+    magnitudes = np.max(abs(values), axis=others, keepdims=axis is not None)
+    scales = np.where(magnitudes > 0, magnitudes / greatest, 1).astype(np.float32)  # zeros have no scale of their own
+    integers = np.clip(np.rint(values / scales), -greatest, greatest).astype(np.int8)
+    return (scales if axis is None else scales.reshape(-1)), integers.astype(np.int8 if bits == 8 else ml_dtypes.int4)
+
+
+# --- values inside a model -------------------------------------------------------------------------------------------
+
+
+def values(model: onnx.ModelProto, samples: Float32) -> Iterator[Mapping[str, Float32]]:
+    """What every float32 tensor of the graph holds, BATCH samples at a time, the input too."""
+    import onnx
+
+    graph = model.graph
+    known = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
+    names = [name for node in graph.node for name in node.output if known.get(name) == onnx.TensorProto.FLOAT]
+    session = _session(model, names)
+    (given,) = (value.name for value in graph.input)
+    for i in range(0, len(samples), BATCH):
+        part = samples[i : i + BATCH]
+        yield {given: part, **dict(zip(names, session.run(names, {given: part}), strict=True))}
+
+
+def _session(model: onnx.ModelProto, outputs: Iterable[str]) -> Any:
+    """A session that gives these tensors, each node computed as it stands in the graph."""
+    import onnx
+    import onnxruntime
+
+    asked = onnx.ModelProto()
+    asked.CopyFrom(model)
+    del asked.graph.output[:]
+    asked.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
+    options = onnxruntime.SessionOptions()
+    # Nothing is fused, but what no output needs is left out.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+# --- biases ----------------------------------------------------------------------------------------------------------
+
+
+def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: Float32) -> None:
+    """Move the biases of a quantized model so that each layer answers on average as the same layer of `reference`.
+
+    Layer by layer from the input on, each with those before it corrected: Nagel et al., arXiv:1906.04721, section 4.2.
+    A layer without a bias stays as it is.
+    """
+    known = {node.name: node.output[0] for node in reference.graph.node if node.op_type in LAYERS}
+    layers = [node for node in model.graph.node if node.name in known and len(node.input) == 3]
+    expected = _means(reference, [known[node.name] for node in layers], samples)
+    for node in layers:
+        (found,) = _means(model, [node.output[0]], samples).values()
+        _move(model, node, expected[known[node.name]] - found)
+
+
+def _means(model: onnx.ModelProto, names: list[str], samples: Float32) -> dict[str, NDArray[np.float64]]:
+    """Tensor → float64[channels], over samples and positions; axis 1 are the channels."""
+    session = _session(model, names)
+    given = model.graph.input[0].name
+    sums: Any = [0.0] * len(names)
+    for i in range(0, len(samples), BATCH):
+        part = samples[i : i + BATCH]
+        for j, y in enumerate(session.run(names, {given: part})):
+            places = tuple(range(2, y.ndim))
+            sums[j] = sums[j] + y.mean(axis=places, dtype="float64").sum(axis=0)
+    return {name: total / len(samples) for name, total in zip(names, sums, strict=True)}
+
+
+def _move(model: onnx.ModelProto, node: onnx.NodeProto, by: NDArray[np.float64]) -> None:
+    """Add float64[channels] to the bias of a layer; integers are rounded to nearest and clipped."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    dequantize = next((other for other in model.graph.node if node.input[2] in other.output), None)
+    holder, place = (node, 2) if dequantize is None else (dequantize, 0)
+    stored = constants.get(holder.input[place])
+    if stored is None or (dequantize is not None and dequantize.op_type != "DequantizeLinear"):
+        return  # computed
+    if sum(stored.name in other.input for other in model.graph.node) > 1:  # another layer's too: this one gets its own
+        stored = model.graph.initializer.add()
+        stored.CopyFrom(constants[holder.input[place]])
+        stored.name = holder.input[place] = f"{node.name}_bias"
+    before = numpy_helper.to_array(stored)
+    if dequantize is None:
+        after = before + by
+    else:
+        limits = np.iinfo(before.dtype)
+        scales = numpy_helper.to_array(constants[dequantize.input[1]])
+        after = np.clip(before + np.rint(by / scales), limits.min, limits.max)
+    stored.CopyFrom(numpy_helper.from_array(after.astype(before.dtype), stored.name))

@@ -1,0 +1,166 @@
+"""What is done with TFLite files by hand, because no pinned library does it: values of tensors, and biases."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.errors import StageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Float32
+
+LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # inputs: x, weights, bias
+BIAS = 2
+BATCH = 16  # samples whose answers are kept at once
+MARGIN = 0.1  # a quantized layer may answer a little outside of the float layer's range
+
+
+def values(content: bytes, samples: Float32, names: tuple[str, ...]) -> Iterator[Mapping[str, Float32]]:
+    """What these tensors of a float32 model hold, one sample at a time."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # XNNPACK keeps tensors to itself.
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=plain,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    (given,) = interpreter.get_input_details()
+    places = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
+    for sample in samples:
+        interpreter.set_tensor(given["index"], sample[None])
+        interpreter.invoke()
+        yield {name: interpreter.get_tensor(places[name]) for name in names}
+
+
+def correct_biases(reference: bytes, model: bytes, samples: Float32, work: Path) -> bytes:
+    """The quantized model with biases that make each layer answer on average as the same layer of `reference`.
+
+    Layer by layer from the input on, each with those before it corrected: Nagel et al., arXiv:1906.04721, section 4.2.
+    What is compared comes before the activation that is fused with a layer. A layer without a bias stays as it is.
+    Raises StageError when the two have different layers.
+    """
+    floats, layers = _layers(reference), _layers(model)
+    if [name for name, _ in floats] != [name for name, _ in layers]:
+        raise StageError("optimize: bias_correction: the quantizer changed the order of layers; remove the key")
+    for (_, before), (_, layer) in zip(floats, layers, strict=True):
+        if _has_bias(model, layer):
+            expected, span = _mean(_cut(reference, before), samples, work)
+            found, _ = _mean(_cut(model, layer, span), samples, work)
+            model = _moved(model, layer, expected - found)
+    return model
+
+
+def _layers(content: bytes) -> list[tuple[str, int]]:
+    """Kind and position of each layer."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {getattr(schema.BuiltinOperator, name): name for name in LAYERS}
+    model = _read(content)
+    codes = [code.builtinCode for code in model.operatorCodes]
+    operators = model.subgraphs[0].operators
+    return [(names[codes[o.opcodeIndex]], i) for i, o in enumerate(operators) if codes[o.opcodeIndex] in names]
+
+
+def _has_bias(content: bytes, layer: int) -> bool:
+    inputs = _read(content).subgraphs[0].operators[layer].inputs
+    return len(inputs) > BIAS and inputs[BIAS] >= 0
+
+
+def _cut(content: bytes, layer: int, span: tuple[float, float] | None = None) -> bytes:
+    """The model up to a layer, whose answers before its activation are the output; integers get the range `span`."""
+    model = _read(content)
+    graph = model.subgraphs[0]
+    last = graph.operators[layer]
+    last.builtinOptions.fusedActivationFunction = 0
+    graph.operators = graph.operators[: layer + 1]
+    graph.outputs = last.outputs
+    model.signatureDefs = []
+    if span:
+        _set_range(graph.tensors[last.outputs[0]], span)
+    return _write(model)
+
+
+def _set_range(tensor: Any, span: tuple[float, float]) -> None:
+    """Make an integer tensor represent what lies between two values; floats stay."""
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    low, high = span
+    scale, zero = {
+        schema.TensorType.INT8: ((high - low) / 255, round(-128 - 255 * low / (high - low))),
+        schema.TensorType.INT16: (max(-low, high) / 32767, 0),
+    }.get(tensor.type, (None, None))
+    if scale is not None:
+        tensor.quantization.scale = np.array([scale], np.float32)
+        tensor.quantization.zeroPoint = np.array([zero], np.int64)
+
+
+def _mean(content: bytes, samples: Float32, work: Path) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """What a model answers on average over samples and positions, float64[channels], and a range for its answers."""
+    from edgeflow.runners.litert_backend import Session
+
+    program = work / "layer.tflite"
+    program.write_bytes(content)
+    session = Session(str(program), threads=1)
+    total: Any = 0.0
+    low, high = 0.0, 1e-6
+    for i in range(0, len(samples), BATCH):
+        y = session.predict(samples[i : i + BATCH])
+        total = total + y.mean(axis=tuple(range(1, y.ndim - 1)), dtype="float64").sum(axis=0)
+        low, high = min(low, float(y.min())), max(high, float(y.max()))
+    margin = MARGIN * (high - low)
+    return total / len(samples), (low - margin, high + margin)
+
+
+def _moved(content: bytes, layer: int, by: NDArray[np.float64]) -> bytes:
+    """The model with float64[channels] added to the bias of a layer; integers are rounded to nearest."""
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = _read(content)
+    graph = model.subgraphs[0]
+    operator = graph.operators[layer]
+    tensor = graph.tensors[operator.inputs[BIAS]]
+    kinds = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
+    kind = kinds.get(tensor.type, np.float32)
+    before = np.frombuffer(bytes(model.buffers[tensor.buffer].data), kind)
+    after = before + by
+    if tensor.type in kinds:  # kernels add 32 bits, also where the file has room for 64
+        limits = np.iinfo(np.int32)
+        after = np.clip(before + np.rint(by / tensor.quantization.scale), limits.min, limits.max)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(after.astype(kind).tobytes(), np.uint8)
+    users = [o for o in graph.operators if operator.inputs[BIAS] in o.inputs]
+    twins = [t for t in graph.tensors if t.buffer == tensor.buffer]
+    if len(users) > 1 or len(twins) > 1:  # another layer's too: this one gets its own
+        tensor = copy.copy(tensor)
+        tensor.name = f"{tensor.name.decode()}.{layer}".encode()
+        tensor.buffer = len(model.buffers)
+        operator.inputs[BIAS] = len(graph.tensors)
+        graph.tensors.append(tensor)
+        model.buffers.append(buffer)
+    else:
+        model.buffers[tensor.buffer] = buffer
+    return _write(model)
+
+
+def _read(content: bytes) -> Any:
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+
+
+def _write(model: Any) -> bytes:
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
