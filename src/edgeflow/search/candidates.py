@@ -55,12 +55,17 @@ class Candidates:
         found = (Candidate(name, self.project.schemes[name], hand_written=True) for name in names)
         return tuple(candidate for candidate in found if not self.refusal(candidate))
 
-    def candidate(self, content: Mapping[str, Any]) -> Candidate | str:
-        """The candidate for a scheme of the space, or why there is none; a project's own scheme keeps its id."""
+    def candidate(self, content: Mapping[str, Any]) -> Candidate:
+        """The candidate for a scheme of the space; a project's own scheme keeps its id.
+
+        Raises ConfigError when it is none: choices that do not go together belong into alternatives of their own.
+        """
         known = {"model": tuple(self.project.models)}
-        config, problems = validate(SchemeConfig, dict(content), MATRIX, known)
+        config, problems = validate(SchemeConfig, dict(content), f"{MATRIX}: search.space", known)
         if config is None:
-            return "; ".join(f"{problem.path}: {problem.message}" for problem in problems)
+            raise ConfigError(
+                [f"{problem}; write another alternative for what does not go together" for problem in problems]
+            )
         name = self._own.get(digest(config))
         if name is not None:
             return Candidate(name, self.project.schemes[name], hand_written=True)

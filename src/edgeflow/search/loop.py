@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from edgeflow.types import Evidence, Measured
 if TYPE_CHECKING:
     from optuna import Trial
 
-ASKS = 100  # without a scheme that was not tried yet, after which there is taken to be none
+DRAWS = 10_000  # of schemes that were all tried, after which there is taken to be no other
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Search:
                 wanted = batch if trials is None else min(batch, trials - _built(study))
                 asked = self._ask(study, wanted)
                 if not asked:
-                    return f"the sampler proposed nothing new in {ASKS} attempts"
+                    return "every scheme of the space was tried"
                 self._try(study, asked)
         except OutOfTimeError:
             return "the time is over"
@@ -50,20 +50,37 @@ class Search:
     def _ask(self, study: Study, wanted: int) -> dict[str, tuple[Trial, Candidate]]:
         """Up to `wanted` schemes that can be built and were not tried yet, by id; what is known is told at once."""
         found: dict[str, tuple[Trial, Candidate]] = {}
-        for _ in range(ASKS):
+        while len(found) < wanted:
             trial, filled = study.ask()
             candidate = self.candidates.candidate(filled.content)
-            if isinstance(candidate, str):
-                study.tell(trial, Tried(f"trial_{trial.number}", "", False, Ending.INFEASIBLE, candidate))
-            elif candidate.id in study.tried or candidate.id in found:
+            if candidate.id in study.tried or candidate.id in found:
                 study.tell_again(trial, candidate.id)
+                if not self._propose(study, {*study.tried, *found}):
+                    break
             elif reason := self.candidates.refusal(candidate):
                 self._tell(study, trial, _without_figures(candidate, Ending.INFEASIBLE, reason))
             else:
                 found[candidate.id] = (trial, candidate)
-            if len(found) == wanted:
-                break
         return found
+
+    def _propose(self, study: Study, known: Collection[str]) -> bool:
+        """Have a scheme asked for that is new, by chance; false when there is none.
+
+        The sampler goes back to what was good, and in a space of some hundred schemes that is soon all known.
+        """
+        drawn: set[str] = set()
+        for _ in range(DRAWS):
+            filled, params = study.draw()
+            settings = repr(params)
+            if settings in drawn:
+                continue
+            if self.candidates.candidate(filled.content).id not in known:
+                study.enqueue(params)
+                return True
+            drawn.add(settings)
+            if len(drawn) == study.size:
+                break
+        return False
 
     def _try(self, study: Study, asked: Mapping[str, tuple[Trial, Candidate]]) -> None:
         """Optimize all; compile, measure and package those that are not clearly over the accuracy budget."""

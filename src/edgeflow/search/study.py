@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow.config.space import Alternative, Filled, Parameter, fill
+from edgeflow.config.space import Alternative, Filled, Parameter, fill, size
 from edgeflow.errors import UsageError
 from edgeflow.search.tried import Ending, Rules, Tried
 from edgeflow.types import from_json, to_json
@@ -37,8 +38,11 @@ class Study:
         )
         self._study.set_user_attr("minimised", [rules.drop, rules.objective])
         # another start is another place in the same row of random numbers: the same seed would ask the same again
-        self._study.sampler = optuna.samplers.TPESampler(seed=seed + len(self._study.trials))
+        seed += len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed)
+        self._chance = random.Random(seed)
         self.name = name
+        self.size = size(space)
         self._rules = rules
         self._space = space
         self._sampled: set[str] = set()  # schemes of which the sampler has seen what came of them
@@ -62,7 +66,7 @@ class Study:
         unfinished = self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
         for trial in unfinished:
             if trial.params:  # there are none where the search ended between two writes
-                self._study.enqueue_trial(dict(trial.params))
+                self.enqueue(trial.params)
             self._study.tell(trial.number, state=TrialState.FAIL)
         return len(unfinished)
 
@@ -70,6 +74,21 @@ class Study:
         """The next settings to try."""
         trial = self._study.ask()
         return trial, fill(self._space, lambda parameter: _suggest(trial, parameter))
+
+    def draw(self) -> tuple[Filled, dict[str, Any]]:
+        """A scheme by chance, and the settings that lead to it."""
+        params: dict[str, Any] = {}
+
+        def choose(parameter: Parameter) -> int:
+            place = self._chance.randrange(len(parameter.values))
+            params[parameter.name] = parameter.values[place]
+            return place
+
+        return fill(self._space, choose), params
+
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Have these settings asked for before others."""
+        self._study.enqueue_trial(dict(params))
 
     def tell(self, trial: Trial, tried: Tried) -> None:
         """What came of a trial."""
