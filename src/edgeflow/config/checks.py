@@ -76,9 +76,10 @@ def folders_exist(matrix: Matrix, root: Path) -> Iterator[Problem]:
 
 def search_space(matrix: Matrix, known: Known) -> Iterator[Problem]:
     """Every choice of the space makes a scheme together with the first of all other choices."""
+    given = matrix.search.space if matrix.search else None
     found: dict[Problem, None] = {}
     try:
-        for filled in space.corners(matrix.search.space or ()):
+        for filled in space.corners(given or ()):
             if "description" in filled.content:
                 message = "a search describes its schemes itself; remove the key"
                 found[Problem(MATRIX, filled.path("description"), message)] = None

@@ -70,7 +70,7 @@ class Matrix(Section):
     scheme_folders: Annotated[tuple[f.Text, ...], f.listed(str), f.unique] = Field(
         (), description="further folders with schemes beside config/schemes, relative to the project"
     )
-    search: Search = Field(Search(), description="what edgeflow search explores, and for how long")
+    search: Search | None = Field(None, description="what edgeflow search explores, and for how long")
 
 
 # --- config/datasets -----------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class Builder(Protocol):
 class Snakemake:
     """Builds in the current folder, with the jobs of one Snakemake at a time."""
 
-    def __init__(self, candidates: Candidates, matrix: Mapping[str, Any], cores: int, until_s: float) -> None:
+    def __init__(self, candidates: Candidates, cores: int, until_s: float) -> None:
         self._candidates = candidates
         self._model, self._target = candidates.model, candidates.target
         project = candidates.project

@@ -85,7 +85,7 @@ class Candidates:
     @cached_property
     def _own(self) -> Mapping[str, str]:
         """Digest → id of the project's schemes; of equal ones the first."""
-        return {digest(config): name for name, config in reversed(self.project.schemes.items())}
+        return {digest(config): name for name, config in reversed([*self.project.schemes.items()])}
 
     def refusal(self, candidate: Candidate) -> str:
         """Why a scheme cannot be built here; empty when it can."""

@@ -64,7 +64,7 @@ def search(rest: Sequence[str]) -> int:
         try:
             for tried in own:
                 study.add(tried)
-            ended = running.run(study, arguments.trials or project.matrix.search.trials, batch=arguments.cores)
+            ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
             conclusion = _conclude(study, candidates, rules, builder)
             _record(arguments, study, rules, conclusion, ended)
             _show(study, rules, conclusion, ended)
@@ -115,7 +115,7 @@ def _check(arguments: argparse.Namespace, project: Project) -> None:
 
 def _timeout_s(arguments: argparse.Namespace, project: Project) -> float:
     if arguments.timeout is None:
-        return project.matrix.search.timeout_s
+        return project.search.timeout_s
     try:
         found = units.parse(" ".join(arguments.timeout), "second")
     except ValueError as error:
@@ -131,7 +131,7 @@ def _rules(arguments: argparse.Namespace, project: Project, plugins: Plugins) ->
     target = project.targets[arguments.target]
     costs = [name for name in METRICS if name not in (metric, drop)]
     prefer = RATIO if plugins.runtimes[target.runtime].times else target.prefer
-    objective = arguments.objective or project.matrix.search.objective or (prefer if prefer in costs else "size_bytes")
+    objective = arguments.objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
     if objective not in costs:
         raise UsageError(f"--objective: {not_one_of(objective, costs)}")
     budgets = {budget.metric: budget for budget in project.budgets(arguments.target)}
@@ -168,7 +168,7 @@ def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
     """The study of these rules, this space, model, data and code: of others there may be more in the same file."""
     from edgeflow.search.study import Study
 
-    space = project.matrix.search.alternatives()
+    space = project.search.alternatives()
     about = [builder.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
     path = Path(layout.search(rules.model, rules.target)["study"])

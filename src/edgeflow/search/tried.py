@@ -37,8 +37,8 @@ class Figure:
     def of(cls, measured: Measurement) -> Figure:
         """The part of a measurement that a search looks at."""
         interval = measured.interval
-        ends = (interval.low, interval.high) if interval else (None, None)
-        return cls(measured.value, *ends, measured.evidence)
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        return cls(measured.value, low, high, measured.evidence)
 
 
 @dataclass(frozen=True)
