@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeflow.config import load
 from edgeflow.config.models import SchemeConfig
 from edgeflow.config.problem import MATRIX
 from edgeflow.config.space import DEFAULT, Filled, Parameter, corners, fill, size
 from edgeflow.config.validate import validate
+from edgeflow.registry import Plugins
 
 STATIC = {
     "mode": "static",
@@ -115,6 +119,18 @@ def test_every_scheme_of_the_default_space_is_one() -> None:
         config, problems = validate(SchemeConfig, dict(filled.content), MATRIX, {})
         assert problems == []
         assert config is not None
+
+
+def test_the_space_in_the_guide_is_one(project: Path, tmp_path: Path, config_plugins: Plugins) -> None:
+    guide = (project / "docs/guide/search.md").read_text(encoding="utf-8")
+    shutil.copytree(project / "config", tmp_path / "config")
+    with (tmp_path / MATRIX).open("a", encoding="utf-8") as config:
+        config.write("\n" + guide.partition("```yaml\n")[2].partition("```")[0])
+    found = load(tmp_path, None, config_plugins)
+    space = found.search.alternatives()
+    assert [alternative["mode"] for alternative in space] == ["float", "static"]
+    assert size(space) == 5 + 2 * 2 * 2 * 6 * 2
+    assert found.search.timeout_s == 600
 
 
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 20))

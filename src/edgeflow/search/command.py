@@ -64,6 +64,7 @@ def search(rest: Sequence[str]) -> int:
         try:
             for tried in own:
                 study.add(tried)
+                print(line(tried, rules), flush=True)
             ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
             conclusion = _conclude(study, candidates, rules, builder)
             _record(arguments, study, rules, conclusion, ended)
