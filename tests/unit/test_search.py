@@ -17,6 +17,7 @@ from edgeflow.plugin import Drop
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.builder import OutOfTimeError
 from edgeflow.search.candidates import Candidate, Candidates, digest, text, write
+from edgeflow.search.command import rules_for
 from edgeflow.search.command import search as command
 from edgeflow.search.conclusion import Conclusion, conclude
 from edgeflow.search.loop import Search
@@ -395,6 +396,28 @@ def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "objective", "budget"),
+    [
+        ("linux_x86_ort", RATIO, Evidence.DEVICE),
+        ("cortex_m4_tflm", "memory_peak_bytes", Evidence.SIMULATOR),
+        ("ethos_u55_128", "latency_p50_s", Evidence.HOST),
+    ],
+)
+def test_what_is_searched_for_on_a_target(
+    project: Path, plugins: Plugins, target: str, objective: str, budget: Evidence
+) -> None:
+    found = rules_for(
+        load(project, None, plugins), plugins, MODEL, target, None, ["accuracy_drop=2 %", "cpu_operators=3"]
+    )
+    assert (found.drop, found.objective, found.greatest_drop) == ("accuracy_drop", objective, 0.02)
+    budgets = {b.metric: b for b in found.budgets}
+    assert budgets["accuracy_drop"].evidence == budget
+    assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)
+    assert len(budgets) == len(load(project, None, plugins).budgets(target)) + 1
+    assert rules_for(load(project, None, plugins), plugins, MODEL, target, "size_bytes", ()).objective == "size_bytes"
 
 
 @pytest.mark.parametrize(

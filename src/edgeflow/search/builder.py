@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from edgeflow import files, layout
-from edgeflow.errors import StageError
+from edgeflow.errors import StageError, UsageError
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import RATIO, Figure
@@ -154,7 +154,9 @@ class Snakemake:
         code, said = self._execute([sys.executable, "-m", "snakemake", *wanted, *matrix])
         missing = [name for name, path in made.items() if not Path(path).exists()]
         errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
-        if code != 0 and not (missing and errors):
+        if "cannot be locked" in said:
+            raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
+        if code != 0 and not (missing and errors and Path(self._reference).exists()):
             raise StageError(f"search: snakemake ended with exit code {code}: {_last_lines(said)}; see {self._log}")
         project, _ = self._candidates.planned(schemes)
         return {name: _why((name, project.scheme(name).recipe), errors) for name in missing}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,14 @@ COMPARING_S = 20.0  # of the time of a search: the best two are timed side by si
 def search(rest: Sequence[str]) -> int:
     """`edgeflow search --model MODEL --target TARGET`."""
     arguments = _parser().parse_args(rest)
+    try:
+        return _search(arguments)
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _search(arguments: argparse.Namespace) -> int:
     begin_s = time.monotonic()
 
     from edgeflow.search.builder import OutOfTimeError, Snakemake
@@ -46,9 +55,10 @@ def search(rest: Sequence[str]) -> int:
 
     project, plugins, _ = open_with_plugins()
     _check(arguments, project)
-    rules = _rules(arguments, project, plugins)
+    rules = rules_for(project, plugins, arguments.model, arguments.target, arguments.objective, arguments.budget)
     timeout_s = _timeout_s(arguments, project)
     candidates = Candidates(project, plugins, arguments.model, arguments.target)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     client.claim_run()  # all jobs are of one run: workers stay from one build to the next, and end with this process
     with exclusive(Path(layout.search(arguments.model, arguments.target)["folder"])):
         builder = Snakemake(candidates, arguments.cores, begin_s + max(timeout_s - COMPARING_S, timeout_s / 2))
@@ -126,28 +136,26 @@ def _timeout_s(arguments: argparse.Namespace, project: Project) -> float:
     return found
 
 
-def _rules(arguments: argparse.Namespace, project: Project, plugins: Plugins) -> Rules:
-    metric = plugins.tasks[project.models[arguments.model].task].metric
+def rules_for(
+    project: Project, plugins: Plugins, model: str, target: str, objective: str | None, limits: Sequence[str]
+) -> Rules:
+    """The rules of a search; `objective` and `limits` ("accuracy_drop=1%") come before what the project says.
+
+    Raises UsageError for a metric or a limit that there is not.
+    """
+    metric = plugins.tasks[project.models[model].task].metric
     drop = f"{metric}_drop"
-    target = project.targets[arguments.target]
+    config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
-    prefer = RATIO if plugins.runtimes[target.runtime].times else target.prefer
-    objective = arguments.objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
-    if objective not in costs:
-        raise UsageError(f"--objective: {not_one_of(objective, costs)}")
-    budgets = {budget.metric: budget for budget in project.budgets(arguments.target)}
-    for given in arguments.budget:
+    prefer = RATIO if plugins.runtimes[config.runtime].times else config.prefer
+    wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    if wanted not in costs:
+        raise UsageError(f"--objective: {not_one_of(wanted, costs)}")
+    budgets = {budget.metric: budget for budget in project.budgets(target)}
+    for given in limits:
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
-    return Rules(
-        arguments.model,
-        arguments.target,
-        project.baseline,
-        drop,
-        objective,
-        tuple(budgets.values()),
-        target.release_without,
-    )
+    return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
 
 
 def _budget(given: str, known: dict[str, Budget]) -> Budget:
