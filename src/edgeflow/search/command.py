@@ -217,9 +217,10 @@ def _show(study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> Non
 
     from edgeflow.search import table
 
-    console = Console(width=None if sys.stdout.isatty() else 120)  # a file or a pipe has no width of its own
+    console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print()
     console.print(table.front(study.tried, conclusion, rules))
+    console.print(table.legend(study.tried, conclusion))
     paths = layout.search(rules.model, rules.target)
     packages = Path(layout.package(rules.model, rules.target, "*")["record"])
     for text in (

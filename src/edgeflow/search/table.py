@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeflow.report import show
 from edgeflow.search.conclusion import Conclusion
-from edgeflow.search.tried import BESIDE, Ending, Rules, Tried
+from edgeflow.search.tried import BESIDE, Ending, Figure, Rules, Tried
 from edgeflow.types import Release
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ def front(tried: Mapping[str, Tried], conclusion: Conclusion, rules: Rules) -> T
     from rich.table import Table
     from rich.text import Text
 
-    names = list(conclusion.front)
-    if conclusion.hand_written and conclusion.hand_written not in names:
-        names.append(conclusion.hand_written)
+    names = _shown(conclusion)
     metrics = [m for m in dict.fromkeys((rules.objective, *BESIDE)) if any(m in tried[n].figures for n in names)]
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -35,26 +33,46 @@ def front(tried: Mapping[str, Tried], conclusion: Conclusion, rules: Rules) -> T
         caption_justify="left",
     )
     table.add_column("scheme", no_wrap=True)
-    table.add_column("what it is", overflow="fold")
-    for metric in (rules.drop, *metrics):
+    table.add_column(f"{show.name(rules.drop)}, points", justify="right", no_wrap=True)
+    for metric in metrics:
         table.add_column(show.name(metric), justify="right")
     table.add_column("verdict")
     for name in names:
         found = tried[name]
-        figures = [Text(_figure(found, metric)) for metric in (rules.drop, *metrics)]
+        figures = [Text(_drop(found.figures[rules.drop], rules.drop)), *(Text(_figure(found, m)) for m in metrics)]
         verdict = Text(found.release.value, _STYLES.get(found.release, "")) if found.release else Text("")
-        table.add_row(Text(f"{name}{'*' * found.hand_written}", "bold"), Text(found.words), *figures, verdict)
+        table.add_row(Text(f"{name}{'*' * found.hand_written}", "bold"), *figures, verdict)
     return table
+
+
+def legend(tried: Mapping[str, Tried], conclusion: Conclusion) -> Table:
+    """What the schemes of the front are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    for name in _shown(conclusion):
+        grid.add_row(Text(name, "bold"), Text(tried[name].words))
+    return grid
+
+
+def _shown(conclusion: Conclusion) -> list[str]:
+    """The front and the best hand-written scheme."""
+    return list(dict.fromkeys(filter(None, (*conclusion.front, conclusion.hand_written))))
+
+
+def _drop(figure: Figure, metric: str) -> str:
+    """In points, with its interval: "0.20 [−0.20, 0.60]"."""
+    value, low, high = (
+        None if end is None else show.value(metric, end).partition(" ")[0]
+        for end in (figure.value, figure.low, figure.high)
+    )
+    return f"{value}" if low is None else f"{value} [{low}, {high}]"
 
 
 def _figure(tried: Tried, metric: str) -> str:
     figure = tried.figures.get(metric)
-    if figure is None:
-        return "–"
-    text = show.value(metric, figure.value)
-    if figure.low is None or figure.high is None or not metric.endswith("_drop"):
-        return text
-    return f"{text} [{show.between(metric, figure.low, figure.high)}]"
+    return show.optional(metric, figure.value if figure else None)
 
 
 def line(tried: Tried, rules: Rules) -> str:
