@@ -14,6 +14,7 @@ COMMANDS = """\
 the project
   plan        show every cell of the matrix: what will be built, what is shared, what is infeasible and why
   summary     show what to ship per target, from the last report
+  search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
   verify      refuse a damaged or hostile package
@@ -53,7 +54,14 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     from edgeflow.errors import UsageError
     from edgeflow.stages import STAGES
 
-    commands = {"plan": _plan, "summary": _summary, "schema": _schema, "toolchain": _toolchain, "verify": _verify}
+    commands = {
+        "plan": _plan,
+        "summary": _summary,
+        "search": _search,
+        "schema": _schema,
+        "toolchain": _toolchain,
+        "verify": _verify,
+    }
     if name in commands:
         return commands[name]
     from edgeflow.tracking.commands import COMMANDS as TRACKING
@@ -103,6 +111,12 @@ def _summary(rest: Sequence[str]) -> int:
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
     return 0
+
+
+def _search(rest: Sequence[str]) -> int:
+    from edgeflow.search.command import search
+
+    return search(rest)
 
 
 def _schema(rest: Sequence[str]) -> int:

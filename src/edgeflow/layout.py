@@ -90,6 +90,21 @@ def report() -> Files:
     }
 
 
+def search(model: str, target: str) -> Files:
+    """Key: model, target. The study, the schemes that it made, the matrix that builds them, and what came of them.
+
+    DVC holds them: without its scheme a package of a search cannot be built again.
+    """
+    folder = f"{RESULTS}/search/{model}--{target}"
+    return {
+        "folder": folder,
+        "study": f"{folder}/study.db",
+        "schemes": f"{folder}/schemes",
+        "matrix": f"{folder}/matrix.yaml",
+        "record": f"{folder}/search.json",
+    }
+
+
 def _checked(folder: str) -> Files:
     """What every stage before compile leaves beside its artifact: its outputs and the ladder so far."""
     return {"outputs": f"{folder}/outputs.npz", "ladder": f"{folder}/ladder.json"}
@@ -127,7 +142,8 @@ def _filled(path: Path) -> bool:
 
 def named_by_digest(path: Path) -> bool:
     """True for what a package's manifest names by its digest; false for outputs, ladders and other records."""
-    record = path.suffix in (".json", ".jsonl", ".csv", ".html") or path.name == "outputs.npz" or path.name[0] == "."
+    records = (".json", ".jsonl", ".csv", ".html", ".yaml", ".db")
+    record = path.suffix in records or path.name == "outputs.npz" or path.name[0] == "."
     return path.name == "dataset.json" or not record
 
 

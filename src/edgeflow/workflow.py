@@ -30,7 +30,8 @@ Wildcards = Mapping[str, str]
 T = TypeVar("T")
 
 
-def _open(matrix: Mapping[str, Any] | None) -> tuple[Project, Plugins, Plan]:
+def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plugins, Plan]:
+    """As `open_project`, and the plugins that the plan is made with."""
     given = matrix if matrix is not None else read_matrix(Path())
     plugins = discover(plugin_files(given, Path()))
     project = load(Path(), given, plugins)
@@ -42,7 +43,7 @@ def open_project(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plan
 
     Raises ConfigError with every problem, PluginError for a plugin that cannot be used.
     """
-    project, _, planned = _open(matrix)
+    project, _, planned = open_with_plugins(matrix)
     return project, planned
 
 
@@ -57,7 +58,7 @@ class Flow:
         self._alive = _clear_stale_locks(Path(layout.running()))
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-        project, plugins, self.plan = _open(config)
+        project, plugins, self.plan = open_with_plugins(config)
         client.claim_run()
         os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeflow.config import space
+from edgeflow.config.fields import Known
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig
-from edgeflow.config.problem import MATRIX, Problem, did_you_mean, file_of, joined, nearest, not_one_of
+from edgeflow.config.problem import MATRIX, Findings, Problem, did_you_mean, file_of, joined, nearest, not_one_of
 from edgeflow.config.project import cells
+from edgeflow.config.validate import validate
 from edgeflow.plugin import Option
 
 if TYPE_CHECKING:
@@ -63,6 +67,29 @@ def _no_file(name: str) -> str:
     return f"no such file: {name}; paths start at the project folder"
 
 
+def folders_exist(matrix: Matrix, root: Path) -> Iterator[Problem]:
+    """Further folders with schemes, relative to the project."""
+    for i, name in enumerate(matrix.scheme_folders):
+        if not (root / name).is_dir():
+            yield Problem(MATRIX, f"scheme_folders[{i}]", f"no such folder: {name}; paths start at the project folder")
+
+
+def search_space(matrix: Matrix, known: Known) -> Iterator[Problem]:
+    """Every choice of the space makes a scheme together with the first of all other choices."""
+    given = matrix.search.space if matrix.search else None
+    found: dict[Problem, None] = {}
+    try:
+        for filled in space.corners(given or ()):
+            if "description" in filled.content:
+                message = "a search describes its schemes itself; remove the key"
+                found[Problem(MATRIX, filled.path("description"), message)] = None
+            _, problems = validate(SchemeConfig, dict(filled.content), MATRIX, known)
+            found.update(dict.fromkeys(replace(p, path=filled.path(p.path)) for p in problems))
+    except Findings as error:
+        found.update(dict.fromkeys(Problem(MATRIX, path, message) for path, message in error.found))
+    yield from found
+
+
 def matrix_makes_sense(matrix: Matrix, schemes: Mapping[str, SchemeConfig]) -> Iterator[Problem]:
     """The baseline is a float32 scheme, and at least one cell is left."""
     baseline = schemes.get(matrix.baseline)
@@ -78,6 +105,7 @@ def calibration_suffices(
     datasets: Mapping[str, DatasetConfig],
     models: Mapping[str, ModelConfig],
     schemes: Mapping[str, SchemeConfig],
+    labels: Mapping[str, str],
 ) -> Iterator[Problem]:
     """No scheme of the matrix takes more calibration samples than the dataset of its model has."""
     pairs = dict.fromkeys((models[m].dataset, s) for m, _, s in cells(matrix) if m in models and s in schemes)
@@ -87,7 +115,7 @@ def calibration_suffices(
             has = datasets[dataset].splits.calibration
             message = f"{calibration.samples} is more than dataset {dataset!r} has; lower it to {has}"
             where = f"raise splits.calibration in {file_of('dataset', dataset)}"
-            yield Problem(file_of("scheme", scheme), "calibration.samples", f"{message} or {where}")
+            yield Problem(labels[scheme], "calibration.samples", f"{message} or {where}")
 
 
 def one_device_a_target(devices: Mapping[str, DeviceConfig]) -> Iterator[Problem]:

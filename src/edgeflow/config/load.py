@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.config import checks
 from edgeflow.config.fields import NOT_AN_ID, Known, is_id
 from edgeflow.config.models import KINDS, Matrix
-from edgeflow.config.problem import FOLDERS, MATRIX, Problem, file_of
+from edgeflow.config.problem import FOLDERS, MATRIX, Problem
 from edgeflow.config.project import Project
 from edgeflow.config.reader import read
 from edgeflow.config.validate import validate
@@ -60,16 +60,27 @@ def plugin_files(matrix: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _scheme_folders(matrix: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """config/schemes and what `scheme_folders` adds to it: their names are needed before the rest can be checked."""
+    given = (matrix or {}).get("scheme_folders")
+    names = given if isinstance(given, list | tuple) else (given,)
+    added = (str(PurePosixPath(name)) for name in names if isinstance(name, str) and name.strip())
+    return tuple(dict.fromkeys([FOLDERS["scheme"], *added]))
+
+
 def _collect(
     root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins
 ) -> tuple[Project | None, tuple[Problem, ...]]:
     in_file, problems = _matrix_file(root, required=matrix is None)
     given = in_file if matrix is None else _plain(matrix)
-    names = {kind: _names(root, kind, problems) for kind in KINDS}
-    known = _known(names, plugins)
+    folders = {**{kind: (folder,) for kind, folder in FOLDERS.items()}, "scheme": _scheme_folders(given)}
+    labels = {kind: _files(root, folders[kind], problems) for kind in KINDS}
+    known = _known({kind: tuple(files) for kind, files in labels.items()}, plugins)
     checked_matrix, found = (None, []) if given is None else validate(Matrix, given, MATRIX, known)
-    things = {kind: _things(root, kind, names[kind], known, plugins, problems) for kind in KINDS}
-    found += _across_files(root, checked_matrix, things)
+    things = {kind: _things(root, kind, labels[kind], known, plugins, problems) for kind in KINDS}
+    found += _across_files(root, checked_matrix, things, labels["scheme"])
+    if checked_matrix is not None:
+        found += checks.search_space(checked_matrix, known)
     in_file = in_file or {}
     overridden = {key for key, value in (given or {}).items() if key not in in_file or in_file[key] != value}
     problems += [_relabelled(problem, overridden) for problem in found]
@@ -88,18 +99,20 @@ def _matrix_file(root: Path, *, required: bool) -> tuple[dict[str, Any] | None, 
     return read(root / MATRIX, MATRIX)
 
 
-def _names(root: Path, kind: str, problems: list[Problem]) -> tuple[str, ...]:
-    """The ids that a folder defines, sorted; its other YAML files are problems."""
-    found = []
-    for path in sorted((root / FOLDERS[kind]).glob("[!.]*.y*ml")):
-        label = f"{FOLDERS[kind]}/{path.name}"
+def _files(root: Path, folders: Sequence[str], problems: list[Problem]) -> dict[str, str]:
+    """Id → file, of what the folders define, sorted in each; their other YAML files are problems."""
+    found: dict[str, str] = {}
+    for label in (f"{folder}/{p.name}" for folder in folders for p in sorted((root / folder).glob("[!.]*.y*ml"))):
+        path = Path(label)
         if not is_id(path.stem):
             problems.append(Problem(label, "", f"the file's name {path.stem!r} {NOT_AN_ID}"))
         elif path.suffix != ".yaml":
             problems.append(Problem(label, "", f"rename it to {path.stem}.yaml"))
+        elif path.stem in found:
+            problems.append(Problem(label, "", f"{found[path.stem]} has the same id; rename one of them"))
         else:
-            found.append(path.stem)
-    return tuple(found)
+            found[path.stem] = label
+    return found
 
 
 def _known(names: Mapping[str, tuple[str, ...]], plugins: Plugins) -> Known:
@@ -120,12 +133,11 @@ def _plain(value: Any) -> Any:
 
 
 def _things(
-    root: Path, kind: str, names: tuple[str, ...], known: Known, plugins: Plugins, problems: list[Problem]
+    root: Path, kind: str, labels: Mapping[str, str], known: Known, plugins: Plugins, problems: list[Problem]
 ) -> dict[str, Any]:
-    """The files of one folder by id, as far as they can be used; what is wrong with them goes to `problems`."""
+    """The files of one kind by id, as far as they can be used; what is wrong with them goes to `problems`."""
     checked: dict[str, Any] = {}
-    for name in names:
-        label = file_of(kind, name)
+    for name, label in labels.items():
         data, found = read(root / label, label)
         problems += found
         if data is None:
@@ -140,13 +152,16 @@ def _things(
     return checked
 
 
-def _across_files(root: Path, matrix: Matrix | None, things: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+def _across_files(
+    root: Path, matrix: Matrix | None, things: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]
+) -> Iterator[Problem]:
     datasets, models, schemes = (things[kind] for kind in ("dataset", "model", "scheme"))
     yield from checks.python_files(matrix, models, root)
     yield from checks.one_device_a_target(things["device"])
     if matrix is not None:
+        yield from checks.folders_exist(matrix, root)
         yield from checks.matrix_makes_sense(matrix, schemes)
-        yield from checks.calibration_suffices(matrix, datasets, models, schemes)
+        yield from checks.calibration_suffices(matrix, datasets, models, schemes, labels)
 
 
 def _relabelled(problem: Problem, overridden: set[str]) -> Problem:
@@ -160,4 +175,5 @@ def _relabelled(problem: Problem, overridden: set[str]) -> Problem:
 def _order(problem: Problem) -> tuple[int, str]:
     """The matrix first, then the folders in the order in which they build on each other, file by file."""
     folders = [COMMAND_LINE, MATRIX, *FOLDERS.values()]
-    return next(i for i, folder in enumerate(folders) if problem.file.startswith(folder)), problem.file
+    places = (i for i, folder in enumerate(folders) if problem.file.startswith(folder))
+    return next(places, len(folders)), problem.file

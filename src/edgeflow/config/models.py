@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from edgeflow.config import fields as f
 from edgeflow.config.budgets import Budgets, Metric
 from edgeflow.config.problem import Findings
+from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
 from edgeflow.types import Step
 
@@ -66,6 +67,10 @@ class Matrix(Section):
     plugins: Annotated[tuple[f.Text, ...], f.listed(str), f.unique] = Field(
         (), description="Python files with plugins, relative to the project"
     )
+    scheme_folders: Annotated[tuple[f.Text, ...], f.listed(str), f.unique] = Field(
+        (), description="further folders with schemes beside config/schemes, relative to the project"
+    )
+    search: Search | None = Field(None, description="what edgeflow search explores, and for how long")
 
 
 # --- config/datasets -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from edgeflow.config.budgets import Limit
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig, TargetConfig
+from edgeflow.config.search import Search
 from edgeflow.plugin import ModelSpec
 from edgeflow.types import Budget, Direction, Scheme, Step, Target, to_json
 from edgeflow.units import unit_of
@@ -44,6 +45,11 @@ class Project:
     def seed(self) -> int:
         """Seed of every training."""
         return self.matrix.seed
+
+    @property
+    def search(self) -> Search:
+        """What `edgeflow search` explores."""
+        return self.matrix.search or Search.model_validate({})
 
     def cells(self) -> tuple[tuple[str, str, str], ...]:
         """(model, target, scheme) of every planned cell, in the order of the matrix; what is included comes last."""

@@ -1,0 +1,249 @@
+"""Builds schemes with Snakemake, as anyone would: packages are asked for, and what they need is made or found."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import yaml
+
+from edgeflow import files, layout
+from edgeflow.errors import StageError, UsageError
+from edgeflow.plugin import Drop
+from edgeflow.search.candidates import Candidate, Candidates, write
+from edgeflow.search.tried import RATIO, Figure
+from edgeflow.toolchains import client
+from edgeflow.types import Cell, Measured, to_json
+from edgeflow.wiring import Job, Wiring
+
+if TYPE_CHECKING:
+    from edgeflow.plan import Plan
+
+PATIENCE_S = 20  # for jobs that are told to end
+_ERROR = re.compile(r"^Error in (?:local)?rule (\w+):$.*?^    log: (\S+)", re.MULTILINE | re.DOTALL)
+
+
+class OutOfTimeError(Exception):
+    """The time of the search is over; what was being built goes on where it was cut off, the next time."""
+
+
+class Builder(Protocol):
+    """What a search asks for; a text in place of a result says why a build failed."""
+
+    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
+        """What optimized models lose against the trained one, by scheme: nothing is compiled or timed."""
+
+    def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
+        """The figures of whole packages, by scheme."""
+
+    def compare(self, scheme: Candidate, other: Candidate) -> Figure | None:
+        """Median time of a scheme as a multiple of another one's, in turn in one process; None: too few runs."""
+
+
+class Snakemake:
+    """Builds in the current folder, with the jobs of one Snakemake at a time."""
+
+    def __init__(self, candidates: Candidates, cores: int, until_s: float) -> None:
+        self._candidates = candidates
+        self._model, self._target = candidates.model, candidates.target
+        project = candidates.project
+        self._dataset = project.models[self._model].dataset
+        # what the trained model answered: drops are counted from there
+        self._reference = layout.train(self._model, project.scheme(project.baseline).recipe)["outputs"]
+        self._paths = layout.search(self._model, self._target)
+        self._folders = [*project.matrix.scheme_folders, self._paths["schemes"]]
+        self._log = Path(layout.log("search", f"{self._model}--{self._target}"))
+        self._cores = cores
+        self._until_s = until_s  # on the monotonic clock
+
+    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
+        """See `Builder`."""
+        _, plan = self._candidates.planned(schemes)
+        routes = {c.id: plan.routes[self._cell(plan, c.id)] for c in schemes}
+        made = {n: layout.optimize(self._model, r.profile, n, r.file_format) for n, r in routes.items()}
+        failed = self._run(schemes, {name: paths["ladder"] for name, paths in made.items()})
+        answers = {name: Path(paths["outputs"]) for name, paths in made.items() if name not in failed}
+        return {**failed, **{name: self._drop(path) for name, path in answers.items()}}
+
+    def _drop(self, outputs: Path) -> Drop:
+        task = self._candidates.plugins.tasks[self._candidates.project.models[self._model].task]
+        (y,) = files.read_npz(Path(layout.prepare(self._dataset)["evaluation"]), "y")
+        (before,), (after,) = (files.read_npz(path, "evaluation") for path in (Path(self._reference), outputs))
+        return task.drop(before, after, y)
+
+    def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
+        """See `Builder`."""
+        keys = {c.id: (self._model, self._target, c.id) for c in schemes}
+        failed = self._run(schemes, {name: layout.package(*key)["record"] for name, key in keys.items()})
+        records = {n: Path(layout.measure(*key)["measurement"]) for n, key in keys.items() if n not in failed}
+        return {**failed, **{name: files.read_as(Measured, path) for name, path in records.items()}}
+
+    def compare(self, scheme: Candidate, other: Candidate) -> Figure | None:
+        """See `Builder`. This is `measure`, with the other scheme's program in the place of the baseline's.
+
+        It takes place after the time of the search, and finds both packages there.
+        """
+        self._until_s = math.inf
+        self.measured((scheme, other))
+        project, plan = self._candidates.planned((scheme, other))
+        job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
+        cell = self._cell(plan, other.id)
+        program = layout.compile(cell.model, cell.runtime, cell.build, cell.scheme)
+        with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
+            measurement = Path(folder, "measurement.json")
+            inputs = {**job.inputs, "baseline": program["program"], "baseline_info": program["info"]}
+            self._stage(job, inputs, {"measurement": str(measurement)})
+            measured = files.read_as(Measured, measurement)
+        return next((Figure.of(m) for m in measured.measurements if m.metric == RATIO), None)
+
+    def depends_on(self) -> Mapping[str, Any]:
+        """What every figure of a search depends on but the scheme: data, checkpoint, settings and code.
+
+        Of a project's first scheme that can be built here, which has been built.
+        """
+        own = self._candidates.hand_written[:1]
+        project, plan = self._candidates.planned(own)
+        wiring = Wiring(project, self._candidates.plugins, plan)
+        recipe = project.scheme(project.baseline).recipe
+        keys: dict[str, Mapping[str, str]] = {"train": {"model": self._model, "recipe": recipe}}
+        for candidate in own:
+            route = plan.routes[self._cell(plan, candidate.id)]
+            key = {"model": self._model, "format": route.file_format}
+            keys["convert"] = {**key, "recipe": route.recipe}
+            keys["optimize"] = {**key, "profile": route.profile, "scheme": candidate.id}
+            keys["measure"] = self._keys(candidate.id)
+        jobs = {stage: wiring.job(stage, key) for stage, key in keys.items()}
+        made = (layout.train(self._model, recipe)["checkpoint"], layout.prepare(self._dataset)["info"])
+        return {
+            **{stage: [to_json(job.spec), job.fingerprint()] for stage, job in jobs.items()},
+            **{path: files.sha256_file(Path(path)) for path in made},
+        }
+
+    @property
+    def times(self) -> bool:
+        """True when times that are taken here mean something for the target."""
+        return self._candidates.plugins.runtimes[self._candidates.project.targets[self._target].runtime].times
+
+    def _keys(self, scheme: str) -> Mapping[str, str]:
+        return {"model": self._model, "target": self._target, "scheme": scheme}
+
+    def _cell(self, plan: Plan, scheme: str) -> Cell:
+        return plan.by_id[self._model, self._target, scheme]
+
+    # --- Snakemake ---------------------------------------------------------------------------------------------------
+
+    def _run(self, schemes: Sequence[Candidate], made: Mapping[str, str]) -> dict[str, str]:
+        """Have Snakemake make the files of `made` (scheme → file); scheme → why its file is not there.
+
+        Raises OutOfTimeError, and StageError when Snakemake itself fails.
+        """
+        self._write_matrix(schemes)
+        wanted = [*made.values(), self._reference, "--cores", str(self._cores), "--keep-going"]
+        matrix = ["--configfile", self._paths["matrix"]]
+        code, said = self._execute([sys.executable, "-m", "snakemake", *wanted, *matrix])
+        missing = [name for name, path in made.items() if not Path(path).exists()]
+        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
+        if "cannot be locked" in said:
+            raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
+        if code != 0 and not (missing and errors and Path(self._reference).exists()):
+            raise StageError(f"search: snakemake ended with exit code {code}: {_last_lines(said)}; see {self._log}")
+        project, _ = self._candidates.planned(schemes)
+        return {name: _why((name, project.scheme(name).recipe), errors) for name in missing}
+
+    def _write_matrix(self, schemes: Sequence[Candidate]) -> None:
+        """The matrix of all that this search built: `snakemake --configfile` with it finds everything there."""
+        folder = Path(self._paths["schemes"])
+        folder.mkdir(parents=True, exist_ok=True)
+        for candidate in schemes:
+            if not candidate.hand_written:
+                write(folder, candidate)
+        written = sorted(path.stem for path in folder.glob("*.yaml"))
+        own = [candidate.id for candidate in self._candidates.hand_written]
+        baseline = self._candidates.project.baseline
+        matrix = {
+            "models": [self._model],
+            "targets": [self._target],
+            "schemes": list(dict.fromkeys([baseline, *own, *written])),
+            "exclude": [],
+            "include": [],
+            "scheme_folders": list(dict.fromkeys(self._folders)),
+        }
+        files.write_text(Path(self._paths["matrix"]), yaml.safe_dump(matrix, sort_keys=False))
+
+    def _execute(self, command: Sequence[str]) -> tuple[int, str]:
+        """Exit code and what was said."""
+        if time.monotonic() >= self._until_s:
+            raise OutOfTimeError
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            begin = log.tell()
+            with _child(command, log) as process:
+                try:
+                    code = process.wait(timeout=self._until_s - time.monotonic())
+                except subprocess.TimeoutExpired:
+                    raise OutOfTimeError from None
+        with self._log.open("rb") as log:
+            log.seek(begin)
+            return code, log.read().decode(errors="replace")
+
+    # --- one stage ---------------------------------------------------------------------------------------------------
+
+    def _stage(self, job: Job, inputs: Mapping[str, str | list[str]], outputs: Mapping[str, str]) -> None:
+        given = [f"{name}={path if isinstance(path, str) else ''}" for name, path in inputs.items()]
+        spec = json.dumps(to_json(job.spec))
+        where = ["--toolchain", job.toolchain, f"--preload={','.join(job.preload)}"]
+        command = [sys.executable, "-m", "edgeflow", job.stage, *where, "--spec", spec, "--input", *given]
+        done = subprocess.run(
+            [*command, "--output", *(f"{name}={path}" for name, path in outputs.items())],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(f"search: {job.stage} ended with exit code {done.returncode}: {done.stderr.strip()}")
+
+
+def _why(keys: Sequence[str], errors: Sequence[tuple[str, Path]]) -> str:
+    """The last line of the log of the job that failed for a scheme: the job that has one of the keys."""
+    found = (error for key in keys for error in errors if key in error[1].with_suffix("").parts)
+    stage, log = next(found, errors[0])
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return f"{stage}: {last} (see {log})"
+
+
+@contextmanager
+def _child(command: Sequence[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with this one however this one ends, where the kernel can do that, and with the block."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        preexec_fn=partial(client.end_with, os.getpid()),  # noqa: PLW1509 - this process has no threads
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _last_lines(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return " / ".join(lines[-3:]) or "it said nothing"

@@ -1,0 +1,251 @@
+"""`edgeflow search`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeflow import files, layout, units
+from edgeflow.config.budgets import METRICS
+from edgeflow.config.fields import NOT_AN_ID, is_id
+from edgeflow.config.problem import FOLDERS, no_such, not_one_of
+from edgeflow.errors import UsageError
+from edgeflow.search.tried import RATIO, Rules
+from edgeflow.types import Budget, Direction, Evidence, to_json
+
+if TYPE_CHECKING:
+    from edgeflow.config import Project
+    from edgeflow.registry import Plugins
+    from edgeflow.search.builder import Snakemake
+    from edgeflow.search.candidates import Candidates
+    from edgeflow.search.conclusion import Conclusion
+    from edgeflow.search.study import Study
+    from edgeflow.search.tried import Figure
+
+COMPARING_S = 20.0  # of the time of a search: the best two are timed side by side at its end
+
+
+def search(rest: Sequence[str]) -> int:
+    """`edgeflow search --model MODEL --target TARGET`."""
+    arguments = _parser().parse_args(rest)
+    try:
+        return _search(arguments)
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    begin_s = time.monotonic()
+
+    from edgeflow.search.builder import OutOfTimeError, Snakemake
+    from edgeflow.search.candidates import Candidates
+    from edgeflow.search.loop import Search
+    from edgeflow.search.study import exclusive
+    from edgeflow.search.table import line
+    from edgeflow.toolchains import client
+    from edgeflow.workflow import open_with_plugins
+
+    project, plugins, _ = open_with_plugins()
+    _check(arguments, project)
+    rules = rules_for(project, plugins, arguments.model, arguments.target, arguments.objective, arguments.budget)
+    timeout_s = _timeout_s(arguments, project)
+    candidates = Candidates(project, plugins, arguments.model, arguments.target)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    client.claim_run()  # all jobs are of one run: workers stay from one build to the next, and end with this process
+    with exclusive(Path(layout.search(arguments.model, arguments.target)["folder"])):
+        builder = Snakemake(candidates, arguments.cores, begin_s + max(timeout_s - COMPARING_S, timeout_s / 2))
+        running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
+        try:
+            own = running.own()
+        except OutOfTimeError:
+            raise UsageError(
+                f"--timeout {units.show(timeout_s, 'second')} was over before the project's own schemes were built; "
+                "the same command goes on from there"
+            ) from None
+        study = _open_study(builder, rules, project)
+        try:
+            for tried in own:
+                study.add(tried)
+                print(line(tried, rules), flush=True)
+            ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
+            conclusion = _conclude(study, candidates, rules, builder)
+            _record(arguments, study, rules, conclusion, ended)
+            _show(study, rules, conclusion, ended)
+        finally:
+            study.close()
+    if arguments.write:
+        _write(arguments, candidates, conclusion)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeflow search",
+        description="Find a better scheme for a model on a target. Interrupted, the same command goes on.",
+    )
+    parser.add_argument("--model", required=True, help="id of a model")
+    parser.add_argument("--target", required=True, help="id of a target")
+    parser.add_argument("--objective", metavar="METRIC", help="what to minimise beside the drop")
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="METRIC=LIMIT",
+        help="a limit in place of the target's, e.g. accuracy_drop=1%%",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="end when the study has tried N schemes of the space")
+    parser.add_argument("--timeout", nargs="+", metavar="TIME", help="wall time of this run, e.g. 10 min")
+    parser.add_argument("--write", metavar="NAME", help="write the best scheme to config/schemes/NAME.yaml")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, metavar="N", help="cores for Snakemake")
+    return parser
+
+
+def _check(arguments: argparse.Namespace, project: Project) -> None:
+    for kind, known in (("model", project.models), ("target", project.targets)):
+        name = getattr(arguments, kind)
+        if name not in known:
+            raise UsageError(f"--{kind}: {no_such(kind, name, tuple(known))}")
+    for option in ("trials", "cores"):
+        number = getattr(arguments, option)
+        if number is not None and number < 1:
+            raise UsageError(f"--{option} {number}: must be at least 1")
+    if arguments.write is not None:
+        if not is_id(arguments.write):
+            raise UsageError(f"--write: {arguments.write!r} {NOT_AN_ID}")
+        if arguments.write in project.schemes:
+            raise UsageError(f"--write: there is a scheme {arguments.write!r} already; nothing is overwritten")
+
+
+def _timeout_s(arguments: argparse.Namespace, project: Project) -> float:
+    if arguments.timeout is None:
+        return project.search.timeout_s
+    try:
+        found = units.parse(" ".join(arguments.timeout), "second")
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}") from None
+    if found <= 0:
+        raise UsageError("--timeout: must be more than zero")
+    return found
+
+
+def rules_for(
+    project: Project, plugins: Plugins, model: str, target: str, objective: str | None, limits: Sequence[str]
+) -> Rules:
+    """The rules of a search; `objective` and `limits` ("accuracy_drop=1%") come before what the project says.
+
+    Raises UsageError for a metric or a limit that there is not.
+    """
+    metric = plugins.tasks[project.models[model].task].metric
+    drop = f"{metric}_drop"
+    config = project.targets[target]
+    costs = [name for name in METRICS if name not in (metric, drop)]
+    prefer = RATIO if plugins.runtimes[config.runtime].times else config.prefer
+    wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    if wanted not in costs:
+        raise UsageError(f"--objective: {not_one_of(wanted, costs)}")
+    budgets = {budget.metric: budget for budget in project.budgets(target)}
+    for given in limits:
+        budget = _budget(given, budgets)
+        budgets[budget.metric] = budget
+    return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
+
+
+def _budget(given: str, known: dict[str, Budget]) -> Budget:
+    """`accuracy_drop=1%`: the target's budget with another limit, or one more that any evidence may decide."""
+    metric, equals, text = given.partition("=")
+    if not equals or metric not in METRICS:
+        raise UsageError(f"--budget {given}: write METRIC=LIMIT; {not_one_of(metric, METRICS)}")
+    unit = units.unit_of(metric)
+    try:
+        limit = units.parse(text, unit)
+    except ValueError as error:
+        raise UsageError(f"--budget {metric}: {error}") from None
+    old = known.get(metric)
+    direction = old.direction if old else Direction.MIN if metric == "accuracy" else Direction.MAX
+    return Budget(metric, limit, unit, direction, old.evidence if old else Evidence.ESTIMATE)
+
+
+def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
+    """The study of these rules, this space, model, data and code: of others there may be more in the same file."""
+    from edgeflow.search.study import Study
+
+    space = project.search.alternatives()
+    about = [builder.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
+    digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
+    path = Path(layout.search(rules.model, rules.target)["study"])
+    return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)
+
+
+def _conclude(study: Study, candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
+    from edgeflow.search.conclusion import conclude
+
+    folder = Path(layout.search(rules.model, rules.target)["schemes"])
+
+    def compare(one: str, other: str) -> Figure | None:
+        return builder.compare(candidates.named(one, folder), candidates.named(other, folder))
+
+    timed = rules.objective.startswith("latency") and builder.times
+    return conclude([*study.tried.values()], rules, compare if timed else None)
+
+
+def _record(arguments: argparse.Namespace, study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
+    """search.json: all that the study says, for people and programs that have no Optuna."""
+    record = {
+        "model": rules.model,
+        "target": rules.target,
+        "objective": rules.objective,
+        "drop": rules.drop,
+        "budgets": to_json(rules.budgets),
+        "study": study.name,
+        "ended": ended,
+        "conclusion": to_json(conclusion),
+        "trials": study.trials(),
+    }
+    files.write_json(Path(layout.search(arguments.model, arguments.target)["record"]), record)
+
+
+def _show(study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
+    from rich.console import Console
+
+    from edgeflow.search import table
+
+    console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
+    console.print()
+    console.print(table.front(study.tried, conclusion, rules))
+    console.print(table.legend(study.tried, conclusion))
+    paths = layout.search(rules.model, rules.target)
+    packages = Path(layout.package(rules.model, rules.target, "*")["record"])
+    for text in (
+        f"\nThe search ended since {ended}. Schemes of the space: {table.counts(study.tried.values())}.",
+        f"Trials: {paths['record']}   Packages: {packages}",
+        conclusion.sentence,
+    ):
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write(arguments: argparse.Namespace, candidates: Candidates, conclusion: Conclusion) -> None:
+    """The best scheme as one of the project's own, where it is better than those."""
+    from edgeflow.search.candidates import text
+
+    if not conclusion.better or conclusion.found is None:
+        print(f"Nothing was written to {FOLDERS['scheme']}: there is no better scheme to write.")
+        return
+    folder = Path(layout.search(arguments.model, arguments.target)["schemes"])
+    config = candidates.named(conclusion.found, folder).config
+    origin = f"{config.description}; found by edgeflow search for {arguments.model} on {arguments.target}"
+    path = Path(FOLDERS["scheme"], f"{arguments.write}.yaml")
+    header = "# yaml-language-server: $schema=../schema/scheme.json\n"
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(header + text(config, f"{origin} ({conclusion.found})"))
+    except FileExistsError:
+        raise UsageError(f"--write: {path} is there already; nothing is overwritten") from None
+    print(f"Wrote {path}. Put {arguments.write} under 'schemes' in config/config.yaml to build it with the others.")

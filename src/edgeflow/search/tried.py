@@ -1,0 +1,115 @@
+"""What came of one scheme: figures and a release, or the reason why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from edgeflow.judge import judge
+from edgeflow.plugin import Drop
+from edgeflow.report import show
+from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
+
+RATIO = "latency_ratio_fp32"  # as measure has it
+BESIDE = ("latency_p50_s", "latency_ratio_fp32", "memory_peak_bytes", "size_bytes")  # figures that are kept as well
+
+
+class Ending(StrEnum):
+    """How a trial of a scheme ended."""
+
+    MEASURED = "measured"
+    PRUNED = "pruned"  # over the accuracy budget before anything was compiled
+    INFEASIBLE = "infeasible"
+    FAILED = "failed"  # a job of its build failed
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure in its canonical unit, with its interval where there is one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    evidence: Evidence
+
+    @classmethod
+    def of(cls, measured: Measurement) -> Figure:
+        """The part of a measurement that a search looks at."""
+        interval = measured.interval
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        return cls(measured.value, low, high, measured.evidence)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One scheme and what came of it."""
+
+    scheme: str
+    words: str  # what it does to the model
+    hand_written: bool
+    ending: Ending
+    reason: str = ""  # why it was not measured, or is not released; empty when it is released
+    release: Release | None = None  # of what was measured, under the budgets of the search
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # by metric
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search minimises, and within which budgets."""
+
+    model: str
+    target: str
+    baseline: str
+    drop: str  # "accuracy_drop": how much of its task metric a scheme loses
+    objective: str  # metric to minimise beside the drop
+    budgets: tuple[Budget, ...]  # those of the target, with the limits of the search in place of theirs
+    release_without: Collection[str]
+
+    @property
+    def greatest_drop(self) -> float | None:
+        """The limit of the drop; None where there is none."""
+        limits = (b.limit for b in self.budgets if b.metric == self.drop and b.direction == Direction.MAX)
+        return next(limits, None)
+
+    def excess(self, drop: Drop) -> str:
+        """Why a drop that was measured before compilation leaves no doubt; empty when the rest must decide."""
+        limit = self.greatest_drop
+        if limit is None or drop.interval.low <= limit:
+            return ""
+        least, most = show.value(self.drop, drop.interval.low), show.value(self.drop, limit)
+        value = show.value(self.drop, drop.value)
+        return f"{show.name(self.drop)} {value}, at least {least}, is over {most} before anything is compiled"
+
+    def tried(self, scheme: str, words: str, hand_written: bool, measured: Measured) -> Tried:
+        """What measurements say about a scheme."""
+        cell = Cell(self.model, self.target, scheme)
+        verdict = judge(
+            cell,
+            self.budgets,
+            measured.measurements,
+            measured.infeasible,
+            self.release_without,
+            measured.not_applicable,
+        )
+        if measured.infeasible:
+            return Tried(scheme, words, hand_written, Ending.INFEASIBLE, measured.infeasible)
+        figures = self._figures(measured.measurements)
+        if scheme == self.baseline:
+            figures[RATIO] = Figure(1.0, None, None, Evidence.DEVICE)  # by definition
+        reason = "; ".join(verdict.reasons)
+        for metric in (self.drop, self.objective):
+            if metric not in figures:
+                reason = f"has no {metric}, which is searched for; choose another --objective"
+                return Tried(scheme, words, hand_written, Ending.FAILED, reason)
+        return Tried(scheme, words, hand_written, Ending.MEASURED, reason, verdict.release, figures)
+
+    def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:
+        """The best proven figure of each metric that is looked at."""
+        found: dict[str, Measurement] = {}
+        for measurement in measurements:
+            known = found.get(measurement.metric)
+            if known is None or measurement.evidence.strength > known.evidence.strength:
+                found[measurement.metric] = measurement
+        wanted = dict.fromkeys((self.drop, self.objective, *BESIDE))
+        return {metric: Figure.of(found[metric]) for metric in wanted if metric in found}

@@ -1,0 +1,450 @@
+"""The search with a builder that only pretends: what is built, pruned, refused, resumed, and what is concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeflow.config import load, read_matrix
+from edgeflow.errors import ConfigError, UsageError
+from edgeflow.plugin import Drop
+from edgeflow.registry import Plugins, discover
+from edgeflow.search.builder import OutOfTimeError
+from edgeflow.search.candidates import Candidate, Candidates, digest, text, write
+from edgeflow.search.command import rules_for
+from edgeflow.search.command import search as command
+from edgeflow.search.conclusion import Conclusion, conclude
+from edgeflow.search.loop import Search
+from edgeflow.search.study import Study, exclusive
+from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
+from edgeflow.stats import paired_difference
+from edgeflow.types import Budget, Direction, Evidence, Interval, Measured, Measurement, Release
+
+MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
+SAMPLES = 900
+PRUNED = {"prune_channels": {"channels": {"from": "20 %", "to": "80 %", "step": "30 %"}, "epochs": 1}}
+SPACE: tuple[dict[str, Any], ...] = (
+    {"mode": "dynamic", "weights": "int8", "activations": "int8", "per_channel": [True, False]},
+    {
+        "mode": "static",
+        "weights": "int8",
+        "activations": "int8",
+        "calibration": {"samples": [32, 128, 4096]},
+        "steps": [["none", PRUNED]],
+    },
+)
+# of the space: what makes a scheme that can be built here and that the project does not have
+NEW = 1 + 2 * 4 - 1
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return discover()
+
+
+@pytest.fixture
+def candidates(project: Path, plugins: Plugins) -> Candidates:
+    return Candidates(load(project, read_matrix(project), plugins), plugins, MODEL, TARGET)
+
+
+def rules(limit: float = 0.01, objective: str = RATIO) -> Rules:
+    budget = Budget("accuracy_drop", limit, "ratio", Direction.MAX, Evidence.HOST)
+    return Rules(MODEL, TARGET, "fp32", "accuracy_drop", objective, (budget,), ())
+
+
+def lost(candidate: Candidate) -> int:
+    """Of 900 answers: the more, the more channels are pruned."""
+    pruned = (step.prune_channels.channels or 0 for step in candidate.config.steps if step.prune_channels)
+    return round(50 * max(pruned, default=0))
+
+
+def time_ratio(candidate: Candidate) -> float:
+    """Static is faster than dynamic, and what has fewer channels than what has more."""
+    if candidate.config.mode == "float":
+        return 1.0
+    return (0.5 if candidate.config.mode == "static" else 0.8) - lost(candidate) / 100
+
+
+def measurement(metric: str, value: float, interval: Interval | None = None) -> Measurement:
+    return Measurement(metric, value, "ratio", Evidence.DEVICE, "", "", "", SAMPLES, interval)
+
+
+@dataclass
+class Pretended:
+    """Figures without builds; counts what it was asked to build, and stops when the time is over."""
+
+    optimized: list[str] = field(default_factory=list)
+    packaged: list[str] = field(default_factory=list)
+    builds: int = 10**9  # that there is time for
+    failing: str = ""
+
+    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
+        self._take_time()
+        self.optimized += [c.id for c in schemes]
+        return {c.id: self.failing or self.drop(c) for c in schemes}
+
+    def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
+        self._take_time()
+        self.packaged += [c.id for c in schemes]
+        return {c.id: self._measured(c) for c in schemes}
+
+    def compare(self, scheme: Candidate, other: Candidate) -> Figure | None:
+        raise AssertionError("nothing is compared here")
+
+    def drop(self, candidate: Candidate) -> Drop:
+        interval = paired_difference(lost(candidate), 0, SAMPLES)
+        return Drop(lost(candidate) / SAMPLES, SAMPLES, interval)
+
+    def _measured(self, candidate: Candidate) -> Measured:
+        drop = self.drop(candidate)
+        figures = [measurement("accuracy_drop", drop.value, drop.interval)]
+        if candidate.id != "fp32":
+            figures.append(measurement(RATIO, time_ratio(candidate)))
+        return Measured(MODEL, TARGET, candidate.id, "", tuple(figures), (), None)
+
+    def _take_time(self) -> None:
+        if self.builds == 0:
+            raise OutOfTimeError
+        self.builds -= 1
+
+
+@contextmanager
+def opened(folder: Path, found: Rules, space: Sequence[Mapping[str, Any]] = SPACE) -> Iterator[Study]:
+    study = Study(folder / "study.db", "one", found, space, seed=0)
+    try:
+        yield study
+    finally:
+        study.close()
+
+
+def run(
+    folder: Path, candidates: Candidates, builder: Pretended, trials: int | None = None, **changes: Any
+) -> list[Tried]:
+    """One run of a search; everything that its study knows then."""
+    found = replace(rules(), **changes)
+    searching = Search(candidates, found, builder, lambda tried: None)
+    with opened(folder, found) as study:
+        for tried in searching.own():
+            study.add(tried)
+        searching.run(study, trials, batch=2)
+        return [*study.tried.values()]
+
+
+def test_hand_written_schemes_are_measured_and_nothing_is_built_twice(candidates: Candidates, tmp_path: Path) -> None:
+    builder = Pretended()
+    tried = run(tmp_path, candidates, builder, trials=6)
+    own = [t.scheme for t in tried if t.hand_written]
+    assert own == ["fp32", "fp16", "int16x8", "int8_dynamic", "int8_static"]
+    assert builder.packaged[:5] == own
+    assert len(builder.optimized) == len(set(builder.optimized)) == 6
+    assert not set(builder.optimized) & set(own)
+    assert set(builder.packaged[5:]) <= set(builder.optimized)
+    assert next(t for t in tried if t.scheme == "fp32").figures[RATIO].value == 1
+
+
+def test_a_small_space_is_tried_to_its_end(candidates: Candidates, tmp_path: Path) -> None:
+    builder = Pretended()
+    tried = run(tmp_path, candidates, builder)
+    assert len(builder.optimized) == NEW
+    infeasible = [t for t in tried if t.ending == Ending.INFEASIBLE]
+    assert infeasible
+    assert {t.reason.partition(";")[0] for t in infeasible} == {
+        "calibration.samples: 4096 is more than dataset 'digits_3x32x32' has"
+    }
+    assert not {t.scheme for t in infeasible} & set(builder.optimized)
+
+
+def test_what_is_clearly_over_the_budget_is_not_compiled(candidates: Candidates, tmp_path: Path) -> None:
+    builder = Pretended()
+    tried = {t.scheme: t for t in run(tmp_path, candidates, builder)}
+    pruned = [t for t in tried.values() if t.ending == Ending.PRUNED]
+    assert {t.scheme for t in pruned} == set(builder.optimized) - set(builder.packaged)
+    # of 900 answers 10, 25 and 40 are lost: of the first the interval reaches below 1 %, of the others it does not
+    assert {t.words.partition("prune_channels channels ")[2] for t in pruned} == {"0.5 × 1", "0.8 × 1"}
+    worst = next(t for t in pruned if "0.8" in t.words)
+    low = paired_difference(40, 0, SAMPLES).low
+    assert worst.reason == (
+        f"accuracy drop 4.44 points, at least {100 * low:.2f} points, is over 1.00 points before anything is compiled"
+    )
+
+
+def test_a_looser_budget_prunes_less(candidates: Candidates, tmp_path: Path) -> None:
+    tried = run(tmp_path, candidates, Pretended(), budgets=rules(limit=0.2).budgets)
+    assert Ending.PRUNED not in {t.ending for t in tried}
+    assert {t.release for t in tried if t.ending == Ending.MEASURED} == {Release.RELEASED}
+
+
+@pytest.mark.parametrize("builds", [1, 2, 3, 6])
+def test_a_search_that_ran_out_of_time_goes_on_and_builds_nothing_twice(
+    candidates: Candidates, tmp_path: Path, builds: int
+) -> None:
+    first = Pretended(builds=builds)
+    known = run(tmp_path, candidates, first)
+    second = Pretended()
+    tried = {t.scheme for t in run(tmp_path, candidates, second)}
+    finished = {t.scheme for t in known}
+    assert not finished & set(second.optimized)
+    # what was begun comes first
+    begun = [name for name in first.optimized if name not in finished]
+    assert second.optimized[: len(begun)] == begun
+    assert len({*first.optimized, *second.optimized}) == NEW
+    assert finished < tried
+
+
+def test_a_trial_of_a_killed_search_is_asked_for_again(tmp_path: Path) -> None:
+    with opened(tmp_path, rules()) as study:  # what a kill leaves: a trial that runs
+        killed, filled = study.ask()
+    with opened(tmp_path, rules()) as study:
+        assert study.give_up_unfinished() == 1
+        again, same = study.ask()
+        assert (again.params, same) == (killed.params, filled)
+        assert again.number != killed.number
+        states = [trial["state"] for trial in study.trials()]
+    assert states == ["fail", "running"]
+
+
+def test_trials_are_counted_over_all_runs(candidates: Candidates, tmp_path: Path) -> None:
+    first, second, third = Pretended(), Pretended(), Pretended()
+    run(tmp_path, candidates, first, trials=3)
+    run(tmp_path, candidates, second, trials=5)
+    run(tmp_path, candidates, third, trials=5)
+    assert [len(b.optimized) for b in (first, second, third)] == [3, 2, 0]
+
+
+def test_a_build_that_fails_is_recorded_and_not_repeated(candidates: Candidates, tmp_path: Path) -> None:
+    failing = "optimize: MismatchError: no (see results/logs/optimize/x.log)"
+    tried = run(tmp_path, candidates, Pretended(failing=failing), trials=2)
+    failed = {t.scheme for t in tried if t.ending == Ending.FAILED}
+    assert len(failed) == 2
+    assert {t.reason for t in tried if t.ending == Ending.FAILED} == {failing}
+    again = Pretended()
+    run(tmp_path, candidates, again)
+    assert not failed & set(again.optimized)
+
+
+def test_an_objective_without_a_figure_says_so(candidates: Candidates, tmp_path: Path) -> None:
+    tried = run(tmp_path, candidates, Pretended(), trials=1, objective="accelerator_cycles")
+    assert {t.ending for t in tried} == {Ending.FAILED}
+    assert {t.reason for t in tried} == {"has no accelerator_cycles, which is searched for; choose another --objective"}
+
+
+def test_one_search_at_a_time(tmp_path: Path) -> None:
+    with exclusive(tmp_path), pytest.raises(UsageError, match="another search works on it"), exclusive(tmp_path):
+        pass
+    with exclusive(tmp_path):
+        pass
+
+
+# --- candidates ----------------------------------------------------------------------------------------------------
+
+
+def test_a_scheme_is_named_after_what_it_says(candidates: Candidates, tmp_path: Path) -> None:
+    content = {**SPACE[0], "per_channel": False}
+    one, other = candidates.candidate(content), candidates.candidate({**content, "steps": []})
+    assert isinstance(one, Candidate)
+    assert one == other
+    assert one.id == f"s_{digest(one.config)}"
+    assert one.words == "int8 dynamic, per tensor"
+    write(tmp_path, one)
+    assert candidates.named(one.id, tmp_path) == one
+    (tmp_path / f"{one.id}.yaml").write_text("mode: dynamic\n")
+    with pytest.raises(ConfigError, match=r"weights: missing"):
+        candidates.named(one.id, tmp_path)
+
+
+def test_what_the_project_has_keeps_its_name(candidates: Candidates, project: Path) -> None:
+    content = yaml.safe_load((project / "config/schemes/int8_static.yaml").read_text())
+    del content["description"]
+    found = candidates.candidate(content)
+    assert isinstance(found, Candidate)
+    assert (found.id, found.hand_written) == ("int8_static", True)
+
+
+def test_a_scheme_in_words(candidates: Candidates) -> None:
+    steps = [{"prune_channels": {"channels": "40 %", "epochs": 5}}, {"quantize_aware": {"epochs": 3}}]
+    content = {
+        "mode": "static",
+        "weights": "int8",
+        "activations": "int16",
+        "calibration": {"samples": 8},
+        "steps": steps,
+    }
+    found = candidates.candidate(content)
+    assert isinstance(found, Candidate)
+    words = (
+        "int8 with int16 activations static, calibration samples 8; prune_channels channels 0.4 × 5; quantize_aware × 3"
+    )
+    assert found.words == words
+    assert yaml.safe_load(text(found.config, "mine")) == {
+        "description": "mine",
+        **content,
+        "steps": [{"prune_channels": {"channels": 0.4, "epochs": 5}}, steps[1]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "content", "reason"),
+    [
+        (
+            "cortex_m4_tflm",
+            SPACE[0] | {"per_channel": True},
+            "TFLite Micro has no kernels for ranges found at run time",
+        ),
+        ("linux_x86_litert", SPACE[0] | {"per_channel": False}, "LiteRT's dynamic depthwise convolutions read a scale"),
+    ],
+)
+def test_what_a_target_cannot_do_is_refused(
+    project: Path, plugins: Plugins, target: str, content: dict[str, Any], reason: str
+) -> None:
+    candidates = Candidates(load(project, read_matrix(project), plugins), plugins, MODEL, target)
+    found = candidates.candidate(content)
+    assert isinstance(found, Candidate)
+    assert candidates.refusal(found).startswith(reason)
+
+
+# --- the conclusion ------------------------------------------------------------------------------------------------
+
+
+def tried(name: str, drop: float, ratio: float, release: Release = Release.RELEASED, **figures: float) -> Tried:
+    metrics = {"accuracy_drop": drop, RATIO: ratio, **figures}
+    found = {m: Figure(v, None, None, Evidence.DEVICE) for m, v in metrics.items()}
+    return Tried(name, f"{name} in words", not name.startswith("s_"), Ending.MEASURED, "", release, found)
+
+
+OWN = [tried("fp32", 0, 1), tried("int8", 0.002, 0.5), tried("fast", 0.05, 0.1, Release.REJECTED)]
+
+
+def concluded(
+    *found: Tried, side_by_side: Figure | None = None, own: Sequence[Tried] = OWN, objective: str = RATIO
+) -> Conclusion:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> Figure | None:
+        compared.append((one, other))
+        return side_by_side
+
+    timed = objective == RATIO
+    conclusion = conclude([*own, *found], rules(objective=objective), compare if timed else None)
+    assert compared in ([], [(conclusion.found, conclusion.hand_written)])
+    return conclusion
+
+
+def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
+    found = concluded(
+        tried("s_1", 0.003, 0.35), tried("s_2", 0.001, 0.4), side_by_side=Figure(0.7, 0.68, 0.72, Evidence.DEVICE)
+    )
+    assert (found.better, found.hand_written, found.found) == (True, "int8", "s_1")
+    assert found.front == ("fast", "s_1", "s_2", "fp32")
+    assert found.sentence == (
+        "s_1 (s_1 in words) beats int8, the best hand-written scheme, by 30.0 % in time: it takes 0.70× its time side "
+        "by side (90 % interval 0.68× – 0.72×). Both are released at accuracy drop ≤ 1.00 points."
+    )
+
+
+def test_a_difference_that_cannot_be_shown_is_none() -> None:
+    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 1.01, Evidence.DEVICE))
+    assert not found.better
+    assert found.sentence == (
+        "Found nothing better than int8, latency vs fp32 0.50×, among schemes that are released at accuracy drop ≤ "
+        "1.00 points: the best other one, s_1 (s_1 in words), takes 0.97× its time side by side (90 % interval 0.93× – "
+        "1.01×), which is no difference that can be shown."
+    )
+    assert "took too few runs" in concluded(tried("s_1", 0.003, 0.48)).sentence
+
+
+def test_what_is_slower_is_not_even_compared() -> None:
+    found = concluded(tried("s_1", 0, 0.6))
+    assert (found.better, found.side_by_side) == (False, None)
+    assert "s_1 (s_1 in words), has latency vs fp32 0.60× against 0.50×." in found.sentence
+
+
+def test_what_breaks_a_budget_is_no_find() -> None:
+    found = concluded(tried("s_1", 0.04, 0.2, Release.REJECTED), tried("s_2", 0.02, 0.3, Release.HELD))
+    assert (found.better, found.found) == (False, None)
+    assert found.sentence == (
+        "Found nothing better than int8, latency vs fp32 0.50×: none of 2 other schemes is released at accuracy drop ≤ "
+        "1.00 points."
+    )
+
+
+def test_where_nothing_is_released_what_is_held_is_compared() -> None:
+    own = [replace(t, release=Release.HELD) for t in OWN[:2]]
+    better = Figure(0.7, 0.68, 0.72, Evidence.HOST)
+    found = concluded(tried("s_1", 0, 0.3, Release.HELD), own=own, side_by_side=better)
+    assert found.better
+    assert found.sentence.endswith("Both are held at accuracy drop ≤ 1.00 points.")
+
+
+def test_bytes_are_compared_as_they_are() -> None:
+    own = [tried("int8", 0, 0.5, memory_peak_bytes=2048)]
+    found = concluded(tried("s_1", 0, 9, memory_peak_bytes=1024), own=own, objective="memory_peak_bytes")
+    assert found.better
+    assert "by 50.0 % in peak memory: 1 KiB against 2 KiB" in found.sentence
+    assert not concluded(tried("s_1", 0, 0.1, memory_peak_bytes=2048), own=own, objective="memory_peak_bytes").better
+
+
+def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
+    found = concluded(tried("s_1", 0, 0.3), own=[tried("fp32", 0.5, 1, Release.REJECTED)])
+    assert (found.better, found.hand_written) == (True, None)
+    assert found.sentence.startswith("No hand-written scheme is released at accuracy drop ≤ 1.00 points; s_1")
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "objective", "budget"),
+    [
+        ("linux_x86_ort", RATIO, Evidence.DEVICE),
+        ("cortex_m4_tflm", "memory_peak_bytes", Evidence.SIMULATOR),
+        ("ethos_u55_128", "latency_p50_s", Evidence.HOST),
+    ],
+)
+def test_what_is_searched_for_on_a_target(
+    project: Path, plugins: Plugins, target: str, objective: str, budget: Evidence
+) -> None:
+    found = rules_for(
+        load(project, None, plugins), plugins, MODEL, target, None, ["accuracy_drop=2 %", "cpu_operators=3"]
+    )
+    assert (found.drop, found.objective, found.greatest_drop) == ("accuracy_drop", objective, 0.02)
+    budgets = {b.metric: b for b in found.budgets}
+    assert budgets["accuracy_drop"].evidence == budget
+    assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)
+    assert len(budgets) == len(load(project, None, plugins).budgets(target)) + 1
+    assert rules_for(load(project, None, plugins), plugins, MODEL, target, "size_bytes", ()).objective == "size_bytes"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "--model digits_resnet9 --target T",
+            "--model: there is no model 'digits_resnet9' in config/models; did you mean",
+        ),
+        ("--model M --target linux_x86", "--target: there is no target 'linux_x86' in config/targets; did you mean"),
+        ("--model M --target T --trials 0", "--trials 0: must be at least 1"),
+        ("--model M --target T --timeout 10", "--timeout: '10' is not a quantity in second"),
+        ("--model M --target T --timeout 0 min", "--timeout: must be more than zero"),
+        ("--model M --target T --objective accuracy", "--objective: 'accuracy' is not one of latency_p50_s"),
+        ("--model M --target T --budget accuracy_dorp=1%", "--budget accuracy_dorp=1%: write METRIC=LIMIT"),
+        ("--model M --target T --budget latency_p50_s=1", "--budget latency_p50_s: '1' is not a quantity in second"),
+        ("--model M --target T --write int8_static", "--write: there is a scheme 'int8_static' already"),
+        ("--model M --target T --write Fast", "--write: 'Fast' is not an id"),
+    ],
+)
+def test_what_the_command_refuses(
+    arguments: str, message: str, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").symlink_to(project / "config")
+    monkeypatch.chdir(tmp_path)
+    given = [{"M": MODEL, "T": TARGET}.get(word, word) for word in arguments.split()]
+    with pytest.raises(UsageError) as caught:
+        command(given)
+    assert str(caught.value).startswith(message)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config"]
