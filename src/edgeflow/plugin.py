@@ -104,6 +104,8 @@ class Compiled:
     operators: tuple[Operators, ...] | None = None  # None: ask the runner
     estimates: tuple[Estimate, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    # Among the weights of the program's convolutions and fully connected layers; None: unknown, or it has none.
+    zero_weights_ratio: float | None = None
 
 
 @dataclass(frozen=True)

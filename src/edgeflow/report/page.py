@@ -17,7 +17,7 @@ from typing import Any
 from edgeflow.report import charts, ladder_charts, show
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
-from edgeflow.report.recipes import Recipe
+from edgeflow.report.recipes import Recipe, Saving
 from edgeflow.report.variants import Variant
 from edgeflow.types import Evidence, Release, Status
 
@@ -64,6 +64,7 @@ def render(
     decisions: Sequence[Decision],
     costs: Costs,
     recipes: Sequence[Recipe],
+    savings: Sequence[Saving],
 ) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
@@ -82,6 +83,7 @@ def render(
             decisions=decisions,
             costs=costs,
             recipes=recipes,
+            savings=savings,
             numbered=numbered,
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,
