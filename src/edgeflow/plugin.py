@@ -197,7 +197,8 @@ class TrainJob:
     checkpoint: Path  # safetensors to write
     steps: tuple[Step, ...] = ()  # of `Framework.steps`, in order; () trains from scratch
     start: Path | None = None  # checkpoint that the steps start from
-    teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)  # model → how to load its checkpoint
+    # Model → how to load its checkpoint: every teacher that steps name, and the model itself as it is at the start.
+    teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)
     kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
 
 

@@ -207,7 +207,7 @@ class PruneChannels(Epochs):
     macs: f.Share | None = Field(None, description="in place of channels: ratio of multiply-accumulates that stays")
     parameters: f.Share | None = Field(None, description="in place of channels: ratio of parameters that stays")
     round_to: f.Count = Field(8, description="numbers of channels are multiples of this, as kernels like them")
-    iterations: f.Count = Field(1, description="parts in which channels go; the epochs are shared out among them")
+    iterations: f.Count = Field(1, description="parts in which channels go; half of the epochs are for the last")
 
     @model_validator(mode="after")
     def _has_a_goal(self) -> PruneChannels:
@@ -222,7 +222,10 @@ class PruneChannels(Epochs):
 class Distill(Epochs):
     """Learn from a teacher's answers as well as from the labels: Hinton et al., arXiv:1503.02531."""
 
-    teacher: f.ModelId = Field(description="id of a model on the same dataset; its base checkpoint teaches")
+    teacher: f.ModelId | None = Field(
+        None,
+        description="id of a model on the same dataset, whose base checkpoint teaches; without, the model's own does",
+    )
     temperature: f.Positive = Field(4.0, description="softens the answers of both")
     soft_weight: f.Share = Field(0.7, description="ratio of the loss that is the distance to the teacher")
     features: Mapping[str, str] | None = Field(

@@ -162,7 +162,7 @@ def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
 
 def _distilled(job: TrainJob, options: Mapping[str, Any], plain: Phase, model: Any, example: Any) -> Iterator[Phase]:
     """The phase of a distillation; `plain` is the one without it."""
-    teacher = load(*job.teachers[options["teacher"]])
+    teacher = load(*job.teachers[options.get("teacher", job.model.id)])
     answers = distill.loss(teacher, options["temperature"], options["soft_weight"], plain.loss)
     if "features" not in options:
         yield replace(plain, loss=answers)

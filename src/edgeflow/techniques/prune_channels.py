@@ -54,8 +54,8 @@ def removals(model: Any, example: Any, classes: int, options: Mapping[str, Any])
 
 
 def parts(epochs: int, iterations: int) -> list[int]:
-    """Epochs after each removal: equal shares, and what is left over after the last."""
-    share = epochs // iterations
+    """Epochs after each removal: half of them after the last, and equal shares of the others."""
+    share = max(1, epochs // max(1, 2 * (iterations - 1)))
     return [*[share] * (iterations - 1), epochs - share * (iterations - 1)]
 
 
