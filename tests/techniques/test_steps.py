@@ -191,6 +191,15 @@ def test_features_of_other_widths_are_projected_and_nothing_of_that_is_left(made
     assert (made.tensors("projected")["stem.weight"] != made.tensors("answered")["stem.weight"]).any()
 
 
+def test_a_teacher_that_is_not_named_is_the_model_at_the_start(made: Project) -> None:
+    unnamed = {name: value for name, value in ANSWERS.items() if name != "teacher"}
+    half = step("prune_channels", 1, channels=0.5, round_to=4, iterations=1)
+    made.train("unnamed", half, step("distill", 2, **unnamed), model=TEACHER, **WIDE)
+    made.train("named", half, step("distill", 2, **ANSWERS), model=TEACHER, **{**TAUGHT, **WIDE})
+    first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("unnamed", "named"))
+    assert first == second
+
+
 UNMATCHED = """
 import json
 import torch
