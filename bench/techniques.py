@@ -1,67 +1,42 @@
 """What training-time steps do to accuracy, latency, zeros and compressed size: default data, three seeds.
 
-Each recipe is held against its control: as many epochs at the same learning rates with no technique. Zeros are counted
-in the shipped programs, among the weights of convolutions and linear layers.
+Each recipe is held against its control: as many epochs at the same learning rates with no technique. A seed that is
+finished is kept in the folder for temporary files until the code or the settings change: what was interrupted goes on.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import statistics
-import subprocess
-import zlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import yaml
 
 from bench.builds import CHECKOUT, Build, project
 from bench.measure import table
 from edgeflow import files, layout
-from edgeflow.types import Measured
+from edgeflow.types import Measured, Program, from_json
 
 SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
-TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
+ORT, LITERT, TFLM = TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
 PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
 CHANNELS = {"prune_channels": {"channels": "50 %", "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
-STEPS = {
-    **{"qat": [AWARE], "pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]},
+STEPS: Mapping[str, list[dict[str, Any]]] = {
+    **{"qat": [AWARE], "tuned_int8": [{"fine_tune": {"epochs": 10}}]},
+    **{"pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]},
     **{"half": [CHANNELS], "half_qat": [CHANNELS, AWARE]},
 }
-DENSE = {scheme: "int8_static" if "qat" in scheme else "fp32" for scheme in STEPS}  # the same scheme without steps
+# The same scheme without steps; tuned_int8 is the control of qat, quantized after training.
+DENSE = {scheme: "int8_static" if "qat" in scheme or "int8" in scheme else "fp32" for scheme in STEPS}
 SCHEMES = ("fp32", "int8_static", *STEPS)
-ZEROS = """
-import json, sys
-import numpy as np
-
-def weights(path, kind):
-    if kind == "onnx":
-        import onnx
-        from onnx import numpy_helper
-        found = (numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer)
-        return [array for array in found if array.ndim in (2, 4)]
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-    model = flatbuffer_utils.read_model(path)
-    names = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-             schema.BuiltinOperator.FULLY_CONNECTED}
-    graph, found = model.subgraphs[0], []
-    for operator in graph.operators:
-        if model.operatorCodes[operator.opcodeIndex].builtinCode in names:
-            tensor = graph.tensors[operator.inputs[1]]
-            dtype = np.int8 if tensor.type == schema.TensorType.INT8 else np.float32
-            found.append(np.frombuffer(bytes(model.buffers[tensor.buffer].data), dtype))
-    return found
-
-answers = {}
-for path, kind in json.load(sys.stdin).items():
-    arrays = weights(path, kind)
-    answers[path] = sum(int((a == 0).sum()) for a in arrays) / sum(a.size for a in arrays)
-print(json.dumps(answers))
-"""
+STUDENTS = {"digits_dscnn": {"channels": 8}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
+DISTILL = {teacher: {"epochs": 40, "learning_rate": 0.004} for teacher in STUDENTS}
 
 
 @dataclass(frozen=True)
@@ -75,89 +50,238 @@ class Row:
     control: float | None  # accuracy of the recipe's control before quantization; None without steps
     latency_ratio: float | None  # to the fp32 program of the unchanged model, side by side; None where nothing is timed
     macs_ratio: float  # multiply-accumulates before over after
-    zeros: float
-    compressed_bytes: int
+    parameters: float
+    zeros: float | None
+    compressed_bytes: int | None
+
+
+Key: TypeAlias = tuple[str, str, str]  # model, target, scheme
+Rows: TypeAlias = Mapping[Key, list[Row]]  # one a seed
 
 
 def main() -> None:
-    """Print the table; accuracy in percent, differences in points, everything as mean and range over the seeds."""
-    rows: list[Row] = []
-    with project(models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES)) as build:
-        for scheme, steps in STEPS.items():
-            dense = yaml.safe_load((build.folder / f"config/schemes/{DENSE[scheme]}.yaml").read_text("utf-8"))
-            path = build.folder / f"config/schemes/{scheme}.yaml"
-            path.write_text(yaml.safe_dump({**dense, "steps": steps}), "utf-8")
-        for seed in SEEDS:
-            build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
-            rows += _rows(build)
-            print(f"seed {seed}: built", flush=True)
+    """Print the tables; accuracy in percent, differences in points, everything as mean and range over the seeds."""
+    rows: dict[Key, list[Row]] = {}
+    for row in _all_seeds():
+        rows.setdefault((row.model, row.target, row.scheme), []).append(row)
     print(f"\ntraining-time steps, seeds {', '.join(map(str, SEEDS))}: mean (least – greatest)")
-    header = (
-        "model",
-        "target",
-        "scheme",
-        "accuracy, %",
-        "against control, points",
-        "latency, × fp32",
-        "fewer MACs, ×",
-        "zeros, %",
-        "compressed, % of dense",
-    )
-    print(table(header, list(_lines(rows))))
+    header = ("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32")
+    savings = ("fewer MACs, ×", "zeros, %", "compressed, % of dense")
+    print(table((*header, *savings), [_line(key, rows) for key in rows if key[2] in SCHEMES and key[0] in MODELS]))
+    print("\ndistillation: a student, its teacher, and the student alone for as many epochs")
+    taught = ("teacher", "student has", "teacher, %", "student before, %", "alone, %", "distilled, %", "gain, points")
+    print(table(taught, [_distilled_line(teacher, rows) for teacher in STUDENTS]))
+    print()
+    for claim, holds in _claims(rows):
+        print(f"{'holds' if holds else 'DOES NOT HOLD'}: {claim}")
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+def _all_seeds() -> Iterator[Row]:
+    missing = [seed for seed in SEEDS if not _kept(seed).is_file()]
+    if missing:
+        included = [(_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))]
+        cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
+        with project(models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES), include=cells) as build:
+            _configure(build.folder / "config")
+            for seed in missing:
+                done = build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
+                files.write_json(_kept(seed), list(_rows(build)))
+                print(f"seed {seed}: built in {done.wall_s:.0f} s", flush=True)
+    for seed in SEEDS:
+        yield from (from_json(Row, row) for row in files.read_json(_kept(seed)))
+
+
+def _kept(seed: int) -> Path:
+    """Where the rows of a seed are kept, for this code and this configuration."""
+    digest = hashlib.sha256()
+    paths = [Path(__file__), *(CHECKOUT / "src").rglob("*.py"), *(CHECKOUT / "config").rglob("*.yaml")]
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
+    return Path(tempfile.gettempdir()) / f"edgeflow-bench-techniques-{digest.hexdigest()[:16]}" / f"{seed}.json"
+
+
+def _configure(config: Path) -> None:
+    """Add the schemes with steps, and the students."""
+    for scheme, steps in STEPS.items():
+        _derive(config / f"schemes/{DENSE[scheme]}.yaml", scheme, steps=steps)
+    for teacher, arguments in STUDENTS.items():
+        _derive(config / f"models/{teacher}.yaml", _student(teacher), arguments=arguments)
+        steps = [{"distill": {**DISTILL[teacher], "teacher": teacher}}]
+        _derive(config / "schemes/fp32.yaml", _taught(teacher), steps=steps)
+
+
+def _derive(path: Path, name: str, **changes: object) -> None:
+    content = {**yaml.safe_load(path.read_text("utf-8")), **changes}
+    path.with_name(f"{name}.yaml").write_text(yaml.safe_dump(content), "utf-8")
+
+
+def _student(teacher: str) -> str:
+    return f"small_{teacher}"
+
+
+def _taught(teacher: str) -> str:
+    return f"taught_by_{teacher}"
 
 
 def _rows(build: Build) -> Iterator[Row]:
     plan = files.read_json(build.folder / layout.plan()["plan"])
     recipe_of = {scheme: recipe for recipe, schemes in plan["recipes"].items() for scheme in schemes}
-    cells = [cell for cell in plan["cells"] if "reason" not in cell]
-    programs = {i: build.folder / _program(cell) for i, cell in enumerate(cells)}
-    kinds = {str(programs[i]): "onnx" if cell["runtime"] == "onnxruntime" else "tflite" for i, cell in enumerate(cells)}
-    zeros = _zeros(kinds)
-    for i, cell in enumerate(cells):
+    for cell in plan["cells"]:
+        if "reason" in cell:
+            continue
         names = (cell["model"], cell["target"], cell["scheme"])
+        compiled = layout.compile(cell["model"], cell["runtime"], cell["build"], cell["scheme"])
+        program = files.read_as(Program, build.folder / compiled["info"])
         measured = files.read_as(Measured, build.folder / layout.measure(*names)["measurement"])
         figures = {m.metric: m.value for m in measured.measurements}
         info = files.read_json(build.folder / layout.train(cell["model"], recipe_of[cell["scheme"]])["info"])
-        against = info["against_control"]
-        control = against["control"]["value"] if against else None
-        size = len(zlib.compress(programs[i].read_bytes(), 9))
-        trained = info["figures"]
-        macs = trained.get("macs_before", 1) / trained.get("macs", 1)
-        ratio = figures.get("latency_ratio_fp32")
-        yield Row(*names, figures["accuracy"], control, ratio, macs, zeros[str(programs[i])], size)
-
-
-def _program(cell: dict[str, str]) -> Path:
-    return Path(layout.compile(cell["model"], cell["runtime"], cell["build"], cell["scheme"])["program"])
-
-
-def _zeros(kinds: dict[str, str]) -> dict[str, float]:
-    python = CHECKOUT / layout.toolchain("edge")["environment"] / "bin/python"
-    done = subprocess.run(
-        [str(python), "-c", ZEROS], input=json.dumps(kinds), capture_output=True, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def _lines(rows: list[Row]) -> Iterator[tuple[str, ...]]:
-    by_key: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        by_key.setdefault((row.model, row.target, row.scheme), []).append(row)
-    for (model, target, scheme), found in by_key.items():
-        against = [100 * (row.accuracy - row.control) for row in found if row.control is not None]
-        dense = by_key.get((model, target, DENSE.get(scheme, "")), [])
-        ratios = [100 * a.compressed_bytes / b.compressed_bytes for a, b in zip(found, dense, strict=False)]
-        yield (
-            *(model, target, scheme, _spread([100 * row.accuracy for row in found])),
-            _spread(against),
-            _spread([row.latency_ratio for row in found if row.latency_ratio is not None]),
-            f"{statistics.mean(row.macs_ratio for row in found):.2f}",
-            *(_spread([100 * row.zeros for row in found], 1), _spread(ratios, 0)),
+        against, trained = info["against_control"], info["figures"]
+        yield Row(
+            *names,
+            accuracy=figures["accuracy"],
+            control=against["control"]["value"] if against else None,
+            latency_ratio=figures.get("latency_ratio_fp32"),
+            macs_ratio=trained.get("macs_before", 1) / trained.get("macs", 1),
+            parameters=trained["parameters"],
+            zeros=program.zero_weights_ratio,
+            compressed_bytes=program.compressed_bytes,
         )
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _line(key: Key, rows: Rows) -> tuple[str, ...]:
+    found = rows[key]
+    return (
+        *(*key, _spread([100 * row.accuracy for row in found]), _spread(_against(found))),
+        _spread([row.latency_ratio for row in found if row.latency_ratio is not None]),
+        f"{statistics.mean(row.macs_ratio for row in found):.2f}",
+        _spread([100 * row.zeros for row in found if row.zeros is not None], 1),
+        _spread([100 * ratio for ratio in _compressed(key, rows)], 0),
+    )
+
+
+def _against(found: list[Row]) -> list[float]:
+    """Points above the control, a seed."""
+    return [100 * (row.accuracy - row.control) for row in found if row.control is not None]
+
+
+def _compressed(key: Key, rows: Rows) -> list[float]:
+    """Compressed size over that of the same scheme without steps, a seed."""
+    model, target, scheme = key
+    dense = rows.get((model, target, DENSE.get(scheme, scheme)), [])
+    pairs = zip(rows[key], dense, strict=True)
+    return [a.compressed_bytes / b.compressed_bytes for a, b in pairs if a.compressed_bytes and b.compressed_bytes]
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What a student gained; accuracies in percent, a seed."""
+
+    parameters: float  # ratio to the teacher's
+    teacher: list[float]
+    before: list[float]
+    alone: list[float]
+    distilled: list[float]
+
+    @property
+    def gains(self) -> list[float]:
+        """Points above the student alone."""
+        return [a - b for a, b in zip(self.distilled, self.alone, strict=True)]
+
+    @property
+    def range(self) -> float:
+        """Points between the best and the worst seed, of the student alone or distilled: the larger."""
+        return max(max(values) - min(values) for values in (self.alone, self.distilled))
+
+
+def _distillation(teacher: str, rows: Rows) -> Distilled:
+    large, small = rows[teacher, ORT, "fp32"], rows[_student(teacher), ORT, "fp32"]
+    taught = rows[_student(teacher), ORT, _taught(teacher)]
+    return Distilled(
+        small[0].parameters / large[0].parameters,
+        [100 * row.accuracy for row in large],
+        [100 * row.accuracy for row in small],
+        [100 * row.control for row in taught if row.control is not None],
+        [100 * row.accuracy for row in taught],
+    )
+
+
+def _distilled_line(teacher: str, rows: Rows) -> tuple[str, ...]:
+    found = _distillation(teacher, rows)
+    columns = (found.teacher, found.before, found.alone, found.distilled, found.gains)
+    return (teacher, f"{found.parameters:.1%}", *map(_spread, columns))
 
 
 def _spread(values: list[float], digits: int = 2) -> str:
     if not values:
         return "–"
     return f"{statistics.mean(values):.{digits}f} ({min(values):.{digits}f} – {max(values):.{digits}f})"
+
+
+# --- claims ----------------------------------------------------------------------------------------------------------
+
+
+def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
+    """What the steps should do, with the figure, and whether it does."""
+    for model in MODELS:
+        for target in (ORT, LITERT):
+            yield from _aware(model, target, rows)
+    for model in MODELS:
+        yield from _halved(model, rows)
+    for model in MODELS:
+        for target in TARGETS:
+            for scheme in ("pruned", "pruned_qat"):
+                yield from _zeroed((model, target, scheme), rows)
+    for teacher in STUDENTS:
+        found = _distillation(teacher, rows)
+        gain, spread = statistics.mean(found.gains), found.range
+        text = (
+            f"{_student(teacher)} with {found.parameters:.1%} of the teacher's parameters gains {gain:+.2f} points by "
+        )
+        yield (
+            f"{text}distillation, more than the {spread:.2f} between seeds",
+            found.parameters <= 0.25 and gain > spread,
+        )
+    for model in MODELS:
+        for target in TARGETS:
+            found_rows = rows.get((model, target, "pruned_qat"), [])
+            worst = min(_against(found_rows), default=-100.0)
+            text = (
+                f"{model} on {target}: pruned and quantization-aware in one scheme runs, {worst:+.2f} points at worst"
+            )
+            yield text, len(found_rows) == len(SEEDS)
+
+
+def _aware(model: str, target: str, rows: Rows) -> Iterator[tuple[str, bool]]:
+    where = f"{model} on {target}: quantization-aware int8"
+    aware = rows[model, target, "qat"]
+    drop = statistics.mean(_against(aware))
+    yield f"{where} is within 0.3 points of its fp32 control: {drop:+.2f}", drop >= -0.3
+    for name, other in (("int8_static", "int8_static"), ("its control in int8", "tuned_int8")):
+        pairs = zip(aware, rows[model, target, other], strict=True)
+        gain = 100 * statistics.mean(a.accuracy - b.accuracy for a, b in pairs)
+        yield f"{where} is no worse than {name}: {gain:+.2f} points", gain >= 0
+
+
+def _halved(model: str, rows: Rows) -> Iterator[tuple[str, bool]]:
+    found = rows[model, ORT, "half"]
+    macs, drop = statistics.mean(row.macs_ratio for row in found), statistics.mean(_against(found))
+    yield f"{model}: half of the channels leaves {macs:.2f}× fewer multiply-accumulates, at least 2", macs >= 2
+    yield f"{model}: half of the channels is within 1 point of its control: {drop:+.2f}", drop >= -1
+    for target in (ORT, LITERT):
+        ratios = [row.latency_ratio for row in rows[model, target, "half"] if row.latency_ratio]
+        faster = 1 / statistics.mean(ratios)
+        yield f"{model} on {target}: half of the channels is {faster:.2f}× faster, at least 1.4", faster >= 1.4
+
+
+def _zeroed(key: Key, rows: Rows) -> Iterator[tuple[str, bool]]:
+    zeros = [row.zeros for row in rows[key] if row.zeros is not None]
+    size = statistics.mean(_compressed(key, rows))
+    where = " ".join(key)
+    yield f"{where}: {100 * min(zeros):.2f} % zeros in the program, at least 69.5", min(zeros) >= 0.695
+    yield f"{where}: compressed to {100 * size:.0f} % of the dense one, at most 50", size <= 0.5

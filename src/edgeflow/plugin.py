@@ -123,6 +123,8 @@ class Compiled:
     operators: tuple[Operators, ...] | None = None  # None: ask the runner
     estimates: tuple[Estimate, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    # Among the weights of the program's convolutions and fully connected layers; None: unknown, or it has none.
+    zero_weights_ratio: float | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,8 @@ class TrainJob:
     checkpoint: Path  # safetensors to write
     steps: tuple[Step, ...] = ()  # of `Framework.steps`, in order; () trains from scratch
     start: Path | None = None  # checkpoint that the steps start from
-    teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)  # model → how to load its checkpoint
+    # Model → how to load its checkpoint: every teacher that steps name, and the model itself as it is at the start.
+    teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)
     kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
 
 

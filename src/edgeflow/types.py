@@ -254,6 +254,8 @@ class Program:
     estimates: tuple[Measurement, ...] = ()  # figures that the compiler gives
     tools: Mapping[str, str] = field(default_factory=dict)
     ladder: Ladder = Ladder(())  # from train to compile; to optimize where there is no program
+    zero_weights_ratio: float | None = None  # of convolutions and fully connected layers; None: unknown, or it has none
+    compressed_bytes: int | None = None  # by zlib at its highest level, as a download would be; None: no program
 
     @property
     def id(self) -> str:
@@ -296,7 +298,8 @@ class Step:
     kind: str  # a key of config/models.py's StepConfig: "fine_tune", "prune", …
     epochs: int
     learning_rate: float  # the highest of the step's one-cycle schedule
-    options: Mapping[str, float | str] = field(default_factory=dict)  # the other keys of that kind that are given
+    # The other keys of that kind that are given.
+    options: Mapping[str, float | str | Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -432,6 +435,8 @@ def _rebuild_union(kind: Any, data: Any, where: str) -> Any:
             continue
         if isinstance(option, type) and not dataclasses.is_dataclass(option) and type(data) is option:
             return data
+        if typing.get_origin(option) is Mapping and isinstance(data, Mapping):
+            return _rebuild(option, data, where)
     return _rebuild(next(o for o in options if o is not type(None)), data, where)
 
 

@@ -370,11 +370,20 @@ class Wiring:
                 {"id": name, "description": t.description, "prefer": t.prefer, "runtime": t.runtime}
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
+            "dense": self._dense(),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
         inputs: Inputs = {**layout.plan(), "packages": packages}
         return Job("report", spec, inputs, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
+
+    def _dense(self) -> dict[str, str]:
+        """Scheme with steps → the first in the matrix that is the same without them."""
+        schemes = [self.project.scheme(name) for name in dict.fromkeys(cell.scheme for cell in self.plan.cells)]
+        base = recipe_id(())
+        plain = {replace(s, id="", description=""): s.id for s in reversed(schemes) if s.recipe == base}
+        found = {s.id: plain.get(replace(s, id="", description="", recipe=base)) for s in schemes if s.recipe != base}
+        return {scheme: dense for scheme, dense in found.items() if dense}
 
 
 def _pointers(options: Iterable[Any]) -> list[Pointer]:

@@ -112,6 +112,8 @@ class Build:
                 *("net", TARGET.runtime, "any", "int8_static", ""),
                 *(self.program, 1100, signature, (), "program", (estimate,)),
                 ladder=Ladder(tuple(self._rung(stage, file) for stage, file in stages)),
+                zero_weights_ratio=0.7,
+                compressed_bytes=60,
             ),
         )
         self.write(
@@ -208,6 +210,8 @@ def test_released(made, package):
             "sha256": files.sha256_file(package / ARCHIVE),
         },
         "digests": dict(manifest.ancestors),
+        "zero_weights_ratio": 0.7,
+        "compressed_bytes": 60,
     }
 
 

@@ -62,6 +62,8 @@ class Case:
     reasons: tuple[str, ...] = ()
     statuses: Mapping[str, Status] = field(default_factory=dict)  # metric → status other than pass
     shipped_without: tuple[str, ...] = ()
+    zero_weights_ratio: float | None = 0.0
+    compressed: float = 0.9  # of the size
 
 
 def _held(correct: int, size: int, memory: int | None, p50: float | None, reason: str, **statuses: Status) -> Case:
@@ -314,6 +316,8 @@ def _feasible(cell: Cell, case: Case) -> tuple[Program, Measured, Verdict]:
             *(cell.model, cell.runtime, cell.build, cell.scheme, ""),
             *(sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
             ladder=Ladder(tuple(_rungs(cell, case.correct))),
+            zero_weights_ratio=case.zero_weights_ratio,
+            compressed_bytes=round(case.compressed * case.size_bytes),
         ),
         Measured(*key, "", measurements, operators, signature),
         Verdict(*key, status, case.release, case.reasons, case.shipped_without, checks),

@@ -22,6 +22,7 @@ from edgeflow.errors import StageError
 from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob
 from edgeflow.runners import harness
 from edgeflow.runtimes import onnxruntime as subject
+from edgeflow.techniques import prune
 from edgeflow.types import Scheme, Target
 
 SCHEMES = {
@@ -74,7 +75,8 @@ def _convert(folder: Path, name: str) -> None:
     model = _fitted(name, torch.from_numpy(data["train_x"]), torch.from_numpy(data["train_y"]))
     subject.convert(ConvertJob(model, data["x"][:1], folder / f"{name}.onnx"))
     with torch.no_grad():
-        np.savez(folder / f"{name}.torch.npz", y=model(torch.from_numpy(data["x"])).numpy())
+        answers = model(torch.from_numpy(data["x"])).numpy()
+    np.savez(folder / f"{name}.torch.npz", y=answers, zeros=prune.zeros(model))
 
 
 def _fitted(name: str, x: Any, y: Any) -> Any:
@@ -87,6 +89,8 @@ def _fitted(name: str, x: Any, y: Any) -> Any:
     model = {"dscnn": dscnn.build, "resnet8": resnet8.build}[name](tuple(x.shape[1:]), 10)
     with torch.no_grad():
         for module in model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.view(-1)[::3] = 0  # for the zeros to be counted
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0  # statistics of this one pass
         model.train()(x)
@@ -291,7 +295,8 @@ def _build(folder: Path, name: str, scheme: str, architecture: str, calibration:
     samples = calibration[: chosen.calibration_samples] if chosen.calibration_samples else None
     profile = subject.profile(chosen, target)
     subject.optimize(OptimizeJob(folder.parent / f"{name}.onnx", model, chosen, profile, samples, work))
-    subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))
+    compiled = subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))
+    (folder / f"{variant}.zeros.json").write_text(json.dumps(compiled.zero_weights_ratio))
     return model, program
 
 

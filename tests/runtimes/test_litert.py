@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from tests.runtimes.conftest import FINER, SAMPLES, SCHEMES, Toolchain
 
+from edgeflow.plugin import Compiled
 from edgeflow.runtimes.litert import plugin, profile, supports
-from edgeflow.types import Scheme, Target
+from edgeflow.types import Scheme, Target, to_json
 
 HOST = Target("gateway", "litert", "x86_64", "cpu")
 PHONE = replace(HOST, id="phone", arch="aarch64")
@@ -351,9 +352,22 @@ def test_operators_of_a_file_are_counted_alike(finer: Path, edge: Toolchain, sch
 def test_the_program_is_the_model(optimized: Path, edge: Toolchain) -> None:
     source, output = optimized / "mixed.int8_static.tflite", optimized / "program.tflite"
     (found,) = edge(["compile_program", "litert", source, INT8, PHONE, output])
-    assert found == {"operators": None, "estimates": [], "tools": {}}
+    assert {**found, "zero_weights_ratio": None} == to_json(Compiled())
     assert output.read_bytes() == source.read_bytes()
     assert plugin.compile_tolerance(INT8).relative == 0
+
+
+@toolchain
+def test_zeros_are_those_of_the_network(optimized: Path, edge: Toolchain) -> None:
+    def job(scheme: Scheme) -> list[object]:
+        source = optimized / f"mixed.{scheme.id}.tflite"
+        return ["compile_program", "litert", source, scheme, HOST, optimized / "program.tflite"]
+
+    found = dict(zip(SCHEMES, edge(*map(job, SCHEMES.values())), strict=True))
+    ratios = {scheme: compiled["zero_weights_ratio"] for scheme, compiled in found.items()}
+    assert ratios["fp32"] == ratios["fp16"] == 0.5
+    # of 496 weights, what is less than half a step becomes zero too
+    assert all(0.5 <= ratios[scheme] < 0.55 for scheme in ("int8_dynamic", "int8_static", "int16x8"))
 
 
 @toolchain

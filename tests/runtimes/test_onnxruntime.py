@@ -453,6 +453,20 @@ class TestFinerQuantization:
 @pytest.mark.toolchain
 @pytest.mark.xdist_group("onnxruntime")
 class TestCompile:
+    @pytest.mark.parametrize("network", NETWORKS)
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_zeros_are_those_of_the_network(
+        self, converted: SimpleNamespace, built: SimpleNamespace, network: str, variant: str
+    ) -> None:
+        with np.load(converted.first / f"{network}.torch.npz") as archive:
+            expected = float(archive["zeros"])
+        found = json.loads((built.first / f"{network}.{variant}.zeros.json").read_text())
+        assert 0.3 < expected < 0.35
+        if variant.startswith("fp"):
+            assert found == expected
+        else:  # what is less than half a step becomes one too
+            assert expected <= found < expected + 0.05
+
     @pytest.mark.parametrize("scheme", ["fp32", "fp16", "int8_dynamic", "int16x8"])
     @pytest.mark.parametrize("step", ["model", "program"])
     def test_what_is_shared_by_all_families_is_the_same_for_each(

@@ -7,7 +7,10 @@ from torch import nn
 
 
 class Mixed(nn.Module):
-    """The operators of the default models: convolution, depthwise convolution, addition, mean, fully connected."""
+    """The operators of the default models: convolution, depthwise convolution, addition, mean, fully connected.
+
+    Every other weight is zero.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -15,6 +18,9 @@ class Mixed(nn.Module):
         self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(16, 4)
+        with torch.no_grad():
+            for layer in (self.stem, self.depthwise, self.classifier):
+                layer.weight.view(-1)[::2] = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.relu(self.stem(x))

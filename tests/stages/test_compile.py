@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ from edgeflow.types import Evidence
 
 def copy(job):
     job.output.write_bytes(job.source.read_bytes())
-    return Compiled()
+    return Compiled(zero_weights_ratio=0.25)
 
 
 def accelerate(job):
@@ -132,7 +133,10 @@ def test_a_program_is_asked_and_gets_a_rung(setting: Setting) -> None:
     made = setting.compile("plugin", "micro", setting.optimized())
     assert sorted(setting.calls()) == [4, SAMPLES]
     assert [rung.stage for rung in files.read_as(Program, made.info).ladder.rungs] == ["optimize", "compile"]
-    assert files.read_as(Program, made.info).id == "m/micro/any/int8"
+    info = files.read_as(Program, made.info)
+    assert info.id == "m/micro/any/int8"
+    assert info.zero_weights_ratio == 0.25
+    assert info.compressed_bytes == len(zlib.compress(made.program.read_bytes(), 9))
 
 
 def test_a_program_of_another_runtimes_program_is_not_asked_again(setting: Setting) -> None:

@@ -34,7 +34,7 @@ TEACHER = {**STUDENT, "id": "teacher", "arguments": {"channels": 16, "blocks": 2
 WEIGHTS = ("stem.weight", "blocks.0.depthwise.weight", "blocks.0.pointwise.weight", "classifier.weight")
 
 
-def step(kind: str, epochs: int, learning_rate: float = 0.01, **options: float | str) -> dict[str, Any]:
+def step(kind: str, epochs: int, learning_rate: float = 0.01, **options: Any) -> dict[str, Any]:
     return {"kind": kind, "epochs": epochs, "learning_rate": learning_rate, "options": options}
 
 
@@ -76,6 +76,15 @@ class Project:
             process.kill()
         assert process.returncode == -signal.SIGKILL
 
+    def python(self, python: Path, code: str, stdin: str = "") -> str:
+        """What a piece of code prints in the torch toolchain."""
+        env = {**os.environ, "PYTHONPATH": str(self.source / "src")}
+        command = [str(python), "-c", code]
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, input=stdin, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
     def tensors(self, name: str) -> dict[str, np.ndarray[Any, Any]]:
         """float32 tensors of a checkpoint, read as the format says it: a length, a JSON header, the bytes."""
         content = (self.folder / name / "checkpoint.safetensors").read_bytes()
@@ -97,6 +106,7 @@ class Project:
 
 
 BASE = {"start": "base/checkpoint.safetensors"}
+WIDE = {"start": "teacher/checkpoint.safetensors"}
 TAUGHT = {**BASE, "teachers": "teacher/checkpoint.safetensors"}
 
 
@@ -137,6 +147,106 @@ def test_a_student_comes_closer_to_its_teacher_than_its_control_does(made: Proje
 
     distances = {name: abs(softened(name) - softened("teacher")).mean() for name in ("taught", "control")}
     assert distances["taught"] < 0.8 * distances["control"]
+
+
+ANSWERS = {"teacher": "teacher", "temperature": 4.0, "soft_weight": 0.7}
+DISTANCE = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from edgeflow.frameworks.torch import load
+from edgeflow.plugin import ModelSpec
+
+x, found = torch.from_numpy(np.load("evaluation.npz")["x"]), []
+for model, checkpoint, module in json.load(sys.stdin):
+    network = load(ModelSpec(**model), Path(checkpoint))
+    network.get_submodule(module).register_forward_hook(lambda m, i, output: found.append(output))
+    network(x)
+given, wanted = (torch.nn.functional.normalize(features, dim=1) for features in found)
+print(float((given - wanted).square().sum(1).mean()))
+"""
+
+
+def test_matched_features_come_closer_to_the_teachers(made: Project, torch_python: Path) -> None:
+    student = {**STUDENT, "arguments": {"channels": 16, "blocks": 1}}
+    made.train("broad", model=student)
+    taught = {**TAUGHT, "start": "broad/checkpoint.safetensors"}
+    made.train("answers", step("distill", 12, **ANSWERS), model=student, **taught)
+    matched = step("distill", 12, **ANSWERS, features={"blocks.0": "blocks.1"}, feature_weight=10.0)
+    made.train("matched", matched, model=student, **taught)
+
+    def distance(name: str) -> float:
+        networks = [(student, name, "blocks.0"), (TEACHER, "teacher", "blocks.1")]
+        asked = [(model, f"{folder}/checkpoint.safetensors", module) for model, folder, module in networks]
+        return float(made.python(torch_python, DISTANCE, json.dumps(asked)))
+
+    assert distance("matched") < 0.8 * distance("answers")
+
+
+def test_features_of_other_widths_are_projected_and_nothing_of_that_is_left(made: Project) -> None:
+    features = {"stem": "stem", "blocks.0": "blocks.1", "pool": "blocks.0"}  # 4 channels and 16; 1 × 1 and 5 × 4
+    made.train("answered", step("distill", 4, **ANSWERS), **TAUGHT)
+    made.train("projected", step("distill", 4, **ANSWERS, features=features, feature_weight=2.0), **TAUGHT)
+    assert shapes(made.tensors("projected")) == shapes(made.tensors("base"))
+    assert (made.tensors("projected")["stem.weight"] != made.tensors("answered")["stem.weight"]).any()
+
+
+def test_a_teacher_that_is_not_named_is_the_model_at_the_start(made: Project) -> None:
+    unnamed = {name: value for name, value in ANSWERS.items() if name != "teacher"}
+    half = step("prune_channels", 1, channels=0.5, round_to=4, iterations=1)
+    made.train("unnamed", half, step("distill", 2, **unnamed), model=TEACHER, **WIDE)
+    made.train("named", half, step("distill", 2, **ANSWERS), model=TEACHER, **{**TAUGHT, **WIDE})
+    first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("unnamed", "named"))
+    assert first == second
+
+
+UNMATCHED = """
+import json
+import torch
+from torch import nn
+from edgeflow.errors import StageError
+from edgeflow.techniques.distill import Features
+
+torch.manual_seed(0)
+small = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Flatten(), nn.Dropout())  # 1 × 9 × 9: 4 × 4 × 4
+large = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(4, 4, 2))  # 7 × 7, 4 × 4, 3 × 3
+said = {}
+for name, pairs in {"name": {"0.conv": "0"}, "teacher": {"0": "3"}, "axes": {"1": "0"}, "size": {"0": "2"}}.items():
+    try:
+        Features(small, large, pairs, torch.zeros(1, 1, 9, 9))
+    except StageError as error:
+        said[name] = str(error)
+print(json.dumps(said))
+"""
+
+
+def test_features_that_cannot_be_compared_are_named(made: Project, torch_python: Path) -> None:
+    assert json.loads(made.python(torch_python, UNMATCHED)) == {
+        "name": "train: distill: features: the model has no module '0.conv'; it has 0, 1, 2",
+        "teacher": "train: distill: features: the teacher has no module '3'; it has 0, 1, 2",
+        "axes": (
+            "train: distill: features: 1 of the model gives [1, 64], 0 of the teacher gives [1, 4, 7, 7]; "
+            "both must be batches of channels with as many further axes"
+        ),
+        "size": (
+            "train: distill: features: 0 of the model gives [1, 4, 4, 4], 2 of the teacher gives [1, 4, 3, 3]; "
+            "the larger size of each axis must be a multiple of the smaller"
+        ),
+    }
+
+
+def test_a_killed_distillation_goes_on_with_the_projections_that_it_had(made: Project) -> None:
+    features = {"stem": "stem", "blocks.0": "blocks.1"}
+    taught = step("distill", 20, **ANSWERS, features=features, feature_weight=2.0)
+    steps = (taught, step("prune", 20, sparsity=0.5))
+    made.train("taught_whole", *steps, **TAUGHT)
+    for kind, done_before in (("distill", 0), ("prune", 20)):
+        name = f"taught_killed_{kind}"
+        made.kill_at(f"model student: {kind}: epoch 3 of 20", name, *steps, **TAUGHT)
+        said = made.train(name, *steps, **TAUGHT).stderr.splitlines()
+        assert sum(": epoch " in line for line in said) <= 40 - done_before - 3
+        first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("taught_whole", name))
+        assert first == second
 
 
 def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project) -> None:
@@ -235,7 +345,7 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
     name = model["builder"].split(".")[2].split(":")[0]
     made.train(f"{name}_wide", model=model)
     start = {"start": f"{name}_wide/checkpoint.safetensors"}
-    half = step("prune_channels", 2, channels=0.5, round_to=4)
+    half = step("prune_channels", 2, channels=0.5, round_to=4, iterations=1)
     made.train(f"{name}_half", half, model=model, **start)
     wide, narrow = (made.tensors(f"{name}_{which}") for which in ("wide", "half"))
     assert wide.keys() == narrow.keys()
@@ -254,15 +364,48 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
     assert info["zero_weights_ratio"] == pytest.approx(0.5, abs=0.001)
 
 
-def test_a_goal_of_multiply_accumulates_is_reached_and_not_by_far(made: Project) -> None:
-    goal = step("prune_channels", 1, macs=0.4, round_to=1)
-    made.train("goal", goal, model=TEACHER, start="teacher/checkpoint.safetensors")
-    figures = files.read_json(made.folder / "goal/train.json")["figures"]
-    assert 0.3 < figures["macs"] / figures["macs_before"] <= 0.4
+@pytest.mark.parametrize("goal", ["macs", "parameters"])
+def test_a_goal_is_reached_and_not_by_far(made: Project, goal: str) -> None:
+    options = {goal: 0.4, "round_to": 1, "iterations": 1}
+    made.train(f"goal_{goal}", step("prune_channels", 1, **options), model=TEACHER, **WIDE)
+    figures = files.read_json(made.folder / f"goal_{goal}/train.json")["figures"]
+    before = files.read_json(made.folder / "teacher/train.json")["figures"]["parameters"]
+    left = {"macs": figures["macs"] / figures["macs_before"], "parameters": figures["parameters"] / before}
+    assert 0.3 < left[goal] <= 0.4
+
+
+def test_parts_of_a_removal_leave_as_many_channels_and_choose_them_anew(made: Project) -> None:
+    once, twice = (step("prune_channels", 6, channels=0.5, round_to=4, iterations=n) for n in (1, 2))
+    made.train("once", once, model=TEACHER, **WIDE)
+    done = made.train("twice", twice, model=TEACHER, **WIDE)
+    assert shapes(made.tensors("once")) == shapes(made.tensors("twice"))
+    assert (made.tensors("once")["stem.weight"] != made.tensors("twice")["stem.weight"]).any()
+    said = [line.partition(": loss")[0] for line in done.stderr.splitlines() if ": epoch " in line]
+    parts = [f"model teacher: prune_channels {part} of 2: epoch {n} of 3" for part in (1, 2) for n in (1, 2, 3)]
+    assert said == parts
+
+
+def test_a_part_in_which_nothing_can_go_is_an_error(made: Project) -> None:
+    parts = step("prune_channels", 6, channels=0.5, round_to=4, iterations=3)
+    done = made.train("idle", parts, model=TEACHER, check=False, **WIDE)
+    said = "prune_channels: no channel can go in part 3 of 3 with round_to: 4; lower it, have fewer iterations, or"
+    assert said in done.stderr
+
+
+def test_a_removal_in_parts_that_was_killed_goes_on_with_the_part_that_it_was_at(made: Project) -> None:
+    parts = step("prune_channels", 40, channels=0.5, round_to=4, iterations=2)
+    made.train("parts_whole", parts, model=TEACHER, **WIDE)
+    for part, done_before in ((1, 0), (2, 20)):
+        name = f"parts_killed_{part}"
+        made.kill_at(f"model teacher: prune_channels {part} of 2: epoch 3 of 20", name, parts, model=TEACHER, **WIDE)
+        said = made.train(name, parts, model=TEACHER, **WIDE).stderr.splitlines()
+        assert sum(": epoch " in line for line in said) <= 40 - done_before - 3
+        first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("parts_whole", name))
+        assert first == second
 
 
 def test_nothing_that_can_go_is_an_error(made: Project) -> None:
-    done = made.train("none", step("prune_channels", 1, channels=0.5, round_to=8), check=False, **BASE)
+    done = made.train("none", step("prune_channels", 1, channels=0.5, round_to=8, iterations=1), check=False, **BASE)
     assert "prune_channels: no channel can go with round_to: 8" in done.stderr
     assert not (made.folder / "none/checkpoint.safetensors").exists()
 
@@ -274,7 +417,7 @@ def test_a_checkpoint_of_another_width_that_nobody_pruned_is_refused(made: Proje
 
 def test_a_killed_training_takes_the_same_channels_away_again(made: Project) -> None:
     steps = (
-        *(step("fine_tune", 3), step("prune_channels", 20, channels=0.5, round_to=4)),
+        *(step("fine_tune", 3), step("prune_channels", 20, channels=0.5, round_to=4, iterations=1)),
         step("prune", 20, sparsity=0.5),
     )
     start = {"start": "teacher/checkpoint.safetensors"}
@@ -357,13 +500,6 @@ print(json.dumps({"zeros": float((seen[0] == 0).float().mean()), "training": mod
 
 def test_dropout_keeps_its_probability(made: Project, torch_python: Path) -> None:
     (made.folder / "own.py").write_text(DROPOUT)
-    done = subprocess.run(
-        [str(torch_python), "-c", LOOK],
-        cwd=made.folder,
-        env={**os.environ, "PYTHONPATH": str(made.source / "src")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = made.python(torch_python, LOOK)
     # every activation is 1 or more before: what is zero after was dropped; 200,000 draws, so 0.003 is four deviations
-    assert json.loads(done.stdout)["zeros"] == pytest.approx(0.1, abs=0.003)
+    assert json.loads(said)["zeros"] == pytest.approx(0.1, abs=0.003)

@@ -161,7 +161,7 @@ CASES = [
         (
             "more/fine.yaml: calibration.samples: 129 is more than dataset 'words' has; lower it to 128 or raise "
             f"splits.calibration in {WORDS}",
-            "more/none.yaml: mode: 'flout' is not one of float, dynamic, static; did you mean 'float'?",
+            "more/none.yaml: mode: 'flout' is not one of float, weight_only, dynamic, static; did you mean 'float'?",
         ),
     ),
     case(
@@ -195,7 +195,7 @@ search:
 """,
         f"{MATRIX}: search.space[1].description: a search describes its schemes itself; remove the key",
         f"{MATRIX}: search.space[1].calibration.samples: 0 must be at least 1",
-        f"{MATRIX}: search.space[0].weights: 'float61' is not one of float32, float16, int8; did you mean 'float16'?",
+        f"{MATRIX}: search.space[0].weights: 'float61' is not one of float32, float16, int8, int4; did you mean 'float16'?",
         f"{MATRIX}: search.space[0].steps[1][1].distil: unknown key; did you mean 'distill'?",
         f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: '130 %' is more than 100 %",
     ),
@@ -919,7 +919,42 @@ search:
         INT8,
         "mode: static",
         "mode: static\nsteps:\n  - prune_channels: {epochs: 2}",
-        f"{INT8}: steps[0].prune_channels: give either channels or macs",
+        f"{INT8}: steps[0].prune_channels: give exactly one of channels, macs, parameters",
+    ),
+    case(
+        "channels to remove with two goals",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - prune_channels: {epochs: 2, macs: 40 %, parameters: 40 %}",
+        f"{INT8}: steps[0].prune_channels: give exactly one of channels, macs, parameters",
+    ),
+    case(
+        "more parts than epochs to learn in",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - prune_channels: {epochs: 2, channels: 50 %, iterations: 3}",
+        (f"{INT8}: steps[0].prune_channels.iterations: 3 is more than the 2 epochs; each part needs one to learn in"),
+    ),
+    case(
+        "features that count nothing",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - distill: {epochs: 2, teacher: kws, features: {blocks.0: blocks.0}}",
+        f"{INT8}: steps[0].distill.feature_weight: missing; features need it, e.g. 'feature_weight: 1'",
+    ),
+    case(
+        "a weight of no features",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - distill: {epochs: 2, teacher: kws, feature_weight: 2}",
+        (f"{INT8}: steps[0].distill.feature_weight: weighs features, and there are none; add features or remove it"),
+    ),
+    case(
+        "no features",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - distill: {epochs: 2, teacher: kws, features: {}, feature_weight: 2}",
+        (f"{INT8}: steps[0].distill.features: is empty; name a student's module and the teacher's that it learns from"),
     ),
     case(
         "an unknown step",

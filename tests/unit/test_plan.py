@@ -216,6 +216,11 @@ def test_a_step_starts_from_the_base_and_is_held_against_its_control(with_scheme
     assert (base.inputs["start"], base.inputs["control"], base.spec["steps"]) == ([], [], [])
 
 
+def test_the_report_holds_a_scheme_with_steps_against_the_same_without(with_schemes: Any, plugins: Plugins) -> None:
+    found, planned = with_schemes(pruned=[PRUNE], longer=[FINE_TUNE], plain=[])
+    assert Wiring(found, plugins, planned).job("report", {}).spec["dense"] == {"pruned": "fp32", "longer": "fp32"}
+
+
 def test_a_scheme_of_fine_tuning_is_its_own_control(with_schemes: Any, plugins: Plugins) -> None:
     found, planned = with_schemes(longer=[FINE_TUNE])
     recipe = found.scheme("longer").recipe

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.types import Check, Direction, Evidence, Interval, Measurement, Status, from_json, to_json
+from edgeflow.types import Check, Direction, Evidence, Interval, Measurement, Status, Step, from_json, to_json
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 intervals = st.builds(Interval, finite, finite, finite, st.text())
@@ -60,6 +60,13 @@ def test_wrong_json_is_refused(change: dict[str, object], message: str) -> None:
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ValueError, match="Interval: missing key 'method'"):
         from_json(Interval, {"low": 0, "high": 1, "confidence": 0.9})
+
+
+def test_options_of_a_step_may_be_pairs_of_names() -> None:
+    step = Step("distill", 2, 0.1, {"teacher": "large", "temperature": 4, "features": {"stem": "stem"}})
+    assert from_json(Step, to_json(step)) == step
+    with pytest.raises(ValueError, match=r"^Step\.options\.features\.stem: expected str, found 3$"):
+        from_json(Step, {**to_json(step), "options": {"features": {"stem": 3}}})
 
 
 def test_unions_and_enums() -> None:

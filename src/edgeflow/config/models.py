@@ -235,21 +235,45 @@ class PruneChannels(Epochs):
 
     channels: f.Share | None = Field(None, description="ratio of the channels that goes")
     macs: f.Share | None = Field(None, description="in place of channels: ratio of multiply-accumulates that stays")
+    parameters: f.Share | None = Field(None, description="in place of channels: ratio of parameters that stays")
     round_to: f.Count = Field(8, description="numbers of channels are multiples of this, as kernels like them")
+    iterations: f.Count = Field(1, description="parts in which channels go; half of the epochs are for the last")
 
     @model_validator(mode="after")
     def _has_a_goal(self) -> PruneChannels:
-        if (self.channels is None) == (self.macs is None):
-            raise Findings([("", "give either channels or macs")])
+        if [self.channels, self.macs, self.parameters].count(None) != 2:
+            raise Findings([("", "give exactly one of channels, macs, parameters")])
+        if self.iterations > self.epochs:
+            message = f"{self.iterations} is more than the {self.epochs} epochs; each part needs one to learn in"
+            raise Findings([("iterations", message)])
         return self
 
 
 class Distill(Epochs):
     """Learn from a teacher's answers as well as from the labels: Hinton et al., arXiv:1503.02531."""
 
-    teacher: f.ModelId = Field(description="id of a model on the same dataset; its base checkpoint teaches")
+    teacher: f.ModelId | None = Field(
+        None,
+        description="id of a model on the same dataset, whose base checkpoint teaches; without, the model's own does",
+    )
     temperature: f.Positive = Field(4.0, description="softens the answers of both")
     soft_weight: f.Share = Field(0.7, description="ratio of the loss that is the distance to the teacher")
+    features: Mapping[str, str] | None = Field(
+        None, description="modules whose outputs are matched too: student's name → teacher's name"
+    )
+    feature_weight: f.Positive | None = Field(
+        None, description="what their distance, from 0 to 4 a pair, counts in the loss; required with features"
+    )
+
+    @model_validator(mode="after")
+    def _weighs_features(self) -> Distill:
+        if self.features is not None and not self.features:
+            raise Findings([("features", "is empty; name a student's module and the teacher's that it learns from")])
+        if self.features is not None and self.feature_weight is None:
+            raise Findings([("feature_weight", "missing; features need it, e.g. 'feature_weight: 1'")])
+        if self.features is None and self.feature_weight is not None:
+            raise Findings([("feature_weight", "weighs features, and there are none; add features or remove it")])
+        return self
 
 
 class QuantizeAware(Epochs):

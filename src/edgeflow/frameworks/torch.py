@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,25 +134,42 @@ def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
     if not job.steps:
         yield Phase(f"model {job.model.id}", epochs(settings.epochs, settings.learning_rate), hard)
     names, pruned, example = prune.prunable(model), False, torch.from_numpy(job.x[:1])
+
+    def held(network: Any) -> training.Hooks | None:
+        return prune.Held(network, names) if pruned else None
+
     for step in job.steps:
-        loss, network = hard, None
-        hooks: training.Hooks | None = None
-        if step.kind == "distill":
-            teacher = load(*job.teachers[str(step.options["teacher"])])
-            temperature, soft_weight = (float(step.options[option]) for option in ("temperature", "soft_weight"))
-            loss = distill.loss(teacher, temperature, soft_weight, hard)
+        options: Mapping[str, Any] = step.options
+        name, planned = f"model {job.model.id}: {step.kind}", epochs(step.epochs, step.learning_rate)
+        if step.kind == "prune":
+            yield Phase(name, planned, hard, hooks=prune.Pruner(model, names, options["sparsity"], step.epochs))
+            pruned = True
+        elif step.kind == "distill":
+            yield from _distilled(job, options, Phase(name, planned, hard, hooks=held(model)), model, example)
         elif step.kind == "prune_channels":
-            prune_channels.shrunk(model, example, job.model.classes, step.options)
+            parts = prune_channels.parts(step.epochs, int(options["iterations"]))
+            removals = prune_channels.removals(model, example, job.model.classes, options)
+            for number, (part, _) in enumerate(zip(parts, removals, strict=True), start=1):
+                part_name = f"{name} {number} of {len(parts)}" if len(parts) > 1 else name
+                yield Phase(part_name, epochs(part, step.learning_rate), hard, hooks=held(model))
         elif step.kind == "quantize_aware":
             network = quantize_aware.prepared(model, example)
-        if step.kind == "prune":
-            hooks, pruned = prune.Pruner(model, names, float(step.options["sparsity"]), step.epochs), True
-        elif pruned:
-            hooks = prune.Held(network or model, names)
-        planned = epochs(step.epochs, step.learning_rate)
-        yield Phase(f"model {job.model.id}: {step.kind}", planned, loss, network, hooks)
-        if network is not None:
+            yield Phase(name, planned, hard, network, held(network))
             quantize_aware.give_back(network, model)
+        else:
+            yield Phase(name, planned, hard, hooks=held(model))
+
+
+def _distilled(job: TrainJob, options: Mapping[str, Any], plain: Phase, model: Any, example: Any) -> Iterator[Phase]:
+    """The phase of a distillation; `plain` is the one without it."""
+    teacher = load(*job.teachers[options.get("teacher", job.model.id)])
+    answers = distill.loss(teacher, options["temperature"], options["soft_weight"], plain.loss)
+    if "features" not in options:
+        yield replace(plain, loss=answers)
+        return
+    features = distill.Features(model, teacher, options["features"], example)
+    yield replace(plain, loss=features.added_to(answers, options["feature_weight"]), network=features.network)
+    features.close()
 
 
 def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:

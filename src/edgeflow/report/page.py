@@ -18,7 +18,7 @@ from edgeflow.report import charts, ladder_charts, sensitivity, show
 from edgeflow.report.attribution import explain
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
-from edgeflow.report.recipes import Recipe
+from edgeflow.report.recipes import Recipe, Saving
 from edgeflow.report.variants import Variant
 from edgeflow.types import Evidence, Release, Sensitivity, Status
 
@@ -57,20 +57,24 @@ class TargetPanel:
     models: tuple[ModelPanel, ...]
 
 
-def render(
-    title: str,
-    baseline: str,
-    targets: Sequence[TargetInfo],
-    variants: Sequence[Variant],
-    decisions: Sequence[Decision],
-    costs: Costs,
-    recipes: Sequence[Recipe],
-    rankings: Sequence[Sensitivity],
-) -> str:
+@dataclass(frozen=True)
+class Content:
+    """What the page shows, in its order."""
+
+    decisions: Sequence[Decision]
+    variants: Sequence[Variant]
+    recipes: Sequence[Recipe]
+    savings: Sequence[Saving]
+    rankings: Sequence[Sensitivity]
+    costs: Costs
+
+
+def render(title: str, baseline: str, targets: Sequence[TargetInfo], content: Content) -> str:
     """The whole page."""
     from plotly.offline import get_plotlyjs
 
-    figures: dict[str, Any] = sensitivity.figures(rankings)
+    figures: dict[str, Any] = sensitivity.figures(content.rankings)
+    variants = content.variants
     numbered = {f"v{i}": variant for i, variant in enumerate(variants)}
     schemes = _unique(v.cell.scheme for v in variants)
     panels = tuple(_panel(i, target, numbered, schemes, figures) for i, target in enumerate(targets))
@@ -81,17 +85,14 @@ def render(
             title=title,
             baseline=baseline,
             targets=targets,
-            decisions=decisions,
-            costs=costs,
-            recipes=recipes,
-            rankings=rankings,
+            content=content,
             numbered=numbered,
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,
             panels=panels,
             stages=ladder_charts.stages(v.ladder for v in variants),
             by_cell={(v.cell.model, v.cell.target, v.cell.scheme): (tip, v) for tip, v in numbered.items()},
-            ships={(d.model, d.target, d.ship) for d in decisions},
+            ships={(d.model, d.target, d.ship) for d in content.decisions},
             counts=Counter(v.release for v in variants),
             releases=tuple(Release),
             release_help=show.RELEASE,

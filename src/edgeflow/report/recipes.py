@@ -1,16 +1,22 @@
-"""What training-time steps gained: each recipe beside its control, as the train stage compared them."""
+"""What training-time steps gained: each recipe beside its control, as the train stage compared them, and what its
+programs save beside those of the same scheme without steps.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Score
+from edgeflow.report.decide import TIE
+from edgeflow.report.variants import Variant
 from edgeflow.types import from_json
+
+Ratio: TypeAlias = tuple[float, float, float]  # value, low, high
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,68 @@ class Recipe:
         if interval.low > 0:
             return "worse than its control"
         return f"no difference shown on {self.compared.drop.n} samples"
+
+
+@dataclass(frozen=True)
+class Saving:
+    """One program of a recipe, beside the dense one of the same model and target: the same scheme without steps."""
+
+    variant: Variant
+    zero_weights_ratio: float | None
+    compressed_bytes: int | None
+    dense: str  # id of that scheme; empty when it is not in the matrix, or infeasible
+    compressed_ratio: float | None  # to the dense program's compressed size
+    latency: Ratio | None  # to the dense program's, with its interval; None: not timed
+
+    @property
+    def finding(self) -> str:
+        """Whether latency was saved, in words no stronger than what separate measurements can tell apart."""
+        if self.latency is None:
+            return "latency not compared"
+        _, low, high = self.latency
+        if high * TIE < 1:
+            return "faster"
+        return "slower" if low > TIE else "saves no latency"
+
+
+def savings(
+    recipes: Sequence[Recipe], variants: Sequence[Variant], dense: Mapping[str, str], baseline: str
+) -> tuple[Saving, ...]:
+    """Every program that recipes ship; `dense`: scheme → the one in the matrix that is the same without steps."""
+    known = {(v.cell.model, v.cell.target, v.cell.scheme): v for v in variants}
+    shipped = {(recipe.model, scheme) for recipe in recipes for scheme in recipe.schemes}
+    return tuple(
+        _saving(variant, known.get((model, target, dense.get(scheme, ""))), baseline)
+        for (model, target, scheme), variant in known.items()
+        if (model, scheme) in shipped and variant.program and variant.program.sha256
+    )
+
+
+def _saving(variant: Variant, dense: Variant | None, baseline: str) -> Saving:
+    own, other = variant.program, dense.program if dense else None
+    size = own.compressed_bytes if own else None
+    dense_size = other.compressed_bytes if other else None
+    return Saving(
+        variant,
+        own.zero_weights_ratio if own else None,
+        size,
+        dense.cell.scheme if dense and dense_size else "",
+        size / dense_size if size and dense_size else None,
+        _quotient(_ratio(variant, baseline), _ratio(dense, baseline) if dense else None),
+    )
+
+
+def _ratio(variant: Variant, baseline: str) -> Ratio | None:
+    """Latency over the baseline's, with its interval; the baseline's own is 1 where it is timed."""
+    if variant.cell.scheme == baseline:
+        return None if variant.value("latency_p50_s") is None else (1.0, 1.0, 1.0)
+    found = variant.figures.get("latency_ratio_fp32")
+    return (found.value, found.interval.low, found.interval.high) if found and found.interval else None
+
+
+def _quotient(own: Ratio | None, other: Ratio | None) -> Ratio | None:
+    """Each was measured in turn with the baseline: their quotient lies between those of their ends."""
+    return (own[0] / other[0], own[1] / other[2], own[2] / other[1]) if own and other else None
 
 
 def read(plan: Path, results: Path) -> tuple[Recipe, ...]:

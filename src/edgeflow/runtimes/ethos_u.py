@@ -17,6 +17,7 @@ from edgeflow.errors import StageError
 from edgeflow.plugin import Compiled, CompileJob, Estimate, Option, PackageJob, Runtime, Unsupported
 from edgeflow.runtimes import tflite_micro
 from edgeflow.runtimes.c_array import identifier, sources
+from edgeflow.runtimes.litert import zero_weights
 from edgeflow.types import Evidence, Operators, Scheme, Target
 from edgeflow.units import show
 
@@ -72,7 +73,9 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
         return Unsupported(f"{sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
     summary = _summary(job.work)
     job.output.write_bytes(program)
-    return Compiled(_operators(job), _estimates(job.target, summary), {"ethos-u-vela": _version()})
+    # vela's own encoding of the weights is not read: they are those of the model
+    zeros = zero_weights(job.source.read_bytes())
+    return Compiled(_operators(job), _estimates(job.target, summary), {"ethos-u-vela": _version()}, zeros)
 
 
 def _vela(job: CompileJob) -> str:
@@ -174,7 +177,7 @@ plugin = Runtime(
     build_with="litert",
     runs="model",
     package_files=package_files,
-    preload=("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
+    preload=tflite_micro.plugin.preload,
     target_options={
         "system_config": Option(
             "clock and memory bandwidths: a section of vela.ini", required=True, choices=SYSTEM_CONFIGS

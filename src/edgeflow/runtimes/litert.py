@@ -250,7 +250,35 @@ def compile_program(job: CompileJob) -> Compiled:
         Session(str(job.output), threads=1)
     except ValueError as error:
         raise StageError(f"compile: {error}") from error
-    return Compiled()
+    return Compiled(zero_weights_ratio=zero_weights(content))
+
+
+def zero_weights(content: bytes) -> float | None:
+    """Ratio of zeros among the weights of a model's convolutions and fully connected layers; None without any.
+
+    The zero point of weights is 0 by TFLite's quantization specification.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    kinds = schema.BuiltinOperator
+    weighted = {kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.TRANSPOSE_CONV, kinds.CONV_3D, kinds.FULLY_CONNECTED}
+    dtypes = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2", schema.TensorType.INT8: "i1"}
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    zeros = total = 0
+    for graph in model.subgraphs:
+        operators = [(model.operatorCodes[o.opcodeIndex].builtinCode, o) for o in graph.operators]
+        # float16 weights are widened by an operator of their own
+        narrow = {o.outputs[0]: o.inputs[0] for kind, o in operators if kind == kinds.DEQUANTIZE}
+        for operator in (o for kind, o in operators if kind in weighted):
+            tensor = graph.tensors[narrow.get(operator.inputs[1], operator.inputs[1])]
+            data = model.buffers[tensor.buffer].data
+            if data is not None and tensor.type in dtypes:
+                values = np.frombuffer(bytes(data), dtypes[tensor.type])
+                zeros += int((values == 0).sum())
+                total += values.size
+    return zeros / total if total else None
 
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:

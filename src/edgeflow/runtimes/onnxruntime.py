@@ -323,7 +323,41 @@ def compile_program(job: CompileJob) -> Compiled:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
         raise StageError(f"compile: ONNX Runtime cannot fuse {job.source.name}: {error}") from error
-    return Compiled(tools={"onnxruntime": onnxruntime.__version__})
+    return Compiled(tools={"onnxruntime": onnxruntime.__version__}, zero_weights_ratio=zero_weights(job.output))
+
+
+# Operators of convolutions and fully connected layers: which input has the weights, and which the integer that stands
+# for zero (0: none). Weights that are kept as integers beside a float operator reach it by way of DequantizeLinear.
+_WEIGHTS: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul"), (1, 0)),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul"), (1, 3)),
+    **{"MatMulIntegerToFloat": (1, 5), "DequantizeLinear": (0, 2)},
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), (3, 5)),
+}
+
+
+def zero_weights(program: Path) -> float | None:
+    """Ratio of zeros among the weights of a program's convolutions and fully connected layers; None without any."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(program).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    zeros = total = 0
+    for node in graph.node:
+        at, zero_at = _WEIGHTS.get(node.op_type, (len(node.input), 0))
+        weights = constants.get(node.input[at]) if at < len(node.input) else None
+        if weights is None or len(weights.dims) < 2:  # of one axis: biases
+            continue
+        zero_point = constants.get(node.input[zero_at]) if 0 < zero_at < len(node.input) else None
+        zero = numpy_helper.to_array(zero_point) if zero_point else 0
+        if len({*np.ravel(zero)}) == 1:  # else one a column: of matrix products alone
+            zero = np.ravel(zero)[0]
+        values = numpy_helper.to_array(weights)
+        zeros += int((values == zero).sum())
+        total += values.size
+    return zeros / total if total else None
 
 
 def _fusion(family: str) -> Any:

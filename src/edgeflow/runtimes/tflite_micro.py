@@ -15,6 +15,7 @@ from pathlib import Path
 from edgeflow.errors import StageError
 from edgeflow.plugin import Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
 from edgeflow.runtimes.c_array import identifier, sources
+from edgeflow.runtimes.litert import zero_weights
 from edgeflow.types import Evidence, Scheme, Target
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
@@ -54,8 +55,9 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """The program is the model; refuse it when the interpreter does."""
     if refusal := _refusal(job.source):
         return Unsupported(f"TFLite Micro cannot run the model: {refusal}")
-    job.output.write_bytes(job.source.read_bytes())
-    return Compiled()
+    content = job.source.read_bytes()
+    job.output.write_bytes(content)
+    return Compiled(zero_weights_ratio=zero_weights(content))
 
 
 def _refusal(model: Path) -> str:
@@ -114,5 +116,8 @@ plugin = Runtime(
     compile_tolerance=compile_tolerance,
     build_with="litert",
     package_files=package_files,
-    preload=("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
+    preload=(
+        *("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),
+        "ai_edge_litert.tools.flatbuffer_utils",
+    ),
 )

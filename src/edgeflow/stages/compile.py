@@ -7,6 +7,7 @@ model that the runtime cannot take is a result, not an error: program.bin is the
 from __future__ import annotations
 
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def _finish(
         ladder=ladder,
         estimates=tuple(_measurement(estimate, sha256, compiled) for estimate in compiled.estimates),
         tools={**seen["versions"], **compiled.tools},
+        zero_weights_ratio=compiled.zero_weights_ratio,
+        compressed_bytes=len(zlib.compress(program.read_bytes(), zlib.Z_BEST_COMPRESSION)),
     )
 
 

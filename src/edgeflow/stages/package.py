@@ -103,6 +103,8 @@ class Record:
     release_counter: int
     package: Archive | None = None
     digests: Mapping[str, str] = field(default_factory=dict)  # ancestor → sha256, of what is released
+    zero_weights_ratio: float | None = None  # as program.json has it
+    compressed_bytes: int | None = None
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
@@ -124,6 +126,7 @@ def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
     path = inputs.need("verdict", spec.variant)
     verdict = files.read_as(Verdict, path)
     _check_about(_variant(verdict), spec.variant, path)
+    info = files.read_as(Program, inputs.need("info", spec.variant))
     archive, digests = None, dict[str, str]()
     if verdict.release == Release.RELEASED:
         archive, digests = _release(spec, inputs, verdict, record)
@@ -137,6 +140,8 @@ def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
         release_counter=spec.release_counter,
         package=archive,
         digests=digests,
+        zero_weights_ratio=info.zero_weights_ratio,
+        compressed_bytes=info.compressed_bytes,
     )
 
 

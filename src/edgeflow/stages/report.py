@@ -5,7 +5,8 @@ Takes plan.json and the results folder; makes index.html (one file that opens of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeflow import files
@@ -14,6 +15,7 @@ from edgeflow.report import page
 from edgeflow.report.costs import read as read_costs
 from edgeflow.report.decide import TargetInfo, decide
 from edgeflow.report.recipes import read as read_recipes
+from edgeflow.report.recipes import savings
 from edgeflow.report.sensitivity import read as read_rankings
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
@@ -26,6 +28,7 @@ class Spec:
     title: str
     baseline: str  # id of the scheme that the others are compared with
     targets: tuple[TargetInfo, ...]  # in the order of the report
+    dense: Mapping[str, str] = field(default_factory=dict)  # scheme with steps → the same without them, in the matrix
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,19 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """
     variants = read(inputs.plan, inputs.results)
     _check_targets(spec, variants)
-    costs = read_costs(inputs.plan, inputs.results)
     recipes = read_recipes(inputs.plan, inputs.results)
-    rankings = read_rankings(inputs.plan, inputs.results)
-    decisions = decide(variants, spec.targets, spec.baseline)
-    html = page.render(spec.title, spec.baseline, spec.targets, variants, decisions, costs, recipes, rankings)
+    content = page.Content(
+        decisions=decide(variants, spec.targets, spec.baseline),
+        variants=variants,
+        recipes=recipes,
+        savings=savings(recipes, variants, spec.dense, spec.baseline),
+        rankings=read_rankings(inputs.plan, inputs.results),
+        costs=read_costs(inputs.plan, inputs.results),
+    )
+    html = page.render(spec.title, spec.baseline, spec.targets, content)
     files.write_text(outputs.html, html)
     files.write_text(outputs.summary, csv_text(variants))
-    files.write_json(outputs.decision, decisions)
+    files.write_json(outputs.decision, content.decisions)
 
 
 def _check_targets(spec: Spec, variants: tuple[Variant, ...]) -> None:

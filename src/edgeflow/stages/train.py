@@ -74,11 +74,12 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         found = f"{len(inputs.teachers)} checkpoints for {len(spec.teachers)} teachers"
         raise UsageError(f"edgeflow train --input teachers=PATH…: recipe {spec.recipe} got {found}")
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
-    teachers = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
+    own = {model.id: (model, inputs.start)} if inputs.start else {}
+    named = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
     x, y = files.read_npz(inputs.train, "x", "y")
     kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
-        job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, teachers, kept)
+        job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, {**own, **named}, kept)
         trained = framework.train(job)
         native = framework.load(model, checkpoint)
         (golden,) = files.read_npz(inputs.golden, "x")

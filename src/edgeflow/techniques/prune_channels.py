@@ -7,7 +7,8 @@ with fewer channels; a checkpoint has its shapes, and `fit` gives a freshly buil
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgeflow.errors import StageError
@@ -15,24 +16,47 @@ from edgeflow.errors import StageError
 STEPS = 12  # of the bisection for a goal: to 1 in 4,000
 
 
-def shrunk(model: Any, example: Any, classes: int, options: Mapping[str, Any]) -> None:
-    """Remove channels in place; `example` is float32[1, …].
+GOALS = ("macs", "parameters")  # in the order of `cost`
 
-    `options`: "channels", the ratio that goes, or "macs", the ratio of multiply-accumulates that stays; "round_to",
-    of which the numbers of channels are multiples. Raises StageError when the network cannot be taken apart, or has no
-    channels that can go.
+
+def removals(model: Any, example: Any, classes: int, options: Mapping[str, Any]) -> Iterator[None]:
+    """Remove channels in place, a part of them before each of the "iterations" that this yields; the model may learn
+    in between. `example` is float32[1, …].
+
+    `options`: "channels", the ratio that goes, or "macs" or "parameters", the ratio of them that stays; "round_to", of
+    which the numbers of channels are multiples. What is left does not depend on the number of iterations, only which
+    channels these are. Raises StageError when the network cannot be taken apart, or an iteration has no channels that
+    can go.
     """
-    before = cost(model, example)
+    round_to, iterations = int(options["round_to"]), int(options["iterations"])
     try:
         ratio = float(options["channels"]) if "channels" in options else _ratio_for(model, example, classes, options)
-        _remove(model, example, classes, ratio, int(options["round_to"]))
+        costs = [cost(model, example)]
+        trial = copy.deepcopy(model)
+        remover = _remover(trial, example, classes, ratio, round_to, iterations)
+        for _ in range(iterations):
+            remover.step()
+            costs.append(cost(trial, example))
+        remover = _remover(model, example, classes, ratio, round_to, iterations)
     except (RuntimeError, ValueError, AttributeError, AssertionError) as error:
         why = str(error).strip().partition("\n")[0] or type(error).__name__
         raise StageError(f"train: prune_channels: torch-pruning cannot take the network apart: {why}") from error
-    if cost(model, example) == before:
-        raise StageError(
-            f"train: prune_channels: no channel can go with round_to: {options['round_to']}; lower it, or remove more"
-        )
+    for number, (before, after) in enumerate(itertools.pairwise(costs), start=1):
+        if after == before:
+            where = f" in part {number} of {iterations}" if iterations > 1 else ""
+            way = "lower it, have fewer iterations," if iterations > 1 else "lower it,"
+            raise StageError(
+                f"train: prune_channels: no channel can go{where} with round_to: {round_to}; {way} or remove more"
+            )
+    for _ in range(iterations):
+        remover.step()
+        yield
+
+
+def parts(epochs: int, iterations: int) -> list[int]:
+    """Epochs after each removal: half of them after the last, and equal shares of the others."""
+    share = max(1, epochs // max(1, 2 * (iterations - 1)))
+    return [*[share] * (iterations - 1), epochs - share * (iterations - 1)]
 
 
 def cost(model: Any, example: Any) -> tuple[int, int]:
@@ -47,31 +71,33 @@ def cost(model: Any, example: Any) -> tuple[int, int]:
 
 def _ratio_for(model: Any, example: Any, classes: int, options: Mapping[str, Any]) -> float:
     """The least ratio of channels whose removal reaches the goal."""
-    goal = float(options["macs"]) * cost(model, example)[0]
+    axis = next(i for i, name in enumerate(GOALS) if name in options)
+    goal = float(options[GOALS[axis]]) * cost(model, example)[axis]
     low, high = 0.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
         trial = copy.deepcopy(model)
-        _remove(trial, example, classes, middle, int(options["round_to"]))
-        low, high = (low, middle) if cost(trial, example)[0] <= goal else (middle, high)
+        _remover(trial, example, classes, middle, int(options["round_to"])).step()
+        low, high = (low, middle) if cost(trial, example)[axis] <= goal else (middle, high)
     return high
 
 
-def _remove(model: Any, example: Any, classes: int, ratio: float, round_to: int) -> None:
+def _remover(model: Any, example: Any, classes: int, ratio: float, round_to: int, iterations: int = 1) -> Any:
+    """torch-pruning's pruner: each `step` of the iterations removes as much, of every layer alike."""
     import torch_pruning
     from torch import nn
 
     answers = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == classes]
     twice = example.repeat(2, *(1 for _ in example.shape[1:]))  # normalisation that trains wants more than one sample
-    pruner = torch_pruning.pruner.BasePruner(
+    return torch_pruning.pruner.BasePruner(
         model,
         twice,
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
+        iterative_steps=iterations,
         round_to=round_to,
         ignored_layers=answers,
     )
-    pruner.step()
 
 
 def fit(model: Any, tensors: Mapping[str, Any]) -> None:

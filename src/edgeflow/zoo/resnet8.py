@@ -2,6 +2,7 @@
 
 He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, with three blocks as in Banbury et al.,
 "MLPerf Tiny Benchmark", arXiv:2106.07597. [3, 32, 32] becomes 16×32×32, 32×16×16, 64×8×8, 64, and one number per class.
+Another width of the first stage makes all stages wider or narrower.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ class _Residual(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """A convolution, three residual blocks of 16, 32 and 64 channels, global average, one linear layer."""
+    """A convolution, three residual blocks, each of twice the channels, global average, one linear layer."""
 
-    def __init__(self, channels_in: int, classes: int) -> None:
+    def __init__(self, channels_in: int, classes: int, channels: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels_in, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
+        first, second, third = channels, 2 * channels, 4 * channels
+        self.stem = nn.Conv2d(channels_in, first, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(first)
         self.relu = nn.ReLU()
-        self.blocks = nn.Sequential(_Residual(16, 16, 1), _Residual(16, 32, 2), _Residual(32, 64, 2))
+        self.blocks = nn.Sequential(
+            _Residual(first, first, 1), _Residual(first, second, 2), _Residual(second, third, 2)
+        )
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(64, classes)
+        self.classifier = nn.Linear(third, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float32[N, C, H, W] → logits float32[N, classes]."""
@@ -49,6 +53,6 @@ class ResNet8(nn.Module):
         return self.classifier(torch.flatten(self.pool(x), 1))
 
 
-def build(input_shape: Sequence[int], classes: int) -> nn.Module:
+def build(input_shape: Sequence[int], classes: int, channels: int = 16) -> nn.Module:
     """The network for inputs [C, H, W]; 77,946 parameters for [3, 32, 32] and 10 classes."""
-    return ResNet8(input_shape[0], classes)
+    return ResNet8(input_shape[0], classes, channels)
