@@ -195,7 +195,10 @@ search:
 """,
         f"{MATRIX}: search.space[1].description: a search describes its schemes itself; remove the key",
         f"{MATRIX}: search.space[1].calibration.samples: 0 must be at least 1",
-        f"{MATRIX}: search.space[0].weights: 'float61' is not one of float32, float16, int8, int4; did you mean 'float16'?",
+        (
+            f"{MATRIX}: search.space[0].weights: 'float61' is not one of float32, float16, int8, int4; did you mean "
+            "'float16'?"
+        ),
         f"{MATRIX}: search.space[0].steps[1][1].distil: unknown key; did you mean 'distill'?",
         f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: '130 %' is more than 100 %",
     ),
