@@ -34,9 +34,9 @@ check: $(BIN)/.dev
 bench: $(BIN)/.dev
 	@$(BIN)/python -m bench
 
-## bench-techniques: what training-time steps do to accuracy, zeros and size, over three seeds
+## bench-techniques: what training-time steps and mixed precision do to accuracy, zeros and size, over three seeds
 bench-techniques: $(BIN)/.dev
-	@$(BIN)/python -m bench techniques
+	@$(BIN)/python -m bench techniques mixed_precision
 
 ## bench-quantization: what the settings of post-training quantization do to accuracy and size
 bench-quantization: $(BIN)/.dev

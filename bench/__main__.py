@@ -8,7 +8,7 @@ import os
 import platform
 
 BENCHMARKS = ("jobs", "one_model", "scale", "matrix", "tracking")  # modules of this package with `main()`
-ON_REQUEST = ("techniques", "quantization")  # about accuracy, and not about speed
+ON_REQUEST = ("techniques", "mixed_precision", "quantization")  # about accuracy, and not about speed
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join((*BENCHMARKS, *ON_REQUEST))}; without, all but the last two",
+        help=f"of {', '.join((*BENCHMARKS, *ON_REQUEST))}; without, all that are about speed",
     )
     names = parser.parse_args().names
     if unknown := [name for name in names if name not in (*BENCHMARKS, *ON_REQUEST)]:
