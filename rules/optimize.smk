@@ -32,5 +32,6 @@ rule sensitivity:
     shell:
         "edgeflow sensitivity --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
-        " --input model={input.model:q} train={input.train:q} calibration={input.calibration:q}"
+        " --input model={input.model:q} ladder={input.ladder:q} train={input.train:q}"
+        " calibration={input.calibration:q}"
         " --output sensitivity={output.sensitivity:q} > {log:q} 2>&1"

@@ -218,6 +218,7 @@ class Sensitivity:
     metric: str  # "accuracy"
     limit: float  # greatest drop
     n: int  # training samples: what is evaluated later must not have chosen the layers
+    blended: float  # ratio of another sample in each, so that they are as hard as the evaluation samples
     drop_quantized: float  # of the model with every layer quantized
     interval_quantized: Interval
     drop_mixed: float  # with the kept layers in float32

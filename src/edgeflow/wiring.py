@@ -218,7 +218,7 @@ class Wiring:
         """As optimize, which it does once for every layer and more."""
         optimize = self._optimize(model, profile, scheme, format)
         data = layout.prepare(self.project.models[model].dataset)
-        given = {name: optimize.inputs[name] for name in ("model", "calibration")}
+        given = {name: optimize.inputs[name] for name in ("model", "ladder", "calibration")}
         inputs: Inputs = {**given, "train": data["train"]}
         return replace(optimize, stage="sensitivity", inputs=inputs)
 

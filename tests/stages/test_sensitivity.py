@@ -1,15 +1,16 @@
-"""The fewest layers that have to stay in float32."""
+"""The fewest layers that have to stay in float32, on samples that are as hard as those that are evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pytest
 
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Layer
-from edgeflow.stages.sensitivity import Trial, fewest
-from edgeflow.types import Interval
+from edgeflow.stages.sensitivity import MOST_BLENDED, Trial, as_hard, fewest
+from edgeflow.types import Direction, Interval
 
 LAYERS = tuple(Layer(name, "Conv") for name in ("a", "b", "c", "d"))
 
@@ -52,3 +53,39 @@ def test_too_few_samples_are_refused_with_the_figures() -> None:
     message = r"with every layer in float32 the drop is 0\.00%, at most 2\.00% of 900 .*the limit is 1\.00%\. Raise it"
     with pytest.raises(DataError, match=message):
         fewest(LAYERS, costs([], half_width=0.02), 0.01)
+
+
+def sure(x: np.ndarray) -> float:
+    """The part of the samples on the side of 0 that their place in the array says."""
+    return float(np.mean((x[:, 0] > 0) == (np.arange(len(x)) % 2 == 0)))
+
+
+def apart() -> np.ndarray:
+    """float32[2000, 3]: every other sample above 0 and below, from near to far."""
+    far = np.linspace(0.1, 2, 2000) * np.where(np.arange(2000) % 2 == 0, 1, -1)
+    return np.repeat(far[:, None], 3, axis=1).astype(np.float32)
+
+
+def test_training_samples_get_as_hard_as_the_others() -> None:
+    x = apart()
+    blended, harder = as_hard(x, sure, 0.95, Direction.MAX)
+    assert sure(x) == 1
+    assert sure(harder) == pytest.approx(0.95, abs=0.005)
+    assert 0 < blended < MOST_BLENDED
+    assert abs(harder).max() <= abs(x).max()
+    assert as_hard(x, sure, 0.95, Direction.MAX)[0] == blended
+
+
+def test_samples_that_are_hard_enough_stay_as_they_are() -> None:
+    blended, same = as_hard(apart(), lambda _: 0.9, 0.95, Direction.MAX)
+    assert blended == 0
+    assert (same == apart()).all()
+
+
+def test_a_metric_that_should_be_low_is_brought_up() -> None:
+    _, harder = as_hard(apart(), lambda x: 1 - sure(x), 0.05, Direction.MIN)
+    assert sure(harder) == pytest.approx(0.95, abs=0.005)
+
+
+def test_no_more_than_half_of_a_sample_is_another() -> None:
+    assert as_hard(apart(), lambda _: 1.0, 0.5, Direction.MAX)[0] == MOST_BLENDED

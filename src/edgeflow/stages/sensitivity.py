@@ -1,7 +1,9 @@
 """sensitivity: quantize one layer at a time, rank the layers by what that costs, and choose which stay in float32.
 
-Takes a converted model, calibration samples and the training samples with their labels; makes sensitivity.json. What is
-evaluated later has no part in the choice, or its figures would be too good.
+Takes a converted model with its ladder, calibration samples and the training samples with their labels; makes
+sensitivity.json. The samples that are evaluated later have no part in the choice, or their figures would be too good.
+But a network is surer of what it was trained on: so each training sample is blended with as much of another as brings
+the float model's metric down to that on the evaluation samples, and then loses as much to quantization as those do.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeflow import files
 from edgeflow.errors import DataError, PluginError
@@ -18,9 +22,14 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages import calibration
 from edgeflow.stages.noise import signal_to_noise_db
-from edgeflow.types import LayerSensitivity, Scheme, Sensitivity
+from edgeflow.types import Direction, Ladder, LayerSensitivity, Scheme, Sensitivity
+
+if TYPE_CHECKING:
+    from edgeflow.plugin import Float32, Int64
 
 MOST_SAMPLES = 2000  # every layer costs an evaluation of these
+MOST_BLENDED = 0.5  # from there on it is more of the other sample
+HALVINGS = 8  # of the range in which the right part is looked for
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Inputs:
     """A converted model and the data."""
 
     model: Path
+    ladder: Path
     train: Path
     calibration: Path | None = None
 
@@ -68,12 +78,21 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """
     runtime: Runtime = load_reference(spec.runtime)
     task: Task = load_reference(spec.task)
-    if runtime.layers is None or runtime.optimize is None:
+    optimize = runtime.optimize
+    if runtime.layers is None or optimize is None:
         raise PluginError(f"runtime {runtime.id}: scheme {spec.scheme.id} wants mixed precision, and it has no layers")
     limit = spec.scheme.mixed_precision
     if limit is None:
         raise DataError(f"scheme {spec.scheme.id}: sets no mixed_precision, so there is nothing to choose")
-    attempt, n = _attempt(spec, inputs, runtime, runtime.optimize, task)
+    predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
+    x, y = (array[:MOST_SAMPLES] for array in files.read_npz(inputs.train, "x", "y"))
+    wanted = files.read_as(Ladder, inputs.ladder).rungs[-1].value
+    blended, x = as_hard(
+        x, lambda blend: task.score(predict(str(inputs.model), blend), y).value, wanted, task.direction
+    )
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    job = partial(OptimizeJob, inputs.model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
+    attempt = _attempts(partial(_quantized, job, optimize, predict, x), predict(str(inputs.model), x), y, task)
     layers = runtime.layers(inputs.model)
     ranked = _rank(layers, attempt)
     by_name = {layer.name: layer for layer in layers}
@@ -88,7 +107,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             scheme=spec.scheme.id,
             metric=task.metric,
             limit=limit,
-            n=n,
+            n=len(y),
+            blended=blended,
             drop_quantized=quantized.drop.value,
             interval_quantized=quantized.drop.interval,
             drop_mixed=mixed.drop.value,
@@ -97,6 +117,36 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             layers=ranked,
         ),
     )
+
+
+def _quantized(
+    job: Callable[..., OptimizeJob],
+    optimize: Callable[[OptimizeJob], None],
+    predict: Callable[[str, Float32], Float32],
+    x: Float32,
+    kept: Sequence[str],
+) -> Float32:
+    """What the model answers to x with all layers but the kept ones quantized."""
+    with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
+        work, output = Path(folder) / "work", Path(folder) / "model"
+        work.mkdir()
+        optimize(job(output=output, work=work, keep=tuple(sorted(kept))))
+        return predict(str(output), x)
+
+
+def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y: Int64, task: Task) -> Try:
+    """Trials against the float model's answers, each made once."""
+
+    @cache
+    def measured(kept: frozenset[str]) -> Trial:
+        outputs = answers([*kept])
+        return Trial(task.drop(reference, outputs, y), signal_to_noise_db(reference, outputs))
+
+    return lambda kept: measured(frozenset(layer.name for layer in kept))
+
+
+def _score(answers: Callable[[Float32], Float32], task: Task, y: Int64, x: Float32) -> float:
+    return task.score(answers(x), y).value
 
 
 def _rank(layers: Sequence[Layer], attempt: Try) -> tuple[LayerSensitivity, ...]:
@@ -134,25 +184,26 @@ def fewest(ranked: Sequence[Layer], attempt: Try, limit: float) -> tuple[list[La
     return kept, trial
 
 
-def _attempt(
-    spec: Spec, inputs: Inputs, runtime: Runtime, optimize: Callable[[OptimizeJob], None], task: Task
-) -> tuple[Try, int]:
-    """What quantizing all but some layers costs on the training samples, and how many these are."""
-    x, y = (array[:MOST_SAMPLES] for array in files.read_npz(inputs.train, "x", "y"))
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
-    backend = str(runtime.backend)
-    reference = harness.predict(backend, str(inputs.model), x, runtime.layout)
-    known: dict[tuple[str, ...], Trial] = {}
+def as_hard(
+    x: Float32, score: Callable[[Float32], float], wanted: float, direction: Direction
+) -> tuple[float, Float32]:
+    """Samples x float32[N, …], each with as much of another in it as brings their score to what is `wanted`.
 
-    def attempt(kept: Sequence[Layer]) -> Trial:
-        names = tuple(sorted(layer.name for layer in kept))
-        if names not in known:
-            with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
-                work, output = Path(folder) / "work", Path(folder) / f"model.{runtime.format}"
-                work.mkdir()
-                optimize(OptimizeJob(inputs.model, output, spec.scheme, spec.profile, samples, work, names))
-                outputs = harness.predict(backend, str(output), x, runtime.layout)
-            known[names] = Trial(task.drop(reference, outputs, y), signal_to_noise_db(reference, outputs))
-        return known[names]
+    Blends stay inside the ranges that the model was calibrated for, which noise does not. Returns the part of the other
+    sample, 0 where they score no better without, and the samples.
+    """
+    import numpy as np
 
-    return attempt, len(y)
+    towards = x[np.random.default_rng(0).permutation(len(x))] - x
+    sign = 1 if direction is Direction.MAX else -1
+
+    def easy(part: float) -> bool:
+        return sign * score(x + np.float32(part) * towards) > sign * wanted
+
+    if not easy(0.0):
+        return 0.0, x
+    low, high = 0.0, MOST_BLENDED
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if easy(middle) else (low, middle)
+    return high, x + np.float32(high) * towards
