@@ -990,10 +990,10 @@ SEVERAL = [
     ),
     Case(
         "keys that are there twice do not hide what else is wrong",
-        (Edit(INT8, "mode: static", "mode: static\nmode: dynamic"), Edit(INT8, "weights: int8", "weights: int4")),
+        (Edit(INT8, "mode: static", "mode: static\nmode: dynamic"), Edit(INT8, "weights: int8", "weights: int5")),
         (
             f"{INT8}: mode: given twice (lines 3 and 4); keep one",
-            f"{INT8}: weights: 'int4' is not one of float32, float16, int8; did you mean 'int8'?",
+            f"{INT8}: weights: 'int5' is not one of float32, float16, int8, int4; did you mean 'int8'?",
         ),
     ),
     Case(
