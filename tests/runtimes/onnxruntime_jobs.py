@@ -212,6 +212,7 @@ def finer(folder: Path) -> None:
             "nodes": [node.op_type for node in made.graph.node],
             "operators": harness.operators_in(backend, str(model)),
             "program": harness.operators_in(backend, str(program)),
+            "ran": {o["operator"]: o["count"] for o in harness.inspect(backend, str(program), 1)["operators"]},
         }
     (folder / "finer.json").write_text(json.dumps(said))
 

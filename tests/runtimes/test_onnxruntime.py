@@ -414,6 +414,11 @@ class TestFinerQuantization:
         assert counts["Conv"] + counts["FusedConv"] == CONVOLUTIONS
         assert "QuantizeLinear" not in counts
 
+    @pytest.mark.parametrize("scheme", ["weights8", "weights4"])
+    def test_weights_are_dequantized_when_the_program_is_loaded(self, finer: dict[str, Any], scheme: str) -> None:
+        assert finer[scheme]["ran"] == finer["fp32"]["ran"]
+        assert "DequantizeLinear" not in finer[scheme]["ran"]
+
     @pytest.mark.parametrize("scheme", ["mse", "percentile", "static4", "weights8", "weights4_corrected"])
     def test_programs_answer_as_their_models_do(self, finer: dict[str, Any], scheme: str) -> None:
         model, program = (np.array(answers) for answers in finer[scheme]["answers"])
