@@ -448,6 +448,7 @@ class TestFinerQuantization:
         assert max(first, second) < 1e-5
         assert min(without, last) > 1e-3, "a layer without a bias, or with one that is computed, stays"
         assert said["biases"] == {"first": "first_bias", "second": "shared", "last": "computed"}
+        assert said["unnamed_stay"]
 
     @pytest.mark.parametrize("scheme", ["mse", "weights4", "static4"])
     def test_operators_are_those_of_the_file(self, finer: dict[str, Any], scheme: str) -> None:
