@@ -90,8 +90,10 @@ def _programs(build: Build) -> tuple[dict[tuple[str, str, str], str], list[str]]
     words, refused = {}, [f"{key[1]}/{key[2]}: {cell['reason']}" for key, cell in cells.items() if cell.get("reason")]
     try:
         build.snakemake(environment, "--keep-going", *dict.fromkeys(paths.values()))
-    except subprocess.CalledProcessError as error:  # of schemes that change nothing, or something is broken
-        refused += [line.strip() for line in error.output.splitlines() if "Error: " in line]
+    except subprocess.CalledProcessError:  # settings that change nothing are errors
+        for log in sorted((build.folder / layout.RESULTS).glob("logs/optimize/**/*.log")):
+            said_there = log.read_text("utf-8").splitlines()
+            refused += [f"{log.relative_to(build.folder)}: {line}" for line in said_there if "Error: " in line]
     for key in cells:
         path = build.folder / paths[key] if key in paths else None
         words[key] = _words(path, refused, "/".join(key)) if path else "infeasible"

@@ -32,6 +32,7 @@ FINER = {
     "mse": replace(INT8, calibration_method="mse"),
     "percentile": replace(INT8, calibration_method="percentile", percentile=0.99),
     "wide_percentile": replace(INT16, calibration_method="percentile", percentile=0.99),
+    "wide_mse": replace(INT16, calibration_method="mse"),
     "static4": replace(INT8, weights="int4"),
     "static4_per_tensor": replace(INT8, weights="int4", per_channel=False),
     "static4_corrected": replace(INT8, weights="int4", **CORRECTED),

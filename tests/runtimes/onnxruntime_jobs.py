@@ -216,6 +216,7 @@ def finer(folder: Path) -> None:
             "nodes": [node.op_type for node in made.graph.node],
             "operators": harness.operators_in(backend, str(model)),
             "program": harness.operators_in(backend, str(program)),
+            "ran": {o["operator"]: o["count"] for o in harness.inspect(backend, str(program), 1)["operators"]},
         }
     (folder / "finer.json").write_text(json.dumps(said))
 
@@ -276,6 +277,11 @@ def correct(folder: Path) -> None:
     onnx.checker.check_model(model)
     biases = {node.name: node.input[2] for node in model.graph.node if len(node.input) == 3 and node.op_type == "Gemm"}
     said = {"before": before, "after": _shifts(reference, model, x), "biases": biases}
+    for node in (*reference.graph.node, *model.graph.node):
+        node.ClearField("name")
+    unnamed = model.SerializeToString()
+    onnx_files.correct_biases(reference, model, x)
+    said["unnamed_stay"] = model.SerializeToString() == unnamed
     (folder / "correct.json").write_text(json.dumps(said))
 
 

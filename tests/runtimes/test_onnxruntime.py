@@ -414,6 +414,11 @@ class TestFinerQuantization:
         assert counts["Conv"] + counts["FusedConv"] == CONVOLUTIONS
         assert "QuantizeLinear" not in counts
 
+    @pytest.mark.parametrize("scheme", ["weights8", "weights4"])
+    def test_weights_are_dequantized_when_the_program_is_loaded(self, finer: dict[str, Any], scheme: str) -> None:
+        assert finer[scheme]["ran"] == finer["fp32"]["ran"]
+        assert "DequantizeLinear" not in finer[scheme]["ran"]
+
     @pytest.mark.parametrize("scheme", ["mse", "percentile", "static4", "weights8", "weights4_corrected"])
     def test_programs_answer_as_their_models_do(self, finer: dict[str, Any], scheme: str) -> None:
         model, program = (np.array(answers) for answers in finer[scheme]["answers"])
@@ -443,6 +448,7 @@ class TestFinerQuantization:
         assert max(first, second) < 1e-5
         assert min(without, last) > 1e-3, "a layer without a bias, or with one that is computed, stays"
         assert said["biases"] == {"first": "first_bias", "second": "shared", "last": "computed"}
+        assert said["unnamed_stay"]
 
     @pytest.mark.parametrize("scheme", ["mse", "weights4", "static4"])
     def test_operators_are_those_of_the_file(self, finer: dict[str, Any], scheme: str) -> None:

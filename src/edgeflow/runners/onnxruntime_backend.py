@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import tempfile
 from collections import Counter
@@ -29,7 +30,7 @@ class Session:
 
     def __init__(self, program: str, threads: int) -> None:
         self._program = program
-        self._session = _load(program, _options(threads))
+        self._session = _load(program, _options(program, threads))
         self._input = _only(program, "input", self._session.get_inputs())
         self._output = _only(program, "output", self._session.get_outputs())
 
@@ -72,7 +73,7 @@ class Session:
     def operators(self) -> list[dict[str, Any]]:
         """What ran in one profiled inference: the graph as it is after the optimisations at start-up."""
         with tempfile.TemporaryDirectory() as folder:
-            options = _options(threads=1)
+            options = _options(self._program, threads=1)
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")
             session = _load(self._program, options)
@@ -101,8 +102,8 @@ def operators_in(program: str) -> dict[str, int]:
     ONNX Runtime tells what it runs, not what it read, and the onnx package may be absent from a device: so this walks
     the file, whose format is protocol buffers. Numbers of fields are those of onnx.proto.
     """
-    with open(program, "rb") as stream:
-        content = memoryview(stream.read())
+    with open(program, "rb") as stream:  # mapped: of weights nothing is read
+        content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     graphs, nodes, kind = 7, 1, 4  # ModelProto.graph, GraphProto.node, NodeProto.op_type
     found = (node for graph in _fields(content, graphs) for node in _fields(graph, nodes))
     return Counter(bytes(next(_fields(node, kind))).decode() for node in found)
@@ -132,13 +133,25 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _weights_alone_are_quantized(program: str) -> bool:
+    try:
+        found = operators_in(program)
+    except (IndexError, ValueError):  # no ONNX file: ONNX Runtime says so
+        return False
+    return found.get("DequantizeLinear", 0) > 0 and found.get("QuantizeLinear", 0) == 0
+
+
+def _options(program: str, threads: int) -> onnxruntime.SessionOptions:
     """Operators one after the other, each on up to `threads` threads."""
     options = onnxruntime.SessionOptions()
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
+    if _weights_alone_are_quantized(program):
+        # By default weights are dequantized at each inference, in case an integer kernel wants them: here none does.
+        # With this they are when the program is loaded (measured: half to a fourth of the time, the same answers).
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 

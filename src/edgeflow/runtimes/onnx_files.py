@@ -110,10 +110,12 @@ def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: 
     """Move the biases of a quantized model so that each layer answers on average as the same layer of `reference`.
 
     Layer by layer from the input on, each with those before it corrected: Nagel et al., arXiv:1906.04721, section 4.2.
-    A layer without a bias stays as it is.
+    A layer without a bias, or without a name to know it by, stays as it is.
     """
-    known = {node.name: node.output[0] for node in reference.graph.node if node.op_type in LAYERS}
+    known = {node.name: node.output[0] for node in reference.graph.node if node.op_type in LAYERS and node.name}
     layers = [node for node in model.graph.node if node.name in known and len(node.input) == 3]
+    if not layers:
+        return
     expected = _means(reference, [known[node.name] for node in layers], samples)
     for node in layers:
         (found,) = _means(model, [node.output[0]], samples).values()
