@@ -150,7 +150,7 @@ def test_the_scheme_that_is_written_is_one_of_the_project(searchable: Project) -
     found = record(searchable)["conclusion"]
     assert found["better"]
     assert found["sentence"].startswith(f"{found['found']} (int8 static, per tensor, calibration samples ")
-    assert "by " in found["sentence"]
+    assert " % in size: " in found["sentence"]
     written = yaml.safe_load((searchable.folder / "config/schemes/found.yaml").read_text())
     made = yaml.safe_load((searchable.folder / STUDY / f"schemes/{found['found']}.yaml").read_text())
     assert written["description"].endswith(f"found by edgeflow search for tiny_a on linux_x86_ort ({found['found']})")
