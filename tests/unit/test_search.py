@@ -209,6 +209,27 @@ def test_a_trial_of_a_killed_search_is_asked_for_again(tmp_path: Path) -> None:
     assert states == ["fail", "running"]
 
 
+def test_what_is_drawn_near_the_best_differs_in_one_setting(tmp_path: Path) -> None:
+    space = [{key: [value] if isinstance(value, str) else value for key, value in SPACE[1].items()}]
+    space[0] |= {"per_channel": [True, False], "calibration": {"samples": {"from": 1, "to": 900, "step": 1}}}
+    with opened(tmp_path, rules(), space) as study:
+        front: list[Mapping[str, Any]] = []
+        for name, drop, ratio in (("s_slow", 0.0, 0.9), ("s_fast", 0.1, 0.3), ("s_worse", 0.2, 0.95)):
+            study.enqueue(study.draw(near=False)[1])
+            trial, _ = study.ask()
+            study.tell(trial, tried(name, drop, ratio))
+            front += [trial.params] * (name != "s_worse")
+        far = [study.draw(near=False)[1] for _ in range(50)]
+        near = [study.draw(near=True)[1] for _ in range(50)]
+    assert {min(differences(base, drawn) for base in front) for drawn in near} == {0, 1}
+    assert max(min(differences(base, drawn) for base in front) for drawn in far) > 1
+
+
+def differences(base: Mapping[str, Any], drawn: Mapping[str, Any]) -> int:
+    """Settings of `base` that were drawn otherwise."""
+    return sum(name in drawn and drawn[name] != value for name, value in base.items())
+
+
 def test_trials_are_counted_over_all_runs(candidates: Candidates, tmp_path: Path) -> None:
     first, second, third = Pretended(), Pretended(), Pretended()
     run(tmp_path, candidates, first, trials=3)
