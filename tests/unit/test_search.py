@@ -368,13 +368,13 @@ def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
     )
 
 
-def test_a_difference_that_cannot_be_shown_is_none() -> None:
-    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 1.01, Evidence.DEVICE))
+def test_a_difference_that_timing_does_not_resolve_is_none() -> None:
+    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 0.99, Evidence.DEVICE))
     assert not found.better
     assert found.sentence == (
         "Found nothing better than int8, latency vs fp32 0.50×, among schemes that are released at accuracy drop ≤ "
         "1.00 points: the best other one, s_1 (s_1 in words), takes 0.97× its time side by side (90 % interval 0.93× – "
-        "1.01×), which is no difference that can be shown."
+        "0.99×), and 5 % is what such timing resolves."
     )
     assert "took too few runs" in concluded(tried("s_1", 0.003, 0.48)).sentence
 
