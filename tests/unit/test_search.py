@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edgeflow import layout
 from edgeflow.config import load, read_matrix
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
@@ -260,6 +261,15 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path):
         pass
+
+
+def test_what_a_search_leaves_is_tracked(tmp_path: Path) -> None:
+    paths = {name: tmp_path / path for name, path in layout.search(MODEL, TARGET).items()}
+    paths["study"].parent.mkdir(parents=True)
+    paths["study"].touch()
+    assert layout.tracked(tmp_path) == ["results/search"]
+    # no manifest of a package names them
+    assert not any(layout.named_by_digest(paths[name]) for name in ("study", "matrix", "record"))
 
 
 # --- candidates ----------------------------------------------------------------------------------------------------
