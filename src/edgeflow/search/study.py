@@ -49,7 +49,7 @@ class Study:
         self._settings: dict[str, Mapping[str, Any]] = {}  # of schemes of which the sampler has seen what came of them
         self.tried: dict[str, Tried] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            if TRIED in trial.user_attrs:
+            if TRIED in trial.user_attrs and trial.state.is_finished():  # else its search ended while it was told
                 found = from_json(Tried, trial.user_attrs[TRIED])
                 self.tried[found.scheme] = found
                 if trial.params:
