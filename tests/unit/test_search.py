@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from edgeflow import layout
 from edgeflow.config import load, read_matrix
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
@@ -209,6 +210,27 @@ def test_a_trial_of_a_killed_search_is_asked_for_again(tmp_path: Path) -> None:
     assert states == ["fail", "running"]
 
 
+def test_what_is_drawn_near_the_best_differs_in_one_setting(tmp_path: Path) -> None:
+    space = [{key: [value] if isinstance(value, str) else value for key, value in SPACE[1].items()}]
+    space[0] |= {"per_channel": [True, False], "calibration": {"samples": {"from": 1, "to": 900, "step": 1}}}
+    with opened(tmp_path, rules(), space) as study:
+        front: list[Mapping[str, Any]] = []
+        for name, drop, ratio in (("s_slow", 0.0, 0.9), ("s_fast", 0.1, 0.3), ("s_worse", 0.2, 0.95)):
+            study.enqueue(study.draw(near=False)[1])
+            trial, _ = study.ask()
+            study.tell(trial, tried(name, drop, ratio))
+            front += [trial.params] * (name != "s_worse")
+        far = [study.draw(near=False)[1] for _ in range(50)]
+        near = [study.draw(near=True)[1] for _ in range(50)]
+    assert {min(differences(base, drawn) for base in front) for drawn in near} == {0, 1}
+    assert max(min(differences(base, drawn) for base in front) for drawn in far) > 1
+
+
+def differences(base: Mapping[str, Any], drawn: Mapping[str, Any]) -> int:
+    """Settings of `base` that were drawn otherwise."""
+    return sum(name in drawn and drawn[name] != value for name, value in base.items())
+
+
 def test_trials_are_counted_over_all_runs(candidates: Candidates, tmp_path: Path) -> None:
     first, second, third = Pretended(), Pretended(), Pretended()
     run(tmp_path, candidates, first, trials=3)
@@ -239,6 +261,15 @@ def test_one_search_at_a_time(tmp_path: Path) -> None:
         pass
     with exclusive(tmp_path):
         pass
+
+
+def test_what_a_search_leaves_is_tracked(tmp_path: Path) -> None:
+    paths = {name: tmp_path / path for name, path in layout.search(MODEL, TARGET).items()}
+    paths["study"].parent.mkdir(parents=True)
+    paths["study"].touch()
+    assert layout.tracked(tmp_path) == ["results/search"]
+    # no manifest of a package names them
+    assert not any(layout.named_by_digest(paths[name]) for name in ("study", "matrix", "record"))
 
 
 # --- candidates ----------------------------------------------------------------------------------------------------
@@ -347,13 +378,13 @@ def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
     )
 
 
-def test_a_difference_that_cannot_be_shown_is_none() -> None:
-    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 1.01, Evidence.DEVICE))
+def test_a_difference_that_timing_does_not_resolve_is_none() -> None:
+    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 0.99, Evidence.DEVICE))
     assert not found.better
     assert found.sentence == (
         "Found nothing better than int8, latency vs fp32 0.50×, among schemes that are released at accuracy drop ≤ "
         "1.00 points: the best other one, s_1 (s_1 in words), takes 0.97× its time side by side (90 % interval 0.93× – "
-        "1.01×), which is no difference that can be shown."
+        "0.99×), and 5 % is what such timing resolves."
     )
     assert "took too few runs" in concluded(tried("s_1", 0.003, 0.48)).sentence
 

@@ -23,7 +23,7 @@ GREATEST = 1000  # values of a range: more are not told apart in a search
 
 Alternative: TypeAlias = Mapping[str, Any]  # a scheme with open values
 
-PRUNED = {"prune_channels": {"channels": {"from": "20 %", "to": "60 %", "step": "10 %"}, "epochs": 5}}
+PRUNED = {"prune_channels": {"channels": {"from": "20 %", "to": "50 %", "step": "10 %"}, "epochs": [5, 20]}}
 AWARE = {"quantize_aware": {"epochs": 3}}
 # What is searched where config/config.yaml does not say. Zeros (`prune`) are missing: they change no figure of a
 # program. `distill` is too: which model is a teacher, only its project knows.
@@ -34,9 +34,16 @@ DEFAULT: tuple[Alternative, ...] = (
     {
         "mode": "static",
         "weights": "int8",
-        "activations": ["int8", "int16"],
+        "activations": "int8",
         "per_channel": [True, False],
         "calibration": {"samples": [32, 128]},
+        "steps": [[NONE, PRUNED], [NONE, AWARE]],
+    },
+    {
+        "mode": "static",
+        "weights": "int8",
+        "activations": "int16",
+        "calibration": {"samples": 128},
         "steps": [[NONE, PRUNED], [NONE, AWARE]],
     },
 )

@@ -127,14 +127,14 @@ def _said(config: SchemeConfig) -> dict[str, Any]:
 def described(config: SchemeConfig) -> str:
     """What a scheme does to a model, in a line."""
     said = _said(config)
-    mode, weights, activations = (said.pop(key) for key in ("mode", "weights", "activations"))
-    types = weights if weights == activations else f"{weights} with {activations} activations"
-    steps = said.pop("steps", ())
-    parts = [types if mode == "float" else f"{types} {mode}"]
-    if said.pop("per_channel", True) is False:
+    same = config.weights == config.activations
+    types = config.weights if same else f"{config.weights} with {config.activations} activations"
+    parts = [types if config.mode == "float" else f"{types} {config.mode}"]
+    if not config.per_channel:
         parts.append("per tensor")
-    parts += [f"{key} {value}" for key, value in _leaves(said)]
-    return ", ".join(parts) + "".join(f"; {_step(step)}" for step in steps)
+    rest = {key: said[key] for key in said.keys() - {"weights", "activations", "mode", "per_channel", "steps"}}
+    parts += [f"{key} {value}" for key, value in _leaves(dict(sorted(rest.items())))]
+    return ", ".join(parts) + "".join(f"; {_step(step)}" for step in said.get("steps", ()))
 
 
 def _step(step: Mapping[str, Any]) -> str:

@@ -12,6 +12,9 @@ from edgeflow.types import Release
 Compare = Callable[[str, str], Figure | None]  # median time of one scheme as a multiple of another's, side by side
 
 
+RESOLVED = 0.05  # of a time: differences below this are not told apart on a shared host, see docs/adr/0003
+
+
 @dataclass(frozen=True)
 class Conclusion:
     """The end of a search."""
@@ -71,8 +74,8 @@ def _compared(found: Tried, own: Tried, rules: Rules, compare: Compare | None) -
         return None, False, f"has {values}, and took too few runs beside it to tell"
     interval = show.between(RATIO, ratio.low, ratio.high)
     took = f"{show.times(ratio.value)} its time side by side (90 % interval {interval})"
-    if ratio.high >= 1:
-        return ratio, False, f"takes {took}, which is no difference that can be shown"
+    if ratio.high > 1 - RESOLVED:
+        return ratio, False, f"takes {took}, and {100 * RESOLVED:.0f} % is what such timing resolves"
     return ratio, True, f"by {100 * (1 - ratio.value):.1f} % in time: it takes {took}"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow.config.space import Alternative, Filled, Parameter, fill, size
 from edgeflow.errors import UsageError
+from edgeflow.report import pareto
 from edgeflow.search.tried import Ending, Rules, Tried
 from edgeflow.types import from_json, to_json
 
@@ -45,14 +46,14 @@ class Study:
         self.size = size(space)
         self._rules = rules
         self._space = space
-        self._sampled: set[str] = set()  # schemes of which the sampler has seen what came of them
+        self._settings: dict[str, Mapping[str, Any]] = {}  # of schemes of which the sampler has seen what came of them
         self.tried: dict[str, Tried] = {}
         for trial in self._study.get_trials(deepcopy=False):
-            if TRIED in trial.user_attrs:
+            if TRIED in trial.user_attrs and trial.state.is_finished():  # else its search ended while it was told
                 found = from_json(Tried, trial.user_attrs[TRIED])
                 self.tried[found.scheme] = found
                 if trial.params:
-                    self._sampled.add(found.scheme)
+                    self._settings[found.scheme] = trial.params
 
     def close(self) -> None:
         """Let go of the file."""
@@ -75,16 +76,28 @@ class Study:
         trial = self._study.ask()
         return trial, fill(self._space, lambda parameter: _suggest(trial, parameter))
 
-    def draw(self) -> tuple[Filled, dict[str, Any]]:
-        """A scheme by chance, and the settings that lead to it."""
+    def draw(self, near: bool) -> tuple[Filled, dict[str, Any]]:
+        """A scheme by chance, and the settings that lead to it; `near`: all but one as on the Pareto front."""
+        front = self._front() if near else []
+        kept = dict(self._chance.choice(front)) if front else {}
+        kept.pop(self._chance.choice([*kept]) if kept else "", None)
         params: dict[str, Any] = {}
 
         def choose(parameter: Parameter) -> int:
-            place = self._chance.randrange(len(parameter.values))
+            known = parameter.name in kept
+            count = len(parameter.values)
+            place = _place(parameter, kept[parameter.name]) if known else self._chance.randrange(count)
             params[parameter.name] = parameter.values[place]
             return place
 
         return fill(self._space, choose), params
+
+    def _front(self) -> list[Mapping[str, Any]]:
+        """The settings of the schemes that nobody beats, whether or not they keep the budgets."""
+        tried = (self.tried[scheme] for scheme in self._settings)
+        found = [t for t in tried if t.ending == Ending.MEASURED]
+        costs = [tuple(t.figures[m].value for m in (self._rules.objective, self._rules.drop)) for t in found]
+        return [self._settings[found[i].scheme] for i in pareto.front([(cost, -drop) for cost, drop in costs])]
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Have these settings asked for before others."""
@@ -100,7 +113,7 @@ class Study:
         values, state = self._result(tried)
         self._study.tell(trial, values, TrialState[state])
         self.tried[tried.scheme] = tried
-        self._sampled.add(tried.scheme)
+        self._settings[tried.scheme] = trial.params
 
     def tell_again(self, trial: Trial, scheme: str) -> None:
         """The settings lead to a scheme that was asked for before: the sampler hears of each scheme once."""
@@ -108,7 +121,7 @@ class Study:
 
         trial.set_user_attr(SAME_AS, scheme)
         known = self.tried.get(scheme)  # None while another trial of the same scheme is being built
-        if known is None or scheme in self._sampled:
+        if known is None or scheme in self._settings:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
             self.tell(trial, known)
@@ -161,18 +174,19 @@ class Study:
 def _suggest(trial: Trial, parameter: Parameter) -> int:
     """The place of the value that the sampler proposes for a parameter."""
     if not parameter.ordered:
-        return _place(parameter.values, trial.suggest_categorical(parameter.name, parameter.values))
+        return _place(parameter, trial.suggest_categorical(parameter.name, parameter.values))
     low, high = parameter.values[0], parameter.values[-1]
     step = round(parameter.values[1] - low, 12)  # without what binary fractions leave over
     if isinstance(low, int):
-        return parameter.values.index(trial.suggest_int(parameter.name, low, high, step=step))
-    proposed = trial.suggest_float(parameter.name, low, high, step=step)
-    return min(range(len(parameter.values)), key=lambda i: abs(parameter.values[i] - proposed))
+        return _place(parameter, trial.suggest_int(parameter.name, low, high, step=step))
+    return _place(parameter, trial.suggest_float(parameter.name, low, high, step=step))
 
 
-def _place(values: Sequence[Any], value: Any) -> int:
-    """As `index`, but true is not 1."""
-    return [json.dumps(v) for v in values].index(json.dumps(value))
+def _place(parameter: Parameter, value: Any) -> int:
+    """Where a value is among those of its parameter: true is not 1, and numbers of a range are those of Optuna."""
+    if parameter.ordered:  # multiples of the step, but for rounding
+        return min(range(len(parameter.values)), key=lambda i: abs(parameter.values[i] - value))
+    return [json.dumps(v) for v in parameter.values].index(json.dumps(value))
 
 
 @contextmanager
