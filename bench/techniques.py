@@ -1,12 +1,14 @@
 """What training-time steps do to accuracy, latency, zeros and compressed size: default data, three seeds.
 
-Each recipe is held against its control: as many epochs at the same learning rates with no technique. A seed that is
-finished is kept in the folder for temporary files until the code or the settings change: what was interrupted goes on.
+Each recipe is held against its control: as many epochs at the same learning rates with no technique. Every seed has a
+project in the folder for temporary files, of which its rows stay until the code or the settings change: what was
+interrupted goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from bench.builds import CHECKOUT, Build, project
+from bench.builds import CHECKOUT, Build, made_in
 from bench.measure import table
 from edgeflow import files, layout
 from edgeflow.types import Measured, Program, from_json
@@ -25,7 +27,7 @@ SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
 ORT, LITERT, TFLM = TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
 PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
-CHANNELS = {"prune_channels": {"channels": "50 %", "epochs": 40, "learning_rate": 0.004}}
+CHANNELS = {"prune_channels": {"channels": "50 %", "iterations": 4, "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
 STEPS: Mapping[str, list[dict[str, Any]]] = {
     **{"qat": [AWARE], "tuned_int8": [{"fine_tune": {"epochs": 10}}]},
@@ -35,8 +37,15 @@ STEPS: Mapping[str, list[dict[str, Any]]] = {
 # The same scheme without steps; tuned_int8 is the control of qat, quantized after training.
 DENSE = {scheme: "int8_static" if "qat" in scheme or "int8" in scheme else "fp32" for scheme in STEPS}
 SCHEMES = ("fp32", "int8_static", *STEPS)
-STUDENTS = {"digits_dscnn": {"channels": 8}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
-DISTILL = {teacher: {"epochs": 40, "learning_rate": 0.004} for teacher in STUDENTS}
+STUDENTS = {"digits_dscnn": {"channels": 16}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
+DISTILL = {"epochs": 40, "learning_rate": 0.004, "features": {"blocks": "blocks"}, "feature_weight": 1}
+STEPS_HEADER = (
+    *("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32"),
+    *("fewer MACs, ×", "zeros, %", "compressed, % of dense"),
+)
+DISTILLED_HEADER = (
+    *("teacher", "student has", "teacher, %", "student before, %", "alone, %", "distilled, %", "gain, points"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,9 @@ def main() -> None:
     for row in _all_seeds():
         rows.setdefault((row.model, row.target, row.scheme), []).append(row)
     print(f"\ntraining-time steps, seeds {', '.join(map(str, SEEDS))}: mean (least – greatest)")
-    header = ("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32")
-    header += ("fewer MACs, ×", "zeros, %", "compressed, % of dense")
-    print(table(header, [_line(key, rows) for key in rows if key[2] in SCHEMES and key[0] in MODELS]))
+    print(table(STEPS_HEADER, [_line(key, rows) for key in rows if key[2] in SCHEMES and key[0] in MODELS]))
     print("\ndistillation: a student, its teacher, and the student alone for as many epochs")
-    header = ("teacher", "student has", "teacher, %", "student before, %", "alone, %", "distilled, %", "gain, points")
-    print(table(header, [_distilled_line(teacher, rows) for teacher in STUDENTS]))
+    print(table(DISTILLED_HEADER, [_distilled_line(teacher, rows) for teacher in STUDENTS]))
     print()
     for claim, holds in _claims(rows):
         print(f"{'holds' if holds else 'DOES NOT HOLD'}: {claim}")
@@ -80,27 +86,38 @@ def main() -> None:
 
 
 def _all_seeds() -> Iterator[Row]:
-    missing = [seed for seed in SEEDS if not _kept(seed).is_file()]
-    if missing:
-        included = [(_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))]
-        cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
-        with project(models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES), include=cells) as build:
-            _configure(build.folder / "config")
-            for seed in missing:
-                done = build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
-                files.write_json(_kept(seed), list(_rows(build)))
-                print(f"seed {seed}: built in {done.wall_s:.0f} s", flush=True)
     for seed in SEEDS:
-        yield from (from_json(Row, row) for row in files.read_json(_kept(seed)))
+        folder = _kept(seed)
+        rows = folder / "rows.json"
+        if not rows.is_file():
+            build = _project(folder)
+            done = build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
+            files.write_json(rows, list(_rows(build)))
+            shutil.rmtree(build.folder)
+            print(f"seed {seed}: built in {done.wall_s:.0f} s", flush=True)
+        yield from (from_json(Row, row) for row in files.read_json(rows))
 
 
 def _kept(seed: int) -> Path:
-    """Where the rows of a seed are kept, for this code and this configuration."""
+    """The folder of a seed, for this code and this configuration."""
     digest = hashlib.sha256()
     paths = [Path(__file__), *(CHECKOUT / "src").rglob("*.py"), *(CHECKOUT / "config").rglob("*.yaml")]
     for path in sorted(paths):
         digest.update(path.read_bytes())
-    return Path(tempfile.gettempdir()) / f"edgeflow-bench-techniques-{digest.hexdigest()[:16]}" / f"{seed}.json"
+    return Path(tempfile.gettempdir()) / f"edgeflow-techniques-{digest.hexdigest()[:16]}" / str(seed)
+
+
+def _project(parent: Path) -> Build:
+    """The project of a seed; what was interrupted is there, and Snakemake goes on with it."""
+    if (parent / "configured").is_file():
+        return Build(parent / "project", parent / "run")
+    shutil.rmtree(parent, ignore_errors=True)
+    included = [(_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))]
+    cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
+    build = made_in(parent, models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES), include=cells)
+    _configure(build.folder / "config")
+    (parent / "configured").touch()
+    return build
 
 
 def _configure(config: Path) -> None:
@@ -109,7 +126,7 @@ def _configure(config: Path) -> None:
         _derive(config / f"schemes/{DENSE[scheme]}.yaml", scheme, steps=steps)
     for teacher, arguments in STUDENTS.items():
         _derive(config / f"models/{teacher}.yaml", _student(teacher), arguments=arguments)
-        steps = [{"distill": {**DISTILL[teacher], "teacher": teacher}}]
+        steps = [{"distill": {**DISTILL, "teacher": teacher}}]
         _derive(config / "schemes/fp32.yaml", _taught(teacher), steps=steps)
 
 
@@ -203,10 +220,11 @@ def _distillation(teacher: str, rows: Rows) -> Distilled:
     large, small = rows[teacher, ORT, "fp32"], rows[_student(teacher), ORT, "fp32"]
     taught = rows[_student(teacher), ORT, _taught(teacher)]
     return Distilled(
-        small[0].parameters / large[0].parameters,
-        *([100 * row.accuracy for row in found] for found in (large, small)),
-        [100 * row.control for row in taught if row.control is not None],
-        [100 * row.accuracy for row in taught],
+        parameters=small[0].parameters / large[0].parameters,
+        teacher=[100 * row.accuracy for row in large],
+        before=[100 * row.accuracy for row in small],
+        alone=[100 * row.control for row in taught if row.control is not None],
+        distilled=[100 * row.accuracy for row in taught],
     )
 
 
