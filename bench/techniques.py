@@ -25,7 +25,7 @@ from edgeflow.types import Measured, Program, from_json
 
 SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
-ORT, LITERT, TFLM = TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
+ORT, LITERT, TFLM = "linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm"
 PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
 CHANNELS = {"prune_channels": {"channels": "50 %", "iterations": 4, "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
@@ -37,6 +37,7 @@ STEPS: Mapping[str, list[dict[str, Any]]] = {
 # The same scheme without steps; tuned_int8 is the control of qat, quantized after training.
 DENSE = {scheme: "int8_static" if "qat" in scheme or "int8" in scheme else "fp32" for scheme in STEPS}
 SCHEMES = ("fp32", "int8_static", *STEPS)
+ON_TFLM = ("int8_static", "pruned_qat")  # it runs the bytes that LiteRT runs
 STUDENTS = {"digits_dscnn": {"channels": 16}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
 DISTILL = {"epochs": 40, "learning_rate": 0.004, "features": {"blocks": "blocks"}, "feature_weight": 1}
 STEPS_HEADER = (
@@ -112,9 +113,12 @@ def _project(parent: Path) -> Build:
     if (parent / "configured").is_file():
         return Build(parent / "project", parent / "run")
     shutil.rmtree(parent, ignore_errors=True)
-    included = [(_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))]
+    included = [
+        *((_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))),
+        *((model, TFLM, scheme) for model in MODELS for scheme in ON_TFLM),
+    ]
     cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
-    build = made_in(parent, models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES), include=cells)
+    build = made_in(parent, models=list(MODELS), targets=[ORT, LITERT], schemes=list(SCHEMES), include=cells)
     _configure(build.folder / "config")
     (parent / "configured").touch()
     return build
@@ -251,9 +255,8 @@ def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
     for model in MODELS:
         yield from _halved(model, rows)
     for model in MODELS:
-        for target in TARGETS:
-            for scheme in ("pruned", "pruned_qat"):
-                yield from _zeroed((model, target, scheme), rows)
+        for target, scheme in ((ORT, "pruned"), (LITERT, "pruned"), *((t, "pruned_qat") for t in (ORT, LITERT, TFLM))):
+            yield from _zeroed((model, target, scheme), rows)
     for teacher in STUDENTS:
         found = _distillation(teacher, rows)
         gain, spread = statistics.mean(found.gains), found.range
@@ -265,7 +268,7 @@ def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
             found.parameters <= 0.25 and gain > spread,
         )
     for model in MODELS:
-        for target in TARGETS:
+        for target in (ORT, LITERT, TFLM):
             found_rows = rows.get((model, target, "pruned_qat"), [])
             worst = min(_against(found_rows), default=-100.0)
             text = (
