@@ -81,7 +81,7 @@ class Features:
 
     def _shape(self, side: int, name: str) -> list[int]:
         """Of what a module of the model (0) or the teacher (1) gave."""
-        found = self._seen[side].get(name)
+        found: Any = self._seen[side].get(name)
         if not hasattr(found, "shape"):
             raise StageError(f"train: distill: features: {name} of {SIDES[side]} is not run, or gives no tensor")
         return [*found.shape]
