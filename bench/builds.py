@@ -73,16 +73,21 @@ class Build:
 def project(**matrix: object) -> Iterator[Build]:
     """A copy of the checkout with the toolchains linked; `matrix` replaces keys of config.yaml."""
     with TemporaryDirectory(prefix="ef-bench-") as name:
-        folder, sockets = Path(name) / "project", Path(name) / "run"
-        sockets.mkdir()
-        folder.mkdir()
-        for part in PARTS:
-            copy = shutil.copytree if (CHECKOUT / part).is_dir() else shutil.copy2
-            copy(CHECKOUT / part, folder / part)
-        path = folder / "config/config.yaml"
-        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text("utf-8")), **matrix}), "utf-8")
-        (folder / layout.TOOLCHAINS).symlink_to(CHECKOUT / layout.TOOLCHAINS)
-        yield Build(folder, sockets)
+        yield made_in(Path(name), **matrix)
+
+
+def made_in(parent: Path, **matrix: object) -> Build:
+    """The same in a folder that stays."""
+    folder, sockets = parent / "project", parent / "run"
+    sockets.mkdir(parents=True)
+    folder.mkdir()
+    for part in PARTS:
+        copy = shutil.copytree if (CHECKOUT / part).is_dir() else shutil.copy2
+        copy(CHECKOUT / part, folder / part)
+    path = folder / "config/config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text("utf-8")), **matrix}), "utf-8")
+    (folder / layout.TOOLCHAINS).symlink_to(CHECKOUT / layout.TOOLCHAINS)
+    return Build(folder, sockets)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """What training-time steps do to accuracy, latency, zeros and compressed size: default data, three seeds.
 
-Each recipe is held against its control: as many epochs at the same learning rates with no technique. A seed that is
-finished is kept in the folder for temporary files until the code or the settings change: what was interrupted goes on.
+Each recipe is held against its control: as many epochs at the same learning rates with no technique. Every seed has a
+project in the folder for temporary files, of which its rows stay until the code or the settings change: what was
+interrupted goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,27 +18,36 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from bench.builds import CHECKOUT, Build, project
+from bench.builds import CHECKOUT, Build, made_in
 from bench.measure import table
 from edgeflow import files, layout
 from edgeflow.types import Measured, Program, from_json
 
 SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
-ORT, LITERT, TFLM = TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")
+ORT, LITERT, TFLM = "linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm"
 PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
-CHANNELS = {"prune_channels": {"channels": "50 %", "epochs": 40, "learning_rate": 0.004}}
+CHANNELS = {"prune_channels": {"channels": "50 %", "iterations": 4, "epochs": 40, "learning_rate": 0.004}}
+MACS = {"prune_channels": {"macs": "50 %", "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
 STEPS: Mapping[str, list[dict[str, Any]]] = {
     **{"qat": [AWARE], "tuned_int8": [{"fine_tune": {"epochs": 10}}]},
     **{"pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]},
-    **{"half": [CHANNELS], "half_qat": [CHANNELS, AWARE]},
+    **{"half": [CHANNELS], "half_macs": [MACS], "half_qat": [CHANNELS, AWARE]},
 }
 # The same scheme without steps; tuned_int8 is the control of qat, quantized after training.
 DENSE = {scheme: "int8_static" if "qat" in scheme or "int8" in scheme else "fp32" for scheme in STEPS}
 SCHEMES = ("fp32", "int8_static", *STEPS)
-STUDENTS = {"digits_dscnn": {"channels": 8}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
-DISTILL = {teacher: {"epochs": 40, "learning_rate": 0.004} for teacher in STUDENTS}
+ON_TFLM = ("int8_static", "pruned_qat")  # it runs the bytes that LiteRT runs
+STUDENTS = {"digits_dscnn": {"channels": 16}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
+DISTILL = {"epochs": 40, "learning_rate": 0.004, "features": {"blocks": "blocks"}, "feature_weight": 1}
+STEPS_HEADER = (
+    *("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32"),
+    *("fewer MACs, ×", "zeros, %", "compressed, % of dense"),
+)
+DISTILLED_HEADER = (
+    *("teacher", "student has", "teacher, %", "student before, %", "alone, %", "distilled, %", "gain, points"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,12 +76,9 @@ def main() -> None:
     for row in _all_seeds():
         rows.setdefault((row.model, row.target, row.scheme), []).append(row)
     print(f"\ntraining-time steps, seeds {', '.join(map(str, SEEDS))}: mean (least – greatest)")
-    header = ("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32")
-    savings = ("fewer MACs, ×", "zeros, %", "compressed, % of dense")
-    print(table((*header, *savings), [_line(key, rows) for key in rows if key[2] in SCHEMES and key[0] in MODELS]))
+    print(table(STEPS_HEADER, [_line(key, rows) for key in rows if key[2] in SCHEMES and key[0] in MODELS]))
     print("\ndistillation: a student, its teacher, and the student alone for as many epochs")
-    taught = ("teacher", "student has", "teacher, %", "student before, %", "alone, %", "distilled, %", "gain, points")
-    print(table(taught, [_distilled_line(teacher, rows) for teacher in STUDENTS]))
+    print(table(DISTILLED_HEADER, [_distilled_line(teacher, rows) for teacher in STUDENTS]))
     print()
     for claim, holds in _claims(rows):
         print(f"{'holds' if holds else 'DOES NOT HOLD'}: {claim}")
@@ -80,27 +88,41 @@ def main() -> None:
 
 
 def _all_seeds() -> Iterator[Row]:
-    missing = [seed for seed in SEEDS if not _kept(seed).is_file()]
-    if missing:
-        included = [(_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))]
-        cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
-        with project(models=list(MODELS), targets=list(TARGETS), schemes=list(SCHEMES), include=cells) as build:
-            _configure(build.folder / "config")
-            for seed in missing:
-                done = build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
-                files.write_json(_kept(seed), list(_rows(build)))
-                print(f"seed {seed}: built in {done.wall_s:.0f} s", flush=True)
     for seed in SEEDS:
-        yield from (from_json(Row, row) for row in files.read_json(_kept(seed)))
+        folder = _kept(seed)
+        rows = folder / "rows.json"
+        if not rows.is_file():
+            build = _project(folder)
+            done = build.snakemake(build.environment(warm=True), "--config", f"seed={seed}")
+            files.write_json(rows, list(_rows(build)))
+            shutil.rmtree(build.folder)
+            print(f"seed {seed}: built in {done.wall_s:.0f} s", flush=True)
+        yield from (from_json(Row, row) for row in files.read_json(rows))
 
 
 def _kept(seed: int) -> Path:
-    """Where the rows of a seed are kept, for this code and this configuration."""
+    """The folder of a seed, for this code and this configuration."""
     digest = hashlib.sha256()
     paths = [Path(__file__), *(CHECKOUT / "src").rglob("*.py"), *(CHECKOUT / "config").rglob("*.yaml")]
     for path in sorted(paths):
         digest.update(path.read_bytes())
-    return Path(tempfile.gettempdir()) / f"edgeflow-bench-techniques-{digest.hexdigest()[:16]}" / f"{seed}.json"
+    return Path(tempfile.gettempdir()) / f"edgeflow-techniques-{digest.hexdigest()[:16]}" / str(seed)
+
+
+def _project(parent: Path) -> Build:
+    """The project of a seed; what was interrupted is there, and Snakemake goes on with it."""
+    if (parent / "configured").is_file():
+        return Build(parent / "project", parent / "run")
+    shutil.rmtree(parent, ignore_errors=True)
+    included = [
+        *((_student(teacher), ORT, scheme) for teacher in STUDENTS for scheme in ("fp32", _taught(teacher))),
+        *((model, TFLM, scheme) for model in MODELS for scheme in ON_TFLM),
+    ]
+    cells = [dict(zip(("model", "target", "scheme"), names, strict=True)) for names in included]
+    build = made_in(parent, models=list(MODELS), targets=[ORT, LITERT], schemes=list(SCHEMES), include=cells)
+    _configure(build.folder / "config")
+    (parent / "configured").touch()
+    return build
 
 
 def _configure(config: Path) -> None:
@@ -109,7 +131,7 @@ def _configure(config: Path) -> None:
         _derive(config / f"schemes/{DENSE[scheme]}.yaml", scheme, steps=steps)
     for teacher, arguments in STUDENTS.items():
         _derive(config / f"models/{teacher}.yaml", _student(teacher), arguments=arguments)
-        steps = [{"distill": {**DISTILL[teacher], "teacher": teacher}}]
+        steps = [{"distill": {**DISTILL, "teacher": teacher}}]
         _derive(config / "schemes/fp32.yaml", _taught(teacher), steps=steps)
 
 
@@ -203,11 +225,11 @@ def _distillation(teacher: str, rows: Rows) -> Distilled:
     large, small = rows[teacher, ORT, "fp32"], rows[_student(teacher), ORT, "fp32"]
     taught = rows[_student(teacher), ORT, _taught(teacher)]
     return Distilled(
-        small[0].parameters / large[0].parameters,
-        [100 * row.accuracy for row in large],
-        [100 * row.accuracy for row in small],
-        [100 * row.control for row in taught if row.control is not None],
-        [100 * row.accuracy for row in taught],
+        parameters=small[0].parameters / large[0].parameters,
+        teacher=[100 * row.accuracy for row in large],
+        before=[100 * row.accuracy for row in small],
+        alone=[100 * row.control for row in taught if row.control is not None],
+        distilled=[100 * row.accuracy for row in taught],
     )
 
 
@@ -232,11 +254,11 @@ def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
         for target in (ORT, LITERT):
             yield from _aware(model, target, rows)
     for model in MODELS:
-        yield from _halved(model, rows)
+        for scheme, what in (("half", "half of the channels"), ("half_macs", "half of the multiply-accumulates")):
+            yield from _halved(model, scheme, f"{model} without {what}", rows)
     for model in MODELS:
-        for target in TARGETS:
-            for scheme in ("pruned", "pruned_qat"):
-                yield from _zeroed((model, target, scheme), rows)
+        for target, scheme in ((ORT, "pruned"), (LITERT, "pruned"), *((t, "pruned_qat") for t in (ORT, LITERT, TFLM))):
+            yield from _zeroed((model, target, scheme), rows)
     for teacher in STUDENTS:
         found = _distillation(teacher, rows)
         gain, spread = statistics.mean(found.gains), found.range
@@ -248,7 +270,7 @@ def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
             found.parameters <= 0.25 and gain > spread,
         )
     for model in MODELS:
-        for target in TARGETS:
+        for target in (ORT, LITERT, TFLM):
             found_rows = rows.get((model, target, "pruned_qat"), [])
             worst = min(_against(found_rows), default=-100.0)
             text = (
@@ -268,15 +290,15 @@ def _aware(model: str, target: str, rows: Rows) -> Iterator[tuple[str, bool]]:
         yield f"{where} is no worse than {name}: {gain:+.2f} points", gain >= 0
 
 
-def _halved(model: str, rows: Rows) -> Iterator[tuple[str, bool]]:
-    found = rows[model, ORT, "half"]
+def _halved(model: str, scheme: str, where: str, rows: Rows) -> Iterator[tuple[str, bool]]:
+    found = rows[model, ORT, scheme]
     macs, drop = statistics.mean(row.macs_ratio for row in found), statistics.mean(_against(found))
-    yield f"{model}: half of the channels leaves {macs:.2f}× fewer multiply-accumulates, at least 2", macs >= 2
-    yield f"{model}: half of the channels is within 1 point of its control: {drop:+.2f}", drop >= -1
+    yield f"{where} has {macs:.2f}× fewer multiply-accumulates, at least 2", macs >= 2
+    yield f"{where} is within 1 point of its control: {drop:+.2f}", drop >= -1
     for target in (ORT, LITERT):
-        ratios = [row.latency_ratio for row in rows[model, target, "half"] if row.latency_ratio]
+        ratios = [row.latency_ratio for row in rows[model, target, scheme] if row.latency_ratio]
         faster = 1 / statistics.mean(ratios)
-        yield f"{model} on {target}: half of the channels is {faster:.2f}× faster, at least 1.4", faster >= 1.4
+        yield f"{where} is {faster:.2f}× faster on {target}, at least 1.4", faster >= 1.4
 
 
 def _zeroed(key: Key, rows: Rows) -> Iterator[tuple[str, bool]]:

@@ -12,6 +12,8 @@ from typing import Any
 from edgeflow.errors import StageError
 from edgeflow.techniques.training import Loss
 
+SIDES = ("the model", "the teacher")  # in messages
+
 
 def loss(teacher: Any, temperature: float, soft_weight: float, hard: Loss) -> Loss:
     """`soft_weight` of the distance to the teacher's softened answers, and the rest of the loss against the labels.
@@ -47,8 +49,8 @@ class Features:
         self._pairs = pairs
         self._seen: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._handles = [
-            *(_watch(student, name, "the model", self._seen[0]) for name in pairs),
-            *(_watch(teacher, name, "the teacher", self._seen[1]) for name in dict.fromkeys(pairs.values())),
+            *(_watch(student, name, SIDES[0], self._seen[0]) for name in pairs),
+            *(_watch(teacher, name, SIDES[1], self._seen[1]) for name in dict.fromkeys(pairs.values())),
         ]
         self._sizes, projections = self._look(student, teacher, example)
         self.network = _network(student, projections)
@@ -66,7 +68,7 @@ class Features:
         student.train(training)
         sizes, projections = {}, {}
         for own, other in self._pairs.items():
-            given, wanted = self._of(own, other)
+            given, wanted = (self._shape(side, name) for side, name in enumerate((own, other)))
             where = f"train: distill: features: {own} of the model gives {given}, {other} of the teacher gives {wanted}"
             if len(given) != len(wanted) or len(given) < 2:
                 raise StageError(f"{where}; both must be batches of channels with as many further axes")
@@ -77,13 +79,12 @@ class Features:
                 projections[own] = nn.Linear(given[1], wanted[1], bias=False)
         return sizes, projections
 
-    def _of(self, own: str, other: str) -> tuple[list[int], list[int]]:
-        found = []
-        for whose, name, seen in (("the model", own, self._seen[0]), ("the teacher", other, self._seen[1])):
-            if not hasattr(seen.get(name), "shape"):
-                raise StageError(f"train: distill: features: {name} of {whose} is not run, or gives no tensor")
-            found.append([*seen[name].shape])
-        return found[0], found[1]
+    def _shape(self, side: int, name: str) -> list[int]:
+        """Of what a module of the model (0) or the teacher (1) gave."""
+        found: Any = self._seen[side].get(name)
+        if not hasattr(found, "shape"):
+            raise StageError(f"train: distill: features: {name} of {SIDES[side]} is not run, or gives no tensor")
+        return [*found.shape]
 
     def added_to(self, answers: Loss, weight: float) -> Loss:
         """A loss of `answers`, which asks the teacher, and `weight` times the distance of all pairs."""

@@ -14,8 +14,6 @@ from typing import Any
 from edgeflow.errors import StageError
 
 STEPS = 12  # of the bisection for a goal: to 1 in 4,000
-
-
 GOALS = ("macs", "parameters")  # in the order of `cost`
 
 
