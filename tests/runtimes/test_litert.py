@@ -366,13 +366,13 @@ def test_the_program_is_the_model(optimized: Path, edge: Toolchain) -> None:
 @toolchain
 def test_zeros_are_those_of_the_network(optimized: Path, edge: Toolchain) -> None:
     def job(scheme: Scheme) -> list[object]:
-        source = optimized / f"mixed.{scheme.id}.tflite"
+        source = optimized / f"wide.{scheme.id}.tflite"
         return ["compile_program", "litert", source, scheme, HOST, optimized / "program.tflite"]
 
     found = dict(zip(SCHEMES, edge(*map(job, SCHEMES.values())), strict=True))
     ratios = {scheme: compiled["zero_weights_ratio"] for scheme, compiled in found.items()}
     assert ratios["fp32"] == ratios["fp16"] == 0.5
-    # of 496 weights, what is less than half a step becomes zero too
+    # what is less than half a step becomes zero too
     assert all(0.5 <= ratios[scheme] < 0.55 for scheme in ("int8_dynamic", "int8_static", "int16x8"))
 
 
