@@ -26,21 +26,21 @@ from edgeflow.types import Measured, Program, from_json
 SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")
 ORT, LITERT, TFLM = "linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm"
-PRUNE = {"prune": {"sparsity": "70 %", "epochs": 20}}
+PRUNE = {"prune": {"sparsity": "70 %", "epochs": 10}}
 CHANNELS = {"prune_channels": {"channels": "50 %", "iterations": 4, "epochs": 40, "learning_rate": 0.004}}
 MACS = {"prune_channels": {"macs": "50 %", "epochs": 40, "learning_rate": 0.004}}
 AWARE = {"quantize_aware": {"epochs": 10}}
 STEPS: Mapping[str, list[dict[str, Any]]] = {
     **{"qat": [AWARE], "tuned_int8": [{"fine_tune": {"epochs": 10}}]},
     **{"pruned": [PRUNE], "pruned_qat": [PRUNE, AWARE]},
-    **{"half": [CHANNELS], "half_macs": [MACS], "half_qat": [CHANNELS, AWARE]},
+    **{"half": [CHANNELS], "half_macs": [MACS]},
 }
 # The same scheme without steps; tuned_int8 is the control of qat, quantized after training.
 DENSE = {scheme: "int8_static" if "qat" in scheme or "int8" in scheme else "fp32" for scheme in STEPS}
 SCHEMES = ("fp32", "int8_static", *STEPS)
 ON_TFLM = ("int8_static", "pruned_qat")  # it runs the bytes that LiteRT runs
 STUDENTS = {"digits_dscnn": {"channels": 16}, "digits_resnet8": {"channels": 4}}  # teacher → builder arguments
-DISTILL = {"epochs": 40, "learning_rate": 0.004, "features": {"blocks": "blocks"}, "feature_weight": 1}
+DISTILL = {"epochs": 20, "learning_rate": 0.004, "features": {"blocks": "blocks"}, "feature_weight": 1}
 STEPS_HEADER = (
     *("model", "target", "scheme", "accuracy, %", "against control, points", "latency, × fp32"),
     *("fewer MACs, ×", "zeros, %", "compressed, % of dense"),

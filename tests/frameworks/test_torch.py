@@ -219,6 +219,7 @@ def count(network):
 
 found["dscnn parameters"] = count(dscnn.build((1, 49, 10), 10))
 found["resnet8 parameters"] = count(resnet8.build((3, 32, 32), 10))
+found["resnet8 parameters of 4 channels"] = count(resnet8.build((3, 32, 32), 10, channels=4))
 for zoo in (dscnn, resnet8):
     for shape in ((1, 49, 10), (3, 32, 32), (2, 10, 8)):
         network = zoo.build(shape, 7).eval()
@@ -323,6 +324,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python:
 def test_the_zoo_has_as_many_parameters_as_it_says(found: dict[str, Any]) -> None:
     assert found["dscnn parameters"] == 23_050
     assert found["resnet8 parameters"] == 77_946
+    assert found["resnet8 parameters of 4 channels"] == 5_190
 
 
 @pytest.mark.toolchain

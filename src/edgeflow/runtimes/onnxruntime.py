@@ -344,10 +344,12 @@ def zero_weights(program: Path) -> float | None:
 
     graph = onnx.load(program).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
+    # float16 weights are widened by an operator of their own
+    narrow = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     zeros = total = 0
     for node in graph.node:
         at, zero_at = _WEIGHTS.get(node.op_type, (len(node.input), 0))
-        weights = constants.get(node.input[at]) if at < len(node.input) else None
+        weights = constants.get(narrow.get(node.input[at], node.input[at])) if at < len(node.input) else None
         if weights is None or len(weights.dims) < 2:  # of one axis: biases
             continue
         zero_point = constants.get(node.input[zero_at]) if 0 < zero_at < len(node.input) else None
