@@ -388,7 +388,7 @@ class TestFinerQuantization:
         ("scheme", "types", "greatest"),
         [
             ("weights8", ["INT8"], 0.06),
-            ("weights8_per_tensor", ["INT8"], 0.06),
+            ("weights8_per_tensor", ["INT8"], 0.08),
             ("weights4_corrected", ["INT4"], 0.4),
             ("static4_corrected", ["INT4"], 0.4),
         ],
