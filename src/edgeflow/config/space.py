@@ -23,7 +23,15 @@ GREATEST = 1000  # values of a range: more are not told apart in a search
 
 Alternative: TypeAlias = Mapping[str, Any]  # a scheme with open values
 
-PRUNED = {"prune_channels": {"channels": {"from": "20 %", "to": "50 %", "step": "10 %"}, "epochs": [5, 20]}}
+# What is left of a network learns anew, at the rate of a first training: measured on digits_resnet8, half of the
+# channels lose 1.2 points after 5 epochs at 0.001, and nothing after 40 at 0.004.
+PRUNED = {
+    "prune_channels": {
+        "channels": {"from": "20 %", "to": "60 %", "step": "10 %"},
+        "epochs": [10, 40],
+        "learning_rate": 0.004,
+    }
+}
 AWARE = {"quantize_aware": {"epochs": 3}}
 # What is searched where config/config.yaml does not say. Zeros (`prune`) are missing: they change no figure of a
 # program. `distill` is too: which model is a teacher, only its project knows.
