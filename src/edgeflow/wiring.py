@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from edgeflow.config import Project
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
-REPORT = ("jinja2", "plotly.graph_objects", "plotly.io")  # what the report is drawn with
+REPORT = (  # what the report is drawn with
+    *("jinja2", "html.entities", "plotly.graph_objects", "plotly.io", "plotly.io._json"),
+    *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
+    *("plotly.graph_objs._scatter", "plotly.graph_objs.scatter._line", "plotly.graph_objs.scatter._marker"),
+)
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0

@@ -22,6 +22,7 @@ TIMED = """
 import gc
 
 CALLS = []  # (program, sample) of each inference
+PREDICTED = []  # samples that were asked without a clock
 CLOCK = []  # the test puts its clock here
 COLLECTING = []  # whether the collector was on in each inference
 
@@ -40,9 +41,13 @@ class Session:
         CALLS.append((self.program, sample))
         COLLECTING.append(gc.isenabled())
         CLOCK[0].advance_ms(float(self.program) + sample)
-        return native
+        return native.reshape(1, -1)[:, :1]
+
+    def decode(self, raw):
+        return raw / 2
 
     def predict(self, x):
+        PREDICTED.extend(x[:, 0, 0, 0].tolist())
         return x.reshape(len(x), -1)[:, :1]
 
     def arena_bytes(self):
@@ -84,12 +89,15 @@ class Session:
         return x
 
     def invoke(self, native):
-        return native
-
-    def predict(self, x):
         if self.kind == b"f":
             raise ValueError("the kernel fails")
-        return x.reshape(len(x), -1)[:, :2] + np.float32(self.threads)
+        return native.reshape(len(native), -1)[:, :2]
+
+    def decode(self, raw):
+        return raw + np.float32(self.threads)
+
+    def predict(self, x):
+        return self.decode(self.invoke(self.encode(x)))
 
     def arena_bytes(self):
         return None
@@ -186,6 +194,22 @@ def test_blocks_of_program_and_baseline_alternate(timed: SimpleNamespace) -> Non
 def test_timing_rotates_through_inputs(timed: SimpleNamespace) -> None:
     result = timed.measure(8, samples=4, block_runs=8, max_runs=8)
     assert result["latency_blocks_s"] == [pytest.approx([0.008, 0.009, 0.010, 0.011] * 2)]
+
+
+def test_runs_that_do_not_count_are_of_samples_whose_turn_was_before(timed: SimpleNamespace) -> None:
+    timed.measure(8, baseline=2, samples=50, max_runs=20, warmup_runs=3)
+    calls = [sample for program, sample in timed.module.CALLS if program == "8"][4:]
+    assert calls == [47, 48, 49, 48, 49, *range(10), 8, 9, *range(10, 20)]
+
+
+@pytest.mark.parametrize(("max_runs", "asked_again"), [(20, []), (6, []), (4, [4.0, 5.0])])
+def test_answers_are_those_of_the_timed_runs_and_the_rest_is_asked(
+    timed: SimpleNamespace, max_runs: int, asked_again: list[float]
+) -> None:
+    timed.measure(8, baseline=2, samples=6, max_runs=max_runs, block_runs=4)
+    assert timed.module.PREDICTED == asked_again
+    with np.load(timed.outputs) as archive:
+        assert archive["evaluation"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
 
 
 def test_a_slow_program_stops_at_its_time_in_many_short_blocks(timed: SimpleNamespace) -> None:

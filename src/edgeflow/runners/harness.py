@@ -9,7 +9,8 @@ A backend is a file with a class `Session`:
                    (-1 for a dynamic axis), "scale", "zero_point" (None for floats)}
     encode(x: float32[N, …] in the runtime's layout) -> native[N, …], what the program takes; integers are rounded to
                    nearest and clipped
-    invoke(native[1, …]) -> raw[1, K]: set the input, run, fetch the output. Only this is timed
+    invoke(native[1, …]) -> raw[1, K]: set the input, run, fetch the output, which the next run leaves alone. Only this
+                   is timed, and what it answers counts as what the program answers
     decode(raw[N, K]) -> float32[N, K]
     predict(x: float32[N, …]) -> float32[N, K]: what N single inferences answer, as the device makes them; a model
                    with a dynamic batch, so no program yet, may be asked in batches where answers stay the same
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 
     Float32: TypeAlias = NDArray[np.float32]
 
-TIMED_INPUTS = 16  # latency may depend on the data: rotate through that many samples
 LEAST_BLOCKS = 20  # a slow program gets shorter blocks, so that there are that many for an interval
 LEAST_BLOCK_RUNS = 3
 # The other program's block has emptied the caches: measured, the first run after it takes twice the time. In blocks of
@@ -109,14 +109,16 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         x = to_layout(archive["x"], job["layout"])
     conditions = {**_conditions(job["threads"]), **_load_average("load_average_start")}
     session, result = _start(backend, job, x[:1])
+    answers = []
     if job["times"]:
-        blocks = _latency(backend, session, job, x[:TIMED_INPUTS])
+        timed = _latency(backend, session, job, x)
+        answers = timed[0].answers
+        blocks = [each.blocks for each in timed]
         result["latency_blocks_s"], result["baseline_blocks_s"] = blocks if len(blocks) > 1 else (blocks[0], None)
         conditions["stopped_by"] = "max_runs" if min(map(_runs, blocks)) >= job["max_runs"] else "max_seconds"
     if job["outputs"] is not None:
-        evaluation = session.predict(x)
         with _replacing(Path(job["outputs"])) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, evaluation=evaluation)
+            np.savez(stream, evaluation=_evaluation(session, answers, x))
     conditions |= _load_average("load_average_end")
     return {**result, **_describe(session), "conditions": conditions}
 
@@ -167,47 +169,67 @@ def _runs(blocks: Blocks) -> int:
     return sum(len(block) for block in blocks)
 
 
-def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> list[Blocks]:
-    """Time the program, alternating in blocks with the baseline so that drift of the machine hits both alike."""
-    sessions = [session]
-    if job["baseline_program"]:
-        sessions.append(backend.Session(job["baseline_program"], job["threads"]))
-    natives = [[s.encode(x[i : i + 1]) for i in range(len(x))] for s in sessions]
-    blocks: list[Blocks] = [[] for _ in sessions]
-    with _without_garbage_collection():
-        for timed, native in zip(sessions, natives, strict=True):
-            _warm_up(timed, native, job["warmup_runs"], job["max_seconds"] / 10)
-        while (missing := job["max_runs"] - min(map(_runs, blocks))) > 0:
-            for timed, native, found in zip(sessions, natives, blocks, strict=True):
-                if len(sessions) > 1:
-                    _warm_up(timed, native, REWARM_RUNS, job["max_seconds"] / 100)
-                runs = min(job["block_runs"], missing)
-                found.append(_block(timed, native, runs, job["max_seconds"] / LEAST_BLOCKS))
-            if max(sum(map(sum, found)) for found in blocks) >= job["max_seconds"]:
+class _Timed:
+    """A program that is timed: latency may depend on the data, so all samples take their turn, and begin again."""
+
+    def __init__(self, session: Any, x: Float32) -> None:
+        self.session = session
+        self.blocks: Blocks = []
+        self.answers: list[Any] = []  # to the samples as they stand, each asked for the first time
+        self._native = session.encode(x)
+        self._at = 0
+
+    def warm_up(self, runs: int, seconds: float) -> None:
+        """Up to `runs` that do not count, of samples whose turn was before: those to come are not in the caches."""
+        end = time.perf_counter() + seconds
+        for i in range(self._at - runs, self._at):
+            at = i % len(self._native)
+            self.session.invoke(self._native[at : at + 1])
+            if time.perf_counter() > end:
+                return
+
+    def block(self, runs: int, seconds: float) -> None:
+        """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median."""
+        found: list[float] = []
+        spent = 0
+        for _ in range(runs):
+            native = self._native[self._at : self._at + 1]
+            start = time.perf_counter_ns()
+            answer = self.session.invoke(native)
+            spent += (taken := time.perf_counter_ns() - start)
+            found.append(taken * 1e-9)
+            if len(self.answers) < len(self._native):
+                self.answers.append(answer)
+            self._at = (self._at + 1) % len(self._native)
+            if spent * 1e-9 > seconds and len(found) >= LEAST_BLOCK_RUNS:
                 break
-    return blocks
+        self.blocks.append(found)
 
 
-def _warm_up(session: Any, native: list[Any], runs: int, seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    for i in range(runs):
-        session.invoke(native[i % len(native)])
-        if time.perf_counter() > end:
-            return
+def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> list[_Timed]:
+    """Time the program, alternating in blocks with the baseline so that drift of the machine hits both alike."""
+    timed = [_Timed(session, x)]
+    if job["baseline_program"]:
+        timed.append(_Timed(backend.Session(job["baseline_program"], job["threads"]), x))
+    with _without_garbage_collection():
+        for each in timed:
+            each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
+        while (missing := job["max_runs"] - min(_runs(each.blocks) for each in timed)) > 0:
+            for each in timed:
+                if len(timed) > 1:
+                    each.warm_up(REWARM_RUNS, job["max_seconds"] / 100)
+                each.block(min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS)
+            if max(sum(map(sum, each.blocks)) for each in timed) >= job["max_seconds"]:
+                break
+    return timed
 
 
-def _block(session: Any, native: list[Any], runs: int, seconds: float) -> list[float]:
-    """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median."""
-    found: list[float] = []
-    spent = 0
-    for i in range(runs):
-        start = time.perf_counter_ns()
-        session.invoke(native[i % len(native)])
-        spent += (taken := time.perf_counter_ns() - start)
-        found.append(taken * 1e-9)
-        if spent * 1e-9 > seconds and len(found) >= LEAST_BLOCK_RUNS:
-            break
-    return found
+def _evaluation(session: Any, answers: list[Any], x: Float32) -> Float32:
+    """float32[N, K] to all samples: what was answered while it was timed, and the rest."""
+    found = [session.decode(np.concatenate(answers))] if answers else []
+    if len(answers) < len(x):
+        found.append(session.predict(x[len(answers) :]))
+    return np.concatenate(found)
 
 
 @contextmanager
@@ -289,3 +311,4 @@ def main(job: str, result: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    os._exit(0)  # all is written; taking interpreter and runtime apart would take as long as a hundred inferences

@@ -392,7 +392,15 @@ CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7"
 EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds
     *("onnx", "onnxruntime", "torch.onnx", "torch.export", "torch.export._trace", "torch.export._unlift"),
     *("torch.onnx._internal.exporter._compat", "torch.onnx._internal.exporter._core"),
-    *("torch._export.passes.replace_with_hop_pass_util", "torch.fx.experimental.symbolic_shapes"),
+    *("torch.onnx._internal.exporter._torchlib.ops", "torch.export._patches", "torch.fx.experimental.validator"),
+    *("torch._export.passes.replace_with_hop_pass_util", "torch._export.passes.replace_autocast_with_hop_pass"),
+    *("torch._export.passes.replace_set_grad_with_hop_pass", "torch.fx.experimental.symbolic_shapes"),
+    *(
+        "torch._inductor.sizevars",
+        "torch._inductor.fx_passes.dedupe_symint_uses",
+        "torch._subclasses.schema_check_mode",
+    ),
+    *("torch._functorch._aot_autograd.subclass_parametrization", "onnxscript._framework_apis.torch_2_11"),
     *("onnxscript", "onnxscript.function_libs.torch_lib.ops", "onnxscript.rewriter.onnx_fusions"),
     *("onnxscript.rewriter.rules.fusion", "networkx", "sympy.combinatorics", "sympy.tensor.tensor"),
 )
@@ -417,7 +425,7 @@ plugin = Runtime(
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
     preload=(
-        *("onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
+        *("numpy.ma", "onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
         *("onnxruntime.tools.onnx_model_utils", "onnxconverter_common.float16"),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,30 +64,41 @@ def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activatio
     """
     import onnx
 
-    graph = onnx.load(source)
-    before, after = _answers(onnx.load(source), x), _answers(onnx.load(optimized), x)
-    producer: dict[str, tuple[str, ...]] = {}  # tensor → the layers that it comes from
+    graph, quantized = onnx.load(source), onnx.load(optimized)
     computing = {layer.name: layer for layer in layers(graph)}
+    answering = {  # layer → the tensor that it answers with
+        node.name: ([*_fused(graph, node), node])[0].output[0] for node in graph.graph.node if node.name in computing
+    }
+    wanted = set(answering.values())
+    before = _answers(onnx.load(source), x, wanted)
+    after = _answers(quantized, x, wanted | {_dequantized(tensor) for tensor in wanted})
+    producer: dict[str, tuple[str, ...]] = {}  # tensor → the layers that it comes from
     for node in graph.graph.node:
         read = tuple(dict.fromkeys(name for tensor in node.input for name in producer.get(tensor, ())))
         layer = computing.get(node.name)
         producer.update(dict.fromkeys(node.output, (layer.name,) if layer else read))
         if layer is None:
             continue
-        tensor = ([*_fused(graph, node), node])[0].output[0]
-        found = after.get(f"{tensor}_DequantizeLinear_Output", after.get(tensor))
+        tensor = answering[layer.name]
+        found = after.get(_dequantized(tensor), after.get(tensor))
         if found is not None and tensor in before:
             yield Activations(layer, read, before[tensor], found)
 
 
-def _answers(model: onnx.ModelProto, x: Float32) -> dict[str, Float32]:
-    """Every floating-point tensor that a node writes, float32[N, …, C]; samples one by one: programs have no batch."""
+def _dequantized(tensor: str) -> str:
+    return f"{tensor}_DequantizeLinear_Output"
+
+
+def _answers(model: onnx.ModelProto, x: Float32, wanted: Collection[str]) -> dict[str, Float32]:
+    """Floating-point tensors of these names that nodes write, float32[N, …, C]; samples one by one: programs have no
+    batch.
+    """
     import numpy as np
     import onnx
     import onnxruntime
 
     known = {value.name for value in model.graph.output}
-    written = [name for node in model.graph.node for name in node.output if name and name not in known]
+    written = [name for node in model.graph.node for name in node.output if name in wanted and name not in known]
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in written)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

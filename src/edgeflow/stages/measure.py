@@ -289,7 +289,10 @@ def _time_figures(figures: Figures, result: Mapping[str, Any]) -> Iterator[Measu
     for metric, q in PERCENTILES.items():
         interval = stats.quantile_interval(runs, q)
         if interval is not None:
-            method = f"{100 * q:.0f}th percentile of single inferences after warm-up, input set and output fetched"
+            method = (
+                f"{100 * q:.0f}th percentile of single inferences after warm-up, evaluation samples in turn, "
+                "input set and output fetched"
+            )
             value = stats.quantile(runs, q)
             yield figures.figure(metric, value, method, n=len(runs), interval=interval, conditions=counts)
     ratio = stats.median_ratio(blocks, baseline) if baseline else None

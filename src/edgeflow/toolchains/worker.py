@@ -36,9 +36,9 @@ from typing import Any
 
 # What every job imports or needs: the last one to set the number of threads.
 STANDARD = (
-    *("argparse", "ast", "difflib", "enum", "hashlib", "importlib.metadata", "importlib.util", "inspect", "json"),
-    *("logging", "pathlib", "platform", "subprocess", "tempfile", "typing", "warnings", "zipfile"),
-    *("numpy", "threadpoolctl"),
+    *("argparse", "ast", "difflib", "encodings.cp437", "enum", "hashlib", "importlib.metadata", "importlib.util"),
+    *("inspect", "json", "logging", "mmap", "pathlib", "platform", "statistics", "subprocess", "tempfile", "typing"),
+    *("warnings", "zipfile", "numpy", "threadpoolctl"),
 )
 NOUNS = ("edgeflow", "edgeflow.types", "edgeflow.plugin")  # the files that client.py has in HELD_BY_WORKERS
 LISTENER = 3

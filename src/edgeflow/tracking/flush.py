@@ -7,12 +7,19 @@ A run counts once it has the fingerprint of its variant as a tag and is finished
 interrupted, repeated by a retry, or done by two at once is found and removed by the next flush.
 """
 
+# ruff: noqa: E402 - some things come before the imports
+
 from __future__ import annotations
 
 import gc
+import sys
+
+gc.disable()  # hardly any of the objects that MLflow and SQLAlchemy make, imports too, are garbage; looking takes long
+# MLflow does without these, as mlflow-skinny has to, and importing them takes as long as creating twenty runs.
+sys.modules.update(dict.fromkeys(("numpy", "pandas", "pyarrow")))  # type: ignore[arg-type]
+
 import json
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -75,9 +82,8 @@ class Flush:
         replaced = len({run.data.tags[VARIANT] for run in removed} & {v["variant"] for v in missing})
         for run in removed:
             self.client.delete_run(run.info.run_id)
-        if missing or parent not in {
-            run.info.run_id for run in runs
-        }:  # a request that was repeated after a time-out may have been carried out twice
+        made = missing or parent not in {run.info.run_id for run in runs}
+        if made and self.remote:  # a request that was repeated after a time-out may have been carried out twice
             runs = list(self._runs())
             good, twice = self._settle(run for run in runs if VARIANT in run.data.tags)
             parents = [run for run in runs if VARIANT not in run.data.tags]
@@ -323,7 +329,6 @@ def _text(error: Exception) -> str:
 
 def main() -> None:
     """Answer one line of standard input after the other."""
-    gc.disable()  # hardly any of the objects that MLflow and SQLAlchemy make are garbage, and looking takes long
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what MLflow prints is no answer
     uri, copies = sys.argv[1:]
