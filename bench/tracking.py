@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +37,7 @@ def main() -> None:
                 rows.setdefault(name, []).append(seconds)
     for name, seconds_of in rows.items():
         spread = f"{min(seconds_of):.1f} – {max(seconds_of):.1f}"
-        print(f"{name:62} {statistics.median(seconds_of):6.1f} s   ({spread}, {len(seconds_of)} runs)")
+        print(f"{name:66} {statistics.median(seconds_of):6.1f} s   ({spread}, {len(seconds_of)} runs)")
 
 
 def _measure(folder: Path) -> dict[str, float]:
@@ -49,7 +54,18 @@ def _measure(folder: Path) -> dict[str, float]:
     _forget(project)
     found[f"edgeflow track again, {VARIANTS} variants into a new store"] = _seconds(project, "track")
     _forget(project)
-    for again in ("", " again"):
+    found |= _flushes(document, "into a new store")
+    with _server(folder) as address:
+        os.environ["MLFLOW_TRACKING_URI"] = address
+        found |= _flushes(document, "to a server here")
+        del os.environ["MLFLOW_TRACKING_URI"]
+    os.chdir(ROOT)
+    return found
+
+
+def _flushes(document: dict[str, Any], where: str) -> dict[str, float]:
+    found = {}
+    for which in (where, f"{where}, again"):
         begin = time.perf_counter()
         with store.opened() as opened:
             store.put({**document, "build": {**document["build"], "id": "none"}, "variants": [], "versions": []})
@@ -60,10 +76,36 @@ def _measure(folder: Path) -> dict[str, float]:
             end = time.perf_counter()
         if flushed.error:
             sys.exit(flushed.error)
-        found[f"{VARIANTS} variants flushed{again}"] = end - ready
-        found[f"  with the start of the process{again}"] = end - begin
-    os.chdir(ROOT)
+        found[f"{VARIANTS} variants flushed {which}"] = end - ready
+        found["  with the start of the process" + which.removeprefix(where) + f" ({where})"] = end - begin
     return found
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[str]:
+    """An MLflow server with sqlite, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    python = ROOT / layout.toolchain("track")["environment"] / "bin/python"
+    options = f"--host 127.0.0.1 --port {port} --workers 1 --backend-store-uri sqlite:///server.db".split()
+    command = [str(python), "-m", "mlflow", "server", *options, "--artifacts-destination", str(folder / "artifacts")]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            while not _serves(port):
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def _serves(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _forget(project: Path) -> None:

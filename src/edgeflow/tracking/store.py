@@ -20,6 +20,7 @@ SCRIPT = Path(__file__).with_name("flush.py")
 # MLflow's own defaults wait for minutes on a server that hangs. A flush that gives up goes on the next time.
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it asks a server for each run that it prints
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
