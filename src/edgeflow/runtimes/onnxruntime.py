@@ -395,12 +395,9 @@ EXPORTER = (  # what torch.onnx.export imports when it is first used: two second
     *("torch.onnx._internal.exporter._torchlib.ops", "torch.export._patches", "torch.fx.experimental.validator"),
     *("torch._export.passes.replace_with_hop_pass_util", "torch._export.passes.replace_autocast_with_hop_pass"),
     *("torch._export.passes.replace_set_grad_with_hop_pass", "torch.fx.experimental.symbolic_shapes"),
-    *(
-        "torch._inductor.sizevars",
-        "torch._inductor.fx_passes.dedupe_symint_uses",
-        "torch._subclasses.schema_check_mode",
-    ),
-    *("torch._functorch._aot_autograd.subclass_parametrization", "onnxscript._framework_apis.torch_2_11"),
+    *("torch._inductor.sizevars", "torch._inductor.fx_passes.dedupe_symint_uses"),
+    *("torch._subclasses.schema_check_mode", "torch._functorch._aot_autograd.subclass_parametrization"),
+    *("onnxscript._framework_apis.torch_2_11",),
     *("onnxscript", "onnxscript.function_libs.torch_lib.ops", "onnxscript.rewriter.onnx_fusions"),
     *("onnxscript.rewriter.rules.fusion", "networkx", "sympy.combinatorics", "sympy.tensor.tensor"),
 )
