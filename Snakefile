@@ -33,7 +33,7 @@ onstart:
     flow.collect_garbage()
     flow.stop_on_sigterm()
     if workflow.local_exec:
-        flow.prepare_workers(workflow.dag.needrun_jobs())
+        flow.prepare_workers(workflow.dag.needrun_jobs(), workflow.dag.ready_jobs)
 
 
 onsuccess:

@@ -1,5 +1,6 @@
 # Takes a program, makes its measurements, then the verdict on them. One measurement at a time on a device: the
-# resource `device`, limited in profiles/default. What is timed on this host takes all of its cores (docs/adr/0005).
+# resource `device`, limited in profiles/default. What is timed on this host takes every core of it and of Snakemake
+# (docs/adr/0005).
 
 
 rule measure:
@@ -9,7 +10,7 @@ rule measure:
         **layout.measure("{model}", "{target}", "{scheme}"),
     log:
         layout.log("measure", "{model}", "{target}", "{scheme}"),
-    threads: flow.measure_threads
+    threads: flow.measure_threads(workflow)
     resources:
         device=flow.device_slots,
     params:

@@ -114,8 +114,14 @@ class Flow:
 
         signal.signal(signal.SIGTERM, stop)
 
-    def prepare_workers(self, jobs: Iterable[Any]) -> None:
-        """For `onstart`: workers import what the first jobs of their toolchain need while others compute."""
+    def prepare_workers(self, jobs: Iterable[Any], ready: Iterable[Any]) -> None:
+        """For `onstart`: workers import what the first jobs of their toolchain need while others compute.
+
+        Not where something could be timed at once: an import beside it would show in the figures.
+        """
+        at_once = [job for either in ready for job in getattr(either, "jobs", [either])]  # a group has several
+        if any(job.rule.name == "measure" and self.device_slots(job.wildcards) for job in at_once):
+            return
         first: dict[str, tuple[int, dict[str, None]]] = {}
         for job in jobs:
             if job.rule.name not in STAGES:
@@ -138,9 +144,20 @@ class Flow:
         """For `params`: digest of the pinned requirements of a toolchain."""
         return lock_digest(Path(layout.toolchain(wildcards["toolchain"])["lock"]))
 
-    def measure_threads(self, wildcards: Any) -> int:
-        """For `threads`: every core where something is timed on this host, so that no other job runs beside it."""
-        return (os.cpu_count() or 1) if self._wiring.times(wildcards["target"]) else 1
+    def measure_threads(self, workflow: Any) -> Callable[[Any], int]:
+        """For `threads`: all that Snakemake hands out where something is timed on this host, so that no other job runs
+        beside it; `--cores` may be more than there are. In a cluster, all that this host has.
+        """
+        from snakemake.exceptions import WorkflowError
+
+        def of(wildcards: Any) -> int:
+            if not self.device_slots(wildcards):
+                return 1
+            with contextlib.suppress(WorkflowError):  # none were given
+                return max(int(workflow.cores), os.cpu_count() or 1)
+            return os.cpu_count() or 1
+
+        return _known_signature(of)
 
     def device_slots(self, wildcards: Any) -> int:
         """For `resources`: 1 where a measurement takes time on the device, 0 where nothing is timed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,17 @@ def test_targets_that_get_the_same_bytes_compile_once(fresh: Callable[..., Proje
     programs += ["tflite_micro/any/int8_static", f"{vela}/int8_static"]
     assert {keys for rule, keys in pending if rule == "compile"} == {f"tiny_a/{program}" for program in programs}
     assert len([rule for rule, _ in pending if rule == "measure"]) == 4 * 3 + 1
+
+
+@pytest.mark.parametrize("cores", [1, (os.cpu_count() or 1) + 5])
+def test_nothing_runs_beside_what_is_timed_here(fresh: Callable[..., Project], cores: int) -> None:
+    project = fresh(targets=["linux_x86_ort", "cortex_m4_tflm"], schemes=["int8_static"])
+    threads = {}
+    for job in re.split(r"\n(?=(?:local)?rule \w+:)", project.run("-n", "--cores", str(cores)).stdout):
+        if job.startswith("rule measure:") and (measured := re.search(r"target=(\w+)", job)):
+            found = re.search(r"threads: (\d+)", job)
+            threads[measured[1]] = int(found[1]) if found else 1  # of one, Snakemake says nothing
+    assert threads == {"linux_x86_ort": cores, "cortex_m4_tflm": 1}
 
 
 def test_config_overrides_choose_the_matrix(fresh: Callable[..., Project], tmp_path: Path) -> None:

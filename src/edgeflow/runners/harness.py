@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     Float32: TypeAlias = NDArray[np.float32]
 
 LEAST_BLOCKS = 20  # a slow program gets shorter blocks, so that there are that many for an interval
-LEAST_BLOCK_RUNS = 3
+LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blocks, and perhaps no ratio
 # The other program's block has emptied the caches: measured, the first run after it takes twice the time. In blocks of
 # 50 such runs are 2 % of all, and the 99th percentile would be theirs alone.
 REWARM_RUNS = 2
