@@ -207,7 +207,7 @@ def test_answers_are_those_of_the_timed_runs_and_the_rest_is_asked(
     timed: SimpleNamespace, max_runs: int, asked_again: list[float]
 ) -> None:
     timed.measure(8, baseline=2, samples=6, max_runs=max_runs, block_runs=4)
-    assert timed.module.PREDICTED == asked_again
+    assert list(timed.module.PREDICTED) == asked_again
     with np.load(timed.outputs) as archive:
         assert archive["evaluation"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
 

@@ -17,6 +17,7 @@ from tests.conftest import wait_for_end
 from tests.toolchains.conftest import Stage
 
 from edgeflow.errors import ToolchainError
+from edgeflow.toolchains import client
 
 TEXT = "print('to stdout'); print('to stderr', file=sys.stderr)\n"
 ENDINGS = {
@@ -30,6 +31,8 @@ ENDINGS = {
     "SIGTERM": "sys.stdout.flush(); os.kill(os.getpid(), signal.SIGTERM)",
     "interrupt": "os.kill(os.getpid(), signal.SIGINT)",
     "a thread that is still at work": "import threading; threading.Timer(0.01, print, ['late']).start()",
+    "a pool of threads that nobody closed": "from concurrent.futures import ThreadPoolExecutor as Pool\n"
+    "pool = Pool(1); print(pool.submit(sum, [1, 2]).result())",
     "an exit handler": "import atexit; atexit.register(print, 'at exit')",
     "a finalizer": "import weakref; kept = weakref.finalize(job, print, 'finalized'); sys.modules['x'] = job",
 }
@@ -63,7 +66,13 @@ print(signal.pthread_sigmask(signal.SIG_BLOCK, []), sorted(os.listdir("/proc/sel
         said.append(process.communicate("given"))
         assert process.returncode == 0, said
     assert said[0] == said[1]
-    assert "23 given a\nb=c 3" in said[0][0]
+    assert f"23 given a\nb=c {os.getpriority(os.PRIO_PROCESS, 0) + 3}\n" in said[0][0]
+
+
+def test_output_that_cannot_be_written_fails_a_job(warm: Stage, cold: Stage) -> None:
+    code = "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); print('lost')"  # what is buffered is written at the end
+    buffered = [stage.with_variables(PYTHONUNBUFFERED="") for stage in (cold, warm)]
+    assert [stage.run(code).returncode for stage in buffered] == [120, 120]
 
 
 def test_limits_hold(warm: Stage) -> None:
@@ -96,6 +105,38 @@ def test_a_crash_ends_that_job_alone(own: Stage, number: signal.Signals) -> None
     said, _ = other.communicate()
     assert (other.returncode, int(said)) == (0, worker)
     assert own.worker() == worker
+
+
+NO_MORE_PROCESSES = """
+import os, sys
+
+fork = os.fork
+
+
+def fork_or_not():
+    if os.path.basename(sys.orig_argv[2]) == "worker.py" and os.path.exists({flag!r}):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+
+
+os.fork = fork_or_not
+"""
+
+
+def test_a_job_that_cannot_be_forked_disturbs_no_other(own: Stage, tmp_path: Path) -> None:
+    flag, site = tmp_path / "no more processes", tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(NO_MORE_PROCESSES.format(flag=str(flag)))
+    stage = own.with_variables(PYTHONPATH=os.pathsep.join((str(site), os.environ.get("PYTHONPATH", ""))))
+    worker = stage.worker()
+    with _pausing(stage) as (process, _):
+        flag.touch()
+        done = stage.run("", "other")
+        assert (done.returncode, stage.job("other")["worker"]) == (0, "cold"), done.stderr
+        flag.unlink()
+        process.communicate("")
+        assert process.returncode == 0
+    assert stage.worker() == worker
 
 
 @pytest.fixture
@@ -249,6 +290,31 @@ def test_a_job_ends_with_its_run(own: Stage) -> None:
         assert wait_for_end(job)
 
 
+def test_a_job_of_a_run_that_has_ended_does_not_start(own: Stage) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as run:
+        run.kill()
+    for kind in ("0", "1"):
+        done = own.with_variables(EDGEFLOW_RUN=str(run.pid), EDGEFLOW_WARM=kind).run("print('began')")
+        assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+    assert not (own.folder / "out").exists()
+
+
+def test_the_number_of_a_run_on_another_machine_means_nothing(own: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as ended:
+        ended.kill()
+    there = f"{ended.pid}@elsewhere"
+    stage = own.with_variables(EDGEFLOW_RUN=there, EDGEFLOW_WARM_IDLE_S="0.05")
+    assert wait_for_end(stage.worker())
+    for outer, expected in (
+        (there, f"{os.getpid()}@{os.uname().nodename}"),
+        (f"{os.getppid()}@{os.uname().nodename}", f"{os.getppid()}@{os.uname().nodename}"),
+        (str(ended.pid), f"{os.getpid()}@{os.uname().nodename}"),
+    ):
+        monkeypatch.setenv(client.RUN, outer)
+        client.claim_run()
+        assert os.environ[client.RUN] == expected
+
+
 def test_a_worker_that_dies_under_a_job_is_an_error_and_the_retry_works(own: Stage) -> None:
     worker = own.worker()
     with _pausing(own) as (process, job):
@@ -299,8 +365,16 @@ def test_a_folder_that_others_can_enter_is_not_used(own: Stage, cold: Stage) -> 
     assert own.files("a") == cold.files("b")
 
 
+def test_a_folder_that_is_not_here_is_not_used(own: Stage, tmp_path: Path) -> None:
+    place = own.variables["XDG_RUNTIME_DIR"]
+    assert own.with_variables(XDG_RUNTIME_DIR=str(tmp_path / "of another machine"), TMPDIR=place).worker()
+    assert list(Path(place).rglob("*.sock"))
+
+
 def test_without_a_place_for_sockets_jobs_run_cold(own: Stage, tmp_path: Path) -> None:
-    done = own.with_variables(XDG_RUNTIME_DIR=str(tmp_path / "missing")).run("")
+    place = tmp_path / ("too long for the address of a socket " * 3)
+    place.mkdir()
+    done = own.with_variables(XDG_RUNTIME_DIR=str(place)).run("")
     assert done.returncode == 0
     assert "running cold" in done.stderr
     assert own.job()["worker"] == "cold"

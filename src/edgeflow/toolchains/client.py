@@ -30,7 +30,7 @@ HELD_BY_WORKERS = tuple(os.path.join(os.path.dirname(HERE), name) for name in ("
 OFF = "EDGEFLOW_WARM"  # "0": no warm workers
 IDLE = "EDGEFLOW_WARM_IDLE_S"  # how long a worker without jobs waits for the next one
 IDLE_S = "60"
-RUN = "EDGEFLOW_RUN"  # process id of the Snakemake run that a job belongs to
+RUN = "EDGEFLOW_RUN"  # the Snakemake run that a job belongs to: its process id, or PID@HOST
 
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 # What an interpreter and the dynamic linker read when they start: a worker serves only jobs that would start alike.
@@ -45,13 +45,26 @@ def claim_run() -> None:
 
     Jobs end with their run, however it ends, and workers with the last run that used them.
     """
-    outer = os.environ.get(RUN, "")
+    if not _alive(_run_here()):
+        os.environ[RUN] = f"{os.getpid()}@{os.uname().nodename}"
+
+
+def _run_here() -> int:
+    """Process id of the run; 0 where there is none, or it is on another machine: clusters hand variables on."""
+    pid, _, host = os.environ.get(RUN, "").partition("@")
+    return int(pid) if pid.isdecimal() and host in ("", os.uname().nodename) else 0
+
+
+def _alive(pid: int) -> bool:
+    if not pid:
+        return False
     try:
-        os.kill(int(outer), 0)
-    except (ValueError, ProcessLookupError):
-        os.environ[RUN] = str(os.getpid())
-    except PermissionError:  # it is alive and somebody else's
-        return
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 class NoWorkerError(Exception):
@@ -92,14 +105,21 @@ class Job:
 def _watched() -> tuple[int, ...]:
     """Descriptors that become readable when the Snakemake run of this job ends, or the shell that it started for it.
 
-    None where a job is started by hand, since it may outlive its shell, and where the system has no such thing.
+    None where a job is started by hand, since it may outlive its shell, and where the system has no such thing. Where
+    the run has ended already, so does this process: the shell of a killed run goes on to its next command.
     """
-    if not os.environ.get(RUN) or not hasattr(os, "pidfd_open"):
+    run = _run_here()
+    if not run or not hasattr(os, "pidfd_open"):
         return ()
-    try:
-        return os.pidfd_open(os.getppid()), os.pidfd_open(int(os.environ[RUN]))
-    except (OSError, ValueError):  # it has ended already, or is on another machine
-        return ()
+    found = []
+    for pid in (run, os.getppid()):
+        try:
+            found.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            _die_by(signal.SIGKILL)
+        except OSError:  # a parent outside this container has no number here
+            continue
+    return tuple(found)
 
 
 def send(pid: int, number: int) -> None:
@@ -225,7 +245,7 @@ def _request(argv: Sequence[str], preload: str) -> bytes:
         BOOTSTRAP,
         os.getcwd(),
         preload,
-        os.environ.get(RUN, ""),
+        str(_run_here()),
         str(mask),
         str(os.getpriority(os.PRIO_PROCESS, 0)),
         ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else "",
@@ -267,7 +287,8 @@ def private_folder() -> str:
 
     Raises NoWorkerError when somebody else made it.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"
+    bases = (os.environ.get("XDG_RUNTIME_DIR", ""), os.environ.get("TMPDIR", ""))
+    base = next(filter(os.path.isdir, bases), "/tmp")  # a node of a cluster need not have the folder of the login node
     folder = os.path.join(base, f"edgeflow-{os.getuid()}")
     try:
         os.mkdir(folder, 0o700)
@@ -279,16 +300,22 @@ def private_folder() -> str:
 
 
 def _key(toolchain: str, python: str) -> str:
-    """Names the worker: other code, another lock, installation, interpreter, allocation or set of limits is another."""
+    """Names the worker: other code, another lock, toolchain, interpreter, allocation, niceness or set of limits is
+    another.
+    """
     from edgeflow import layout
 
     paths = layout.toolchain(toolchain)
-    parts = [os.fsencode(python), _contents(WORKER, *HELD_BY_WORKERS)]
+    parts = [os.fsencode(python), os.fsencode(HERE), _contents(WORKER, *HELD_BY_WORKERS)]
+    parts.append(b"%d" % os.getpriority(os.PRIO_PROCESS, 0))  # a job can be made nicer than its worker only
     if os.path.exists(paths["lock"]):  # there is none where stages run by hand, outside a project
         parts.append(_contents(paths["lock"]))
-    if os.path.exists(paths["stamp"]):
-        stamp = os.stat(paths["stamp"])
-        parts.append(b"%d %d" % (stamp.st_ino, stamp.st_mtime_ns))
+    # what says that libraries were changed: the stamp, or in an environment that somebody else keeps, their folder
+    packages = f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    for path in (paths["stamp"], packages if python == sys.executable else ""):
+        if os.path.exists(path):
+            stamp = os.stat(path)
+            parts.append(b"%d %d" % (stamp.st_ino, stamp.st_mtime_ns))
     for name in sorted(os.environ):
         if name.startswith(STARTUP_VARIABLES) or name in ALLOCATIONS:
             parts.append(os.fsencode(f"{name}={os.environ[name]}"))

@@ -176,9 +176,13 @@ class Worker:
             return
         self._watch_run(request.run)
         self._import(request.preload)
-        if request.argv:
-            self._fork(request, connection)
-        else:
+        try:
+            if request.argv:
+                self._fork(request, connection)
+            else:
+                connection.close()
+        except OSError as error:  # no process or memory left for one more: this job's trouble, and not that of others
+            print(f"cannot fork: {error}", flush=True)
             connection.close()
         for descriptor in request.descriptors:
             os.close(descriptor)
@@ -202,6 +206,7 @@ class Worker:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
+            connection.close()  # else processes that a job leaves behind would keep its client waiting
             run_job(request, parent, self._threads, self._forget)
         self._jobs[pid] = Job(pid, connection)
         self._selector.register(connection, selectors.EVENT_READ, self._client_left)
@@ -235,7 +240,9 @@ class Worker:
             pid, status, usage = os.wait4(-1, os.WNOHANG)
             if not pid:
                 return
-            job = self._jobs.pop(pid)
+            job = self._jobs.pop(pid, None)
+            if job is None:  # a library's own
+                continue
             self._tell(job.connection, f"ended {status} {usage.ru_utime} {usage.ru_stime} {_kib(usage.ru_maxrss)}")
             self._selector.unregister(job.connection)
             job.connection.close()
@@ -291,7 +298,7 @@ def run_job(request: Request, parent: int, threads: Any, forget: Callable[[], No
         error.__traceback__ = _of_the_job(error.__traceback__, request.bootstrap)
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
-        _finish()
+        code = _finish() or code
         if interrupted:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)  # as an interpreter ends after an interrupt
@@ -364,17 +371,19 @@ def _run(request: Request) -> int:
     return 0
 
 
-def _finish() -> None:
-    """What an interpreter does at its end, less taking apart the modules."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+def _finish() -> int:
+    """What an interpreter does at its end, less taking apart the modules; its exit code where that fails, else 0."""
+    threading._shutdown()  # type: ignore[attr-defined] # ends the threads of executors, and waits for the others
     atexit._run_exitfuncs()
+    failed = 0
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # closed, or nobody reads any more
+        except OSError:  # a full disk, or nobody reads any more
+            failed = 120  # as an interpreter ends then
+        except ValueError:  # the job has closed it
             continue
+    return failed
 
 
 def load_nouns(bootstrap: str, digest: str) -> None:
