@@ -157,6 +157,9 @@ def tracking() -> Files:
     return {
         "lock": f"{TRACKING}/lock",
         "toolchain_lock": f"{TRACKING}/toolchain.lock",
+        "flush_lock": f"{TRACKING}/flush.lock",
+        "spool_lock": f"{TRACKING}/spool.lock",
+        "store_lock": f"{TRACKING}/store.lock",
         "spool": f"{TRACKING}/spool",
         "hashes": f"{TRACKING}/hashes.json",
         "log": f"{TRACKING}/mlflow.log",

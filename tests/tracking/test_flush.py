@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from tests.tracking.conftest import VARIANTS, Proxy, Repository, Server
 from tests.tracking.documents import document
 
 from edgeflow import files
+from edgeflow.tracking import store
 
 pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 
@@ -165,6 +167,69 @@ def test_packages_are_copied_when_asked(copy: Repository, read_store: Read) -> N
     assert [path.read_bytes() for path in copied] == [copy.package().read_bytes()]
 
 
+def test_packages_are_copied_once_the_server_is_there(copy: Repository, server: Server, read_store: Read) -> None:
+    experiment = f"copies {uuid.uuid4()}"
+    away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+                                    "MLFLOW_EXPERIMENT_NAME": experiment})  # fmt: skip
+    away.edgeflow("track", "--copy")
+    away.edgeflow("track")
+    back = Repository(copy.folder, {"MLFLOW_TRACKING_URI": server.uri, "MLFLOW_EXPERIMENT_NAME": experiment})
+    back.edgeflow("track")
+    run = by_name(read_store(server.uri, experiment))["tiny_a/linux_x86_ort/fp32"]
+    assert sorted(run["files"]) == ["package/package.json", f"package/{copy.package().name}"]
+
+
+def test_what_was_built_since_is_not_copied_into_an_older_run(own: Flusher, tmp_path: Path, read_store: Read) -> None:
+    content = document(2)
+    for variant, text in zip(content["variants"], ("as it was", "built again"), strict=True):
+        folder = tmp_path / variant["variant"].replace("/", "-")
+        folder.mkdir()
+        (folder / "package.json").write_text(text)
+        variant |= {"folder": str(folder), "record_sha256": hashlib.sha256(b"as it was").hexdigest()}
+        variant["tags"] = {}
+    assert "error" not in own.flush({**content, "copy": True})
+    runs = by_name(read_store(f"sqlite:///{tmp_path}/mlflow.db", own.experiment))
+    files = [runs[variant["variant"]]["files"] for variant in content["variants"]]
+    assert files == [["package/package.json"], []]
+
+
+def test_a_document_that_is_put_while_another_is_flushed_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store.put(document(1))
+
+    def ask(_self: store.Store, _request: object) -> dict[str, int]:
+        if len(asked) < 2:
+            store.put(document(2 + len(asked)))
+        asked.append(len(json.loads(store.waiting()[0].read_text())["variants"]))
+        return {"created": 1}
+
+    asked: list[int] = []
+    monkeypatch.setattr(store.Store, "_ask", ask)
+    with subprocess.Popen(["true"], text=True) as process:
+        opened = store.Store(process, "sqlite:///mlflow.db")
+        for expected in (2, 3, 3):
+            opened.flush()
+            assert asked[-1] == expected
+    assert store.waiting() == []
+
+
+def test_two_that_make_the_store_at_once_spoil_nothing(
+    track_python: Path, project: Path, tmp_path: Path, read_store: Read
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folders = [tmp_path / "one", tmp_path / "other"]
+    script = project / "src/edgeflow/tracking/flush.py"
+    for folder in folders:
+        folder.mkdir()
+    both = [Flusher(track_python, script, folder, uri, lock=tmp_path / "store.lock") for folder in folders]
+    for flusher in both:
+        flusher.ask(document(2))
+    for flusher in both:
+        assert "error" not in flusher.answer()
+        assert_complete(read_store(uri, flusher.experiment), document(2))
+        flusher.close()
+
+
 def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server: Server, read_store: Read) -> None:
     experiment = f"unreachable {uuid.uuid4()}"
     away = Repository(copy.folder, {"MLFLOW_TRACKING_URI": "http://me:secret@127.0.0.1:9",
@@ -192,17 +257,17 @@ def test_an_unreachable_server_delays_and_fails_nothing(copy: Repository, server
 class Flusher:
     """The process that flushes: one document after the other, to one address."""
 
-    def __init__(self, python: Path, script: Path, folder: Path, uri: str) -> None:
+    def __init__(self, python: Path, script: Path, folder: Path, uri: str, lock: Path = Path("store.lock")) -> None:
         self._log = (folder / "flush.txt").open("w")
         self.path = folder / "document.json"
         self.experiment = f"Documents {uuid.uuid4()}"
-        self._start = ([str(python), "-P", str(script), uri, ""], folder)
+        self._start = ([str(python), "-P", str(script), uri, "", str(lock)], folder)
         self.restart()
 
-    def restart(self) -> None:
-        """A new process, as the next command has it."""
+    def restart(self, patience_s: int = 2) -> None:
+        """A new process, as the next command has it; it waits so long for an answer."""
         command, folder = self._start
-        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(patience_s), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
                     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}  # fmt: skip
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         self.process = subprocess.Popen(
@@ -210,16 +275,25 @@ class Flusher:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
 
+    def next(self) -> None:
+        """The next command's process, for a server that is well: on a busy machine it may take its time."""
+        self.end()
+        self.restart(patience_s=60)
+
     def ask(self, content: dict[str, Any]) -> None:
         """Begin to flush."""
         self.path.write_text(json.dumps({**content, "experiment": self.experiment}))
         assert self.process.stdin
-        self.process.stdin.write(json.dumps({"document": str(self.path), "copy": False}) + "\n")
+        self.process.stdin.write(json.dumps({"document": str(self.path)}) + "\n")
         self.process.stdin.flush()
 
     def flush(self, content: dict[str, Any]) -> dict[str, Any]:
         """Flush to the end."""
         self.ask(content)
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """What came of it."""
         assert self.process.stdout
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
@@ -283,6 +357,7 @@ def test_a_server_that_fails_is_caught_up_with(
     assert "error" in flusher.flush(content)
     assert proxy.spoiled.is_set()
     proxy.mode = ""
+    flusher.next()
     assert "error" not in flusher.flush(content)
     assert_complete(read_store(server.uri, flusher.experiment), content)
     assert flusher.flush(content) == {"created": 0, "replaced": 0, "kept": 4, "versions": 0}
@@ -295,6 +370,7 @@ def test_a_request_whose_answer_is_lost_leaves_nothing_twice(
     content = document(4)
     proxy.mode, proxy.good = "lose", good
     if "error" in flusher.flush(content):
+        flusher.next()
         assert "error" not in flusher.flush(content)
     assert proxy.spoiled.is_set()
     assert_complete(read_store(server.uri, flusher.experiment), content)
@@ -332,14 +408,14 @@ def test_a_killed_track_flushes_with_the_next(copy: Repository, proxy: Proxy, se
 
 
 def test_a_killed_flush_into_the_own_store_is_completed_by_the_next(own: Flusher, read_store: Read) -> None:
-    content, store = document(30), own.path.with_name("mlflow.db")
+    content, path = document(30), own.path.with_name("mlflow.db")
     own.ask(content)
-    while not store.exists():
+    while not path.exists():
         assert own.process.poll() is None
     own.end()  # while it connects to the new store, or writes the first runs
     own.restart()
     assert "error" not in own.flush(content)
-    assert_complete(read_store(f"sqlite:///{store}", own.experiment), content)
+    assert_complete(read_store(f"sqlite:///{path}", own.experiment), content)
 
 
 def test_a_changed_variant_takes_the_place_of_the_old_one(own: Flusher, read_store: Read) -> None:

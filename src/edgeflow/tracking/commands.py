@@ -55,11 +55,12 @@ def _track(copy: bool) -> int:
     from edgeflow.tracking.lock import exclusive
 
     dvc.require()
-    with exclusive(), store.opened() as opened:  # MLflow is imported while DVC works
-        jobs = provenance.Jobs(provenance.collect())
-        store.put(runs.collect(jobs))
-        tracked = artifacts.add()
-        flushed = opened.flush(copy)
+    with store.opened() as opened:  # MLflow is imported while DVC works
+        with exclusive():
+            jobs = provenance.Jobs(provenance.collect())
+            store.put(runs.collect(jobs), copy)
+            tracked = artifacts.add()
+        flushed = opened.flush()  # a server may be slow: DVC is not held up meanwhile
     print(f"DVC: {tracked.folders} folders and files of the results, {len(tracked.changed)} changed.")
     print(f"{flushed}.")
     if tracked.changed:

@@ -1,6 +1,6 @@
 """Bring documents into MLflow. A script of its own for the toolchain `track`: it needs MLflow and nothing of edgeflow.
 
-Reads a line of JSON per document from standard input, `{"document": path, "copy": bool}`, and answers each with one:
+Reads a line of JSON per document from standard input, `{"document": path}`, and answers each with one:
 `{"created": n, "replaced": n, "kept": n, "versions": n}` or `{"error": text}`. What runs.py says is in a document.
 
 A run counts once it has the fingerprint of its variant as a tag and is finished, which is written last. So whatever was
@@ -18,6 +18,8 @@ gc.disable()  # hardly any of the objects that MLflow and SQLAlchemy make, impor
 # MLflow does without these, as mlflow-skinny has to, and importing them takes as long as creating twenty runs.
 sys.modules.update(dict.fromkeys(("numpy", "pandas", "pyarrow")))  # type: ignore[arg-type]
 
+import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -71,7 +73,7 @@ class Flush:
                 raise
             return str(self.client.get_experiment_by_name(name).experiment_id)
 
-    def run(self, copy: bool) -> Json:
+    def run(self) -> Json:
         """Make the store say what the document says."""
         runs = list(self._runs())
         parents = [run for run in runs if VARIANT not in run.data.tags]
@@ -95,7 +97,7 @@ class Flush:
         for run in parents:
             if run.info.run_id != parent:
                 self.client.delete_run(run.info.run_id)
-        if copy:
+        if self.document.get("copy"):
             self._copy(good)
         self.current = {run.info.run_id for run in good.values()}
         versions = sum(self._versions(name, good) for name in {v["model"] for v in self.document["versions"]})
@@ -193,11 +195,16 @@ class Flush:
         return run
 
     def _copy(self, runs: dict[str, Any]) -> None:
+        """Copy packages; of those that were built again since, there is nothing left to copy."""
         for variant in self.document["variants"]:
             run = runs[variant["variant"]]
-            if run.data.tags.get(COPIED) != variant["fingerprint"]:
-                for path in sorted(Path(variant["folder"]).glob("[!.]*")):
-                    self.client.log_artifact(run.info.run_id, str(path), "package")
+            if run.data.tags.get(COPIED) == variant["fingerprint"]:
+                continue
+            files = {_sha256(path): path for path in Path(variant["folder"]).glob("[!.]*")}
+            wanted = {variant["record_sha256"], variant["tags"].get("edgeflow.package.sha256")} - {None}
+            if wanted <= set(files):
+                for sha256 in sorted(wanted):
+                    self.client.log_artifact(run.info.run_id, str(files[sha256]), "package")
                 self.client.set_tag(run.info.run_id, COPIED, variant["fingerprint"])
 
     def _versions(self, name: str, runs: dict[str, Any]) -> int:
@@ -269,6 +276,11 @@ class Flush:
             self.client.set_registered_model_alias(model.name, alias, wanted)
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _is(error: MlflowException, code: int) -> bool:
     return bool(error.error_code == ErrorCode.Name(code))
 
@@ -299,10 +311,12 @@ def _settle_on_disk(uri: str) -> None:
             os.fsync(stream.fileno())
 
 
-def _connect(uri: str) -> MlflowClient:
+def _connect(uri: str, lock: str) -> MlflowClient:
     if uri.startswith(SQLITE):
         sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", _unhurried)
-        _create_store(Path(uri.removeprefix(SQLITE)))
+        with open(lock, "a") as stream:  # two that make it at once would spoil each other's
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            _create_store(Path(uri.removeprefix(SQLITE)))
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.search_experiments(max_results=1)
     return client
@@ -331,17 +345,17 @@ def main() -> None:
     """Answer one line of standard input after the other."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what MLflow prints is no answer
-    uri, copies = sys.argv[1:]
+    uri, copies, lock = sys.argv[1:]
     client: MlflowClient | None = None
     with suppress(*FAILURES):  # while nobody waits for it; the first document meets the failure again, and says so
-        client = _connect(uri)
+        client = _connect(uri, lock)
     for line in sys.stdin:
         request = json.loads(line)
         answer: Json
         try:
             document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
-            client = client or _connect(uri)
-            answer = Flush(client, document, copies).run(request["copy"])
+            client = client or _connect(uri, lock)
+            answer = Flush(client, document, copies).run()
             _settle_on_disk(uri)
         except FAILURES as error:
             answer = {"error": _text(error)}

@@ -47,7 +47,7 @@ def _flush(opened: store.Store) -> tuple[runs.Document, store.Flushed]:
     with exclusive():
         document = runs.collect(Jobs(provenance.collect()))
         store.put(document)
-        return document, opened.flush()
+    return document, opened.flush()
 
 
 def _running() -> bool:

@@ -1,4 +1,4 @@
-"""One tracking command at a time in a checkout, and no build while results are replaced."""
+"""One tracking command at a time works with DVC in a checkout, one flushes, and no build while results are replaced."""
 
 from __future__ import annotations
 

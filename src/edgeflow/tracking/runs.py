@@ -154,7 +154,7 @@ def _run(variant: Variant, record: Mapping[str, Any], jobs: Jobs) -> dict[str, A
         "inputs": _datasets(specs),
         "folder": str(Path(package).parent),
     }
-    return {**run, "fingerprint": _digest(run)[:16]}
+    return {**run, "fingerprint": _digest(run)[:16], "record_sha256": files.sha256_file(Path(package))}
 
 
 def _times(jobs: Jobs, package: str, variant: Variant) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from edgeflow import files, layout
 from edgeflow.tracking import dvc
+from edgeflow.tracking.lock import exclusive
 from edgeflow.tracking.runs import Document
 
 SCRIPT = Path(__file__).with_name("flush.py")
@@ -47,13 +48,24 @@ class Flushed:
         )
 
 
-def put(document: Document) -> None:
-    """Keep a document until it is in MLflow; a later one of the same build takes its place."""
-    files.write_json(_spool() / f"{document['build']['id']}.json", document)
+def put(document: Document, copy: bool = False) -> None:
+    """Keep a document until it is in MLflow; a later one of the same build takes its place.
+
+    `copy`: MLflow is to get the packages too, which it then does whenever it takes the document.
+    """
+    path = _spool() / f"{document['build']['id']}.json"
+    with exclusive("spool_lock"):
+        asked = path.is_file() and bool(files.read_json(path).get("copy"))
+        files.write_json(path, {**document, "copy": copy or asked})
 
 
 def _spool() -> Path:
     return Path(layout.tracking()["spool"])
+
+
+def _version(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def waiting() -> list[Path]:
@@ -69,18 +81,22 @@ class Store:
         self._credentials = f"{user}@" if (user := urlsplit(uri).netloc.rpartition("@")[0]) else ""
         self._name = self._printable(uri)
 
-    def flush(self, copy: bool = False) -> Flushed:
+    def flush(self) -> Flushed:
         """Bring every document that waits into MLflow; one that gets there waits no more, and holds up no other.
 
         An error is part of the answer and never raised: MLflow shows results, it does not decide about them.
         """
         total = Flushed(self._name)
-        for path in waiting():
-            answer = self._ask({"document": str(path), "copy": copy})
-            if "error" in answer:
-                total = replace(total, error=self._printable(str(answer["error"]).strip()))
-            else:
-                path.unlink()
+        with exclusive("flush_lock"):
+            for path in waiting():
+                asked = _version(path)
+                answer = self._ask({"document": str(path)})
+                if "error" in answer:
+                    total = replace(total, error=self._printable(str(answer["error"]).strip()))
+                    continue
+                with exclusive("spool_lock"):
+                    if _version(path) == asked:  # else a later one has taken its place meanwhile
+                        path.unlink()
                 total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
         return total
 
@@ -111,7 +127,7 @@ def opened() -> Iterator[Store]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as said:
         process = subprocess.Popen(
-            [str(dvc.python()), "-P", str(SCRIPT), uri, copies],
+            [str(dvc.python()), "-P", str(SCRIPT), uri, copies, layout.tracking()["store_lock"]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
