@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
 
-def fingerprint(stage: str, sources: Iterable[Path] = (), lock: Path | None = None) -> str:
-    """Hexadecimal digest over the stage's module, `sources` (plugins, builders), what both import, and the lock."""
+def fingerprint(
+    stage: str, sources: Iterable[Path] = (), lock: Path | None = None, libraries: Sequence[str] = ()
+) -> str:
+    """Hexadecimal digest over the stage's module, `sources` (plugins, builders), what both import, and the lock.
+
+    `libraries`: of the lock these alone.
+    """
     files = _closure([PACKAGE / "stages" / f"{stage}.py", *sources])
     digest = hashlib.sha256()
-    for path in sorted(files, key=_label):
-        digest.update(f"{_label(path)} {_sha256(path)}\n".encode())
-    if lock is not None:
-        digest.update(f"lock {lock_digest(lock)}\n".encode())
+    for line in sorted(f"{_label(path)} {_sha256(path)}\n" for path in files):  # sources may share a name
+        digest.update(line.encode())
+    if lock is not None and lock.is_file():
+        digest.update(f"lock {lock_digest(lock, libraries)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def lock_digest(lock: Path) -> str:
-    """Digest of the pinned requirements, whatever their order, comments and white space."""
+def lock_digest(lock: Path, libraries: Sequence[str] = ()) -> str:
+    """Digest of the pinned requirements, of all or of these; whatever their order, comments and white space."""
     lines = (line.partition("#")[0].strip() for line in lock.read_text(encoding="utf-8").splitlines())
-    return hashlib.sha256("\n".join(sorted(filter(None, lines))).encode()).hexdigest()
+    wanted = (line for line in lines if not libraries or line.partition("==")[0].strip().lower() in libraries)
+    return hashlib.sha256("\n".join(sorted(filter(None, wanted))).encode()).hexdigest()
 
 
 def _label(path: Path) -> str:

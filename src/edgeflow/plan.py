@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ class Plan:
     """The matrix."""
 
     cells: tuple[Cell, ...]
-    routes: Mapping[Cell, Route]  # of the feasible cells
+    routes: Mapping[Cell, Route]  # of the feasible cells, and of those below
+    baselines: Mapping[tuple[str, str], Cell] = field(default_factory=dict)  # (model, target) → outside the matrix
 
     @cached_property
     def feasible(self) -> tuple[Cell, ...]:
@@ -66,8 +67,7 @@ class Plan:
         """Stage → the keys of its jobs, as layout.py has them."""
         stages = ("prepare", "train", "convert", "sensitivity", "optimize")
         found: dict[str, dict[tuple[str, ...], None]] = {stage: {} for stage in stages}
-        for cell in self.feasible:
-            route = self.routes[cell]
+        for cell, route in self.routes.items():
             found["prepare"][route.dataset,] = None
             found["train"].update(dict.fromkeys(route.trained))
             found["convert"][cell.model, route.recipe, route.file_format] = None
@@ -88,7 +88,8 @@ class Plan:
 
         A stage that this matrix does not need is left out.
         """
-        alone = {stage: len(self.feasible) for stage in self.keys}
+        alone = dict.fromkeys(self.keys, len(self.routes))
+        alone["measure"] = alone["judge"] = len(self.feasible)
         alone["compile"] = sum(len(route.builds) for route in self.routes.values())
         alone["sensitivity"] = sum(route.mixed for route in self.routes.values())
         alone["package"] = len(self.cells)
@@ -101,8 +102,8 @@ class Plan:
         """
         jobs = [[stage, *key] for stage, keys in self.keys.items() for key in keys]
         recipes: dict[str, dict[str, None]] = {}
-        for cell, route in self.routes.items():
-            recipes.setdefault(route.recipe, {})[cell.scheme] = None
+        for cell in self.feasible:
+            recipes.setdefault(self.routes[cell].recipe, {})[cell.scheme] = None
         used = {recipe: list(schemes) for recipe, schemes in recipes.items()}
         return {"cells": [_cell_json(cell) for cell in self.cells], "jobs": jobs, "recipes": used}
 
@@ -117,25 +118,27 @@ def plan(project: Project, plugins: Plugins) -> Plan:
 
     Raises PluginError when a runtime would share programs that differ.
     """
-    schemes = {name: project.scheme(name) for name in project.schemes}
+    schemes = {name: project.scheme(name) for name in (*project.schemes, project.baseline)}
     targets = {name: project.target(name) for name in project.targets}
-    cells: list[Cell] = []
     routes: dict[Cell, Route] = {}
-    for model, target, scheme in _names(project):
-        reason = _refusal(project, plugins, model, schemes[scheme], targets[target])
-        if reason:
-            cells.append(Cell(model, target, scheme, reason))
-            continue
-        route = _route(project, plugins, model, schemes[scheme], targets[target])
+
+    def planned(model: str, target: str, scheme: str) -> Cell:
+        found = (model, schemes[scheme], targets[target])
+        if reason := _refusal(project, plugins, *found):
+            return Cell(model, target, scheme, reason)
+        route = _route(project, plugins, *found)
         cell = Cell(model, target, scheme, "", route.builds[-1].runtime, route.builds[-1].id)
-        cells.append(cell)
         routes[cell] = route
+        return cell
+
+    names = dict.fromkeys(project.cells())
+    cells = tuple(planned(*each) for each in names)
+    # what is timed is timed in turn with the baseline, selected or not
+    timed = {(c.model, c.target): None for c in routes if plugins.runtimes[targets[c.target].runtime].times}
+    missing = [pair for pair in timed if (*pair, project.baseline) not in names]
+    baselines = {pair: planned(*pair, project.baseline) for pair in missing}
     _check_sharing(routes)
-    return Plan(tuple(cells), routes)
-
-
-def _names(project: Project) -> Iterator[tuple[str, str, str]]:
-    yield from dict.fromkeys(project.cells())
+    return Plan(cells, routes, baselines)
 
 
 def builder_of(plugins: Plugins, runtime: Runtime) -> Runtime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,21 +89,26 @@ def check(pointer: Pointer) -> None:
 
     Raises DataError when they differ: which of the two is right is for a person to say.
     """
+    data = [p for p in pointer.out.rglob("*") if p.is_file()] if pointer.out.is_dir() else [pointer.out]
+    if digest(pointer.out, digests(data)) != pointer.md5:
+        raise DataError(
+            f"{pointer.out}: differs from {pointer.file}; 'dvc add {pointer.out}' takes the data as they are now, "
+            f"'dvc checkout {pointer.file} --force' brings back the tracked ones"
+        )
+
+
+def digests(paths: Iterable[Path]) -> dict[str, str]:
+    """Path → MD5 of each file that is there; what did not change since the last time is not read."""
     record = Path(layout.tracking()["hashes"])
     before = files.read_json(record) if record.is_file() else {}
-    data = [p for p in pointer.out.rglob("*") if p.is_file()] if pointer.out.is_dir() else [pointer.out]
-    stamps = {str(path): _stamp(path) for path in data}
+    stamps = {str(path): _stamp(path) for path in paths if path.is_file()}
     now = {
         name: before[name] if name in before and before[name]["stamp"] == stamp else _hashed(Path(name), stamp)
         for name, stamp in stamps.items()
     }
     if any(before.get(name) != entry for name, entry in now.items()):
         files.write_json(record, {**before, **now})
-    if digest(pointer.out, {name: entry["md5"] for name, entry in now.items()}) != pointer.md5:
-        raise DataError(
-            f"{pointer.out}: differs from {pointer.file}; 'dvc add {pointer.out}' takes the data as they are now, "
-            f"'dvc checkout {pointer.file} --force' brings back the tracked ones"
-        )
+    return {name: entry["md5"] for name, entry in now.items()}
 
 
 def _stamp(path: Path) -> list[int]:

@@ -5,6 +5,8 @@ A spec has only the fields that its stage reads, so that a change elsewhere in t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -32,6 +34,7 @@ REPORT = (  # what the report is drawn with
     *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
     *("plotly.graph_objs._scatter", "plotly.graph_objs.scatter._line", "plotly.graph_objs.scatter._marker"),
 )
+PREPARES = ("numpy", "pillow", "scikit-learn")  # decode, resize and choose samples
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
@@ -49,6 +52,8 @@ class Job:
     inputs: Inputs
     references: tuple[str, ...] = ()  # plugins and builders whose source the result depends on
     files: tuple[Path, ...] = field(default=())  # further sources
+    content: str = ""  # digest of inputs that count whatever their times are
+    libraries: tuple[str, ...] = ()  # of the core environment, that the result depends on
     toolchain: str = CORE  # that the stage runs in
     preload: tuple[str, ...] = ()  # modules that the toolchain's warm worker imports before
 
@@ -60,13 +65,17 @@ class Job:
 
     def fingerprint(self) -> str:
         """Digest of the code behind this job; changes when an edit may change the result."""
-        lock = Path(layout.toolchain(self.toolchain)["lock"]) if self.toolchain != CORE else None
-        return _fingerprint(self.stage, self.references, self.files, lock)
+        core = self.toolchain == CORE
+        lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
+        found = _fingerprint(self.stage, self.references, self.files, lock, self.libraries if core else ())
+        return f"{found}-{self.content}" if self.content else found
 
 
 @cache
-def _fingerprint(stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None) -> str:
-    return fingerprint(stage, [*map(file_of, references), *files], lock)
+def _fingerprint(
+    stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None, libraries: tuple[str, ...]
+) -> str:
+    return fingerprint(stage, [*map(file_of, references), *files], lock, libraries)
 
 
 class Wiring:
@@ -78,7 +87,8 @@ class Wiring:
         self.plan = plan
         # the same for thousands of jobs
         self._target_json = cache(lambda target: to_json(project.target(target)))
-        self._scheme_json = cache(lambda scheme: to_json(project.scheme(scheme)))
+        # what a table says about a scheme changes nothing that is made
+        self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
         self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
@@ -116,9 +126,14 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        watched = [str(path) for path in read if pointers.covering(path) is None]
-        inputs = {"files": watched, "pointers": [str(p.file) for p in kept]}
-        return Job("prepare", spec, inputs, (reference,), toolchain=loader.toolchain)
+        watched = [path for path in read if pointers.covering(path) is None]
+        inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
+        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
+        known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
+        content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
+        return Job(
+            "prepare", spec, inputs, (reference,), toolchain=loader.toolchain, content=content, libraries=PREPARES
+        )
 
     def _train(self, model: str, recipe: str) -> Job:
         spec, references = self._model(model)
@@ -315,12 +330,12 @@ class Wiring:
         name = self.project.baseline
         if cell.scheme == name:
             return None, f"{name} is what the others are compared with"
-        baseline = self.plan.by_id.get((cell.model, cell.target, name))
-        if baseline is None:
-            return None, f"{name} is not in the matrix for this target"
+        if not runtime.times:
+            return None, ""
+        baseline = self.plan.by_id.get((cell.model, cell.target, name)) or self.plan.baselines[cell.model, cell.target]
         if baseline.reason:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
-        return (self._compiled(baseline), "") if runtime.times else (None, "")
+        return self._compiled(baseline), ""
 
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""

@@ -170,19 +170,18 @@ class Flow:
         What is there need not be a target: each costs as much as an input of a job.
         """
         found = {layout.package(cell.model, cell.target, cell.scheme)["record"]: None for cell in self.plan.cells}
-        for cell in self.plan.feasible:
-            names, route = (cell.model, cell.target, cell.scheme), self.plan.routes[cell]
+        for cell, route in self.plan.routes.items():
+            names = (cell.model, cell.target, cell.scheme)
             optimized = (cell.model, route.profile, cell.scheme, route.file_format)
             programs = (layout.compile(cell.model, build.runtime, build.id, cell.scheme) for build in route.builds)
             for made in (
                 layout.prepare(route.dataset),
-                layout.train(cell.model, route.recipe),
+                *(layout.train(*checkpoint) for checkpoint in route.trained),
                 layout.convert(cell.model, route.recipe, route.file_format),
                 *([layout.sensitivity(*optimized)] if route.mixed else []),
                 layout.optimize(*optimized),
                 *programs,
-                layout.measure(*names),
-                layout.judge(*names),
+                *([layout.measure(*names), layout.judge(*names)] if names in self.plan.by_id else []),
             ):
                 found.update(dict.fromkeys(made.values()))
         return [path for path in found if not os.path.exists(path)]

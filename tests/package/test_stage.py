@@ -210,9 +210,41 @@ def test_released(made, package):
             "sha256": files.sha256_file(package / ARCHIVE),
         },
         "digests": dict(manifest.ancestors),
+        "made_from": {
+            name: files.sha256_file(made.folder / f"{name}.json") for name in ("info", "measurement", "verdict")
+        },
         "zero_weights_ratio": 0.7,
         "compressed_bytes": 60,
     }
+
+
+def test_the_record_of_what_is_held_stands_for_its_figures(made, package):
+    made.judge(Release.HELD, Status.UNMEASURED, ("nobody measured it",))
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    before = (package / "package.json").read_bytes()
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert (package / "package.json").read_bytes() == before
+    made.edit("measurement", not_applicable={"x": "y"})  # what nothing in the record speaks of
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert (package / "package.json").read_bytes() != before
+
+
+def test_what_a_program_was_compiled_from_is_an_ancestor(made, package):
+    ladder = files.read_json(made.folder / "info.json")["ladder"]
+    ladder["rungs"][-1]["artifact_sha256"] = "a" * 64  # another runtime's program, which answered here
+    made.edit("info", ladder=ladder)
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert efpkg.verify(package / ARCHIVE).ancestors["source_program"] == "a" * 64
+
+
+def test_memory_that_no_budget_accepts_is_not_needed(made, package):
+    verdict = files.read_json(made.folder / "verdict.json")
+    for check in verdict["checks"]:
+        if check["metric"] == "latency_p90_s":
+            check |= {"metric": "memory_peak_bytes"}
+    made.write("verdict", {**verdict, "shipped_without": ["memory_peak_bytes"]})
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert efpkg.verify(package / ARCHIVE).needs.memory_bytes is None
 
 
 def test_what_the_manifest_says(made, package):

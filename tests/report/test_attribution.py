@@ -54,6 +54,24 @@ def test_the_stage_and_the_layers_are_named_with_what_to_do(variants: tuple[Vari
     ]
 
 
+def test_what_training_loses_is_not_blamed_on_a_later_stage(variants: tuple[Variant, ...]) -> None:
+    variant = lost(variants, NOISE)
+    low = variant.ladder.rungs[-1].value
+    rungs = tuple(replace(rung, value=low) for rung in variant.ladder.rungs)
+    pruned = replace(variant, ladder=replace(variant.ladder, rungs=rungs))
+    (said,) = attribution.explain(pruned)
+    assert said == (
+        "Accuracy falls most in train: from 99.33 % of the baseline's checkpoint to 81.31 %. The steps of the scheme "
+        "cost that; its control shows what more training alone does."
+    )
+
+
+def test_a_layer_that_reads_what_is_exact_is_told_where_it_adds_as_much(variants: tuple[Variant, ...]) -> None:
+    second = LayerNoise("stem", "CONV_2D", None, 11.0, 7.0)
+    *_, told = attribution.explain(lost(variants, (NOISE[0], second)))
+    assert told.startswith("stem (CONV_2D): 11 dB of signal to noise, its input is exact")
+
+
 def test_a_layer_in_float32_is_not_told_to_be_kept(variants: tuple[Variant, ...]) -> None:
     *_, told = attribution.explain(lost(variants, NOISE[:1], kept=("blocks.1.add",)))
     assert told.endswith("It is in float32 already: what it reads is rounded.")

@@ -58,3 +58,27 @@ def test_a_lock_is_its_requirements(tmp_path: Path) -> None:
         lock.write_text(text)
         digests.append(lock_digest(lock))
     assert digests[0] == digests[1] != digests[2]
+    assert lock_digest(lock, ("a",)) == lock_digest(lock, ("a", "c")) != lock_digest(lock, ("b",))
+    before = lock_digest(lock, ("a",))
+    lock.write_text("a==1\nb==4\n")
+    assert lock_digest(lock, ("a",)) == before
+
+
+def test_sources_of_one_name_have_no_order(tmp_path: Path, project: Path) -> None:
+    paths = [tmp_path / folder / "model.py" for folder in ("student", "teacher", "other")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(f"NAME = {path.parent.name!r}\n")
+    code = (
+        "import sys; from pathlib import Path; from edgeflow.fingerprint import fingerprint; "
+        "print(fingerprint('train', map(Path, sys.argv[1:])))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, *map(str, paths)],
+            env={"PYTHONPATH": str(project / "src"), "PYTHONHASHSEED": str(seed)},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in range(6)
+    }  # fmt: skip
+    assert len(found) == 1

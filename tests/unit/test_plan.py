@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,11 +15,13 @@ import pytest
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
+from edgeflow.plugin import Unsupported
 from edgeflow.registry import Plugins, discover
 from edgeflow.types import Scheme, Target
 from edgeflow.wiring import Wiring
 
 DSCNN = "digits_dscnn"
+COMPILED = ("model", "runtime", "build", "scheme")
 VELA = "ethos-u55-128-high_end_embedded-shared_sram-2097152"
 
 
@@ -73,6 +76,71 @@ def test_jobs_of_the_default_matrix(make: Callable[..., tuple[Project, Plan]]) -
         "judge": (40, 40),
         "package": (50, 50),  # infeasible cells have a record too
     }
+
+
+def test_what_is_timed_has_its_baseline_also_where_that_is_not_selected(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    targets = ["linux_x86_ort", "cortex_m4_tflm"]
+    found, planned = make(models=[DSCNN], targets=targets, schemes=["int8_static"])
+    assert [cell.scheme for cell in planned.cells] == ["int8_static"] * 2
+    assert planned.jobs()["compile"] == (3, 3)
+    assert planned.jobs()["optimize"] == (3, 3)
+    assert planned.jobs()["measure"] == planned.jobs()["package"] == (2, 2)
+    assert planned.to_json()["recipes"] == {"base": ["int8_static"]}
+    wiring = Wiring(found, plugins, planned)
+    timed, simulated = (
+        wiring.job("measure", {"model": DSCNN, "target": target, "scheme": "int8_static"}) for target in targets
+    )
+    assert timed.inputs["baseline"] == "results/compile/digits_dscnn/onnxruntime/any/fp32/program.bin"
+    assert (simulated.inputs["baseline"], simulated.spec["without_baseline"]) == ([], "")  # unmeasured, and no pass
+    assert timed.spec["without_baseline"] == ""
+
+
+def test_a_baseline_that_cannot_be_made_is_no_comparison(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    def refuse(scheme: Scheme, target: Target) -> Unsupported | None:
+        return Unsupported("no floats here") if scheme.weights == "float32" else None
+
+    integers = with_runtime(plugins, "onnxruntime", supports=refuse)
+    found, planned = make(integers, models=[DSCNN], targets=["linux_x86_ort"], schemes=["int8_static"])
+    job = Wiring(found, integers, planned).job(
+        "measure", {"model": DSCNN, "target": "linux_x86_ort", "scheme": "int8_static"}
+    )
+    assert job.inputs["baseline"] == []
+    assert job.spec["without_baseline"] == "fp32 is infeasible on this target: no floats here"
+
+
+def test_what_is_said_of_a_scheme_changes_no_spec(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
+    found, planned = make(models=[DSCNN], targets=["linux_x86_ort"])
+    assert found.scheme("int8_static").description
+    wiring = Wiring(found, plugins, planned)
+    for stage, cell in planned.keys.items():
+        for key in cell:
+            names = {"optimize": ("model", "format", "profile", "scheme"), "compile": COMPILED}.get(stage)
+            if names:
+                assert wiring.job(stage, dict(zip(names, key, strict=True))).spec["scheme"]["description"] == ""
+
+
+def test_the_content_of_data_counts_whatever_its_time_is(
+    project: Path, plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project / "config", tmp_path / "config")
+    (tmp_path / "config/datasets/parts.yaml").write_text(
+        "loader: npz\noptions: { file: parts.npz }\nclasses: 2\nshape: [1, 4, 4]\n"
+        "splits: { calibration: 8, evaluation: 20, golden: 4 }\nsource: made up\nlicense: internal\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = load(tmp_path, read_matrix(project), plugins)
+    wiring = Wiring(found, plugins, plan(found, plugins))
+    fingerprints = []
+    for content in (b"one", b"two", b"one"):
+        Path("new.npz").write_bytes(content)
+        os.utime("new.npz", (1, 1))  # long before anything was made from it
+        Path("new.npz").replace("parts.npz")
+        fingerprints.append(wiring.job("prepare", {"dataset": "parts"}).fingerprint())
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
 
 
 def test_a_target_for_which_nothing_new_is_compiled(make: Callable[..., tuple[Project, Plan]]) -> None:

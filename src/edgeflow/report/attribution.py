@@ -18,7 +18,16 @@ def explain(variant: Variant) -> tuple[str, ...]:
     lost = next((check for check in variant.checks if check.metric.endswith("_drop") and _over(check)), None)
     if lost is None or len(variant.ladder.rungs) < 2:
         return ()
-    before, worst = max(pairwise(variant.ladder.rungs), key=lambda pair: pair[0].value - pair[1].value)
+    rungs = variant.ladder.rungs
+    before, worst = max(pairwise(rungs), key=lambda pair: pair[0].value - pair[1].value)
+    if (trained := _lost_in_training(variant, lost)) > before.value - worst.value:
+        start = rungs[0]
+        return (
+            f"{show.name(start.metric).capitalize()} falls most in {start.stage}: from "
+            f"{show.value(start.metric, start.value + trained)} of the baseline's checkpoint to "
+            f"{show.value(start.metric, start.value)}. The steps of the scheme cost that; its control shows what more "
+            "training alone does.",
+        )
     said = [
         f"{show.name(worst.metric).capitalize()} falls most in {worst.stage}: from "
         f"{show.value(worst.metric, before.value)} after {before.stage} to {show.value(worst.metric, worst.value)}."
@@ -26,8 +35,23 @@ def explain(variant: Variant) -> tuple[str, ...]:
     if not worst.noisiest:
         return (*said, f"Nothing is known of the layers in {worst.stage}.")
     first, *others = worst.noisiest
-    told = [first, *(layer for layer in others if layer.before_db and layer.before_db - layer.after_db > TOLD_DB)]
+    told = [first, *(layer for layer in others if _adds(layer, first))]
     return (*said, *(_layer(layer, worst) for layer in told[:NAMED]))
+
+
+def _adds(layer: LayerNoise, first: LayerNoise) -> bool:
+    """More than it has from the layers before; where those are exact, about as much as the first layer or more."""
+    if layer.before_db is None:
+        return layer.after_db - first.after_db < TOLD_DB
+    return layer.before_db - layer.after_db > TOLD_DB
+
+
+def _lost_in_training(variant: Variant, lost: Check) -> float:
+    """How much less the scheme's own checkpoint does than the baseline's, which its drop is held against."""
+    rungs = variant.ladder.rungs
+    if lost.value is None or lost.metric != f"{rungs[0].metric}_drop":
+        return 0.0
+    return rungs[-1].value + lost.value - rungs[0].value
 
 
 def _over(check: Check) -> bool:

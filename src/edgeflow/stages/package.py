@@ -19,7 +19,6 @@ from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.registry import load_reference
 from edgeflow.types import (
     Evidence,
-    Ladder,
     Measured,
     Measurement,
     Program,
@@ -103,6 +102,8 @@ class Record:
     release_counter: int
     package: Archive | None = None
     digests: Mapping[str, str] = field(default_factory=dict)  # ancestor → sha256, of what is released
+    # sha256 of what it was made from: the report reads those, and is made again when the record differs
+    made_from: Mapping[str, str] = field(default_factory=dict)
     zero_weights_ratio: float | None = None  # as program.json has it
     compressed_bytes: int | None = None
 
@@ -140,6 +141,9 @@ def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
         release_counter=spec.release_counter,
         package=archive,
         digests=digests,
+        made_from={
+            name: files.sha256_file(inputs.need(name, spec.variant)) for name in ("info", "measurement", "verdict")
+        },
         zero_weights_ratio=info.zero_weights_ratio,
         compressed_bytes=info.compressed_bytes,
     )
@@ -214,7 +218,7 @@ def _manifest(
         release_counter=spec.release_counter,
         program=main,
         runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(info, measured.measurements)),
-        needs=_needs(spec.target, info, measured.measurements),
+        needs=_needs(spec.target, info, measured.measurements, verdict),
         signature=info.signature,
         preprocessing=preprocessing,
         postprocessing=efpkg.Postprocessing("argmax", info.signature.outputs[0].name),
@@ -226,7 +230,7 @@ def _manifest(
         shipped_without=verdict.shipped_without,
         ancestors={
             "program": info.sha256,
-            **_made(info.ladder, inputs),
+            **_made(info, inputs),
             "dataset": files.sha256_file(inputs.need("dataset", spec.variant)),
             "evaluation": splits["evaluation"],
             **({"calibration": splits["calibration"]} if spec.calibrated else {}),
@@ -255,16 +259,20 @@ def _versions(info: Program, measurements: tuple[Measurement, ...]) -> dict[str,
     return {name: version for tools in ran for name, version in tools.items() if name not in compilers}
 
 
-def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...]) -> efpkg.Needs:
-    peaks = [m for m in measurements if m.metric == "memory_peak_bytes"]
+def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...], verdict: Verdict) -> efpkg.Needs:
+    metric = "memory_peak_bytes"
+    peaks = [m for m in measurements if m.metric == metric and metric not in verdict.shipped_without]
     best = max(peaks, key=lambda m: m.evidence.strength, default=None)
     memory = math.ceil(best.value) if best else None
     return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
 
 
-def _made(ladder: Ladder, inputs: Inputs) -> dict[str, str]:
+def _made(info: Program, inputs: Inputs) -> dict[str, str]:
     """SHA-256 of what the program was made from: the bytes that were judged, each stage checked that it got them."""
-    made = {ANCESTORS[step.stage]: step.artifact_sha256 for step in ladder.rungs if step.stage in ANCESTORS}
+    made = {ANCESTORS[step.stage]: step.artifact_sha256 for step in info.ladder.rungs if step.stage in ANCESTORS}
+    answered = [step.artifact_sha256 for step in info.ladder.rungs if step.stage == "compile"]
+    if answered and answered[0] not in {*made.values(), info.sha256}:
+        made["source_program"] = answered[0]  # of another runtime, which the program was compiled from
     if missing := sorted({*ANCESTORS.values()} - {*made}):
         raise MismatchError(f"package: ladder in {inputs.info}: nothing of {missing[0]}; compile the variant again")
     return made

@@ -24,16 +24,16 @@ def system() -> bool:
 
 
 def create(toolchain: str, lock: Path, stamp: Path) -> None:
-    """Make the environment of a toolchain from its lock; the stamp is written last and depends on the lock alone.
+    """Make the environment of a toolchain from its lock; the stamp is written last. It depends on the lock and on the
+    minor version of Python alone: a clone on another machine has the same one.
 
     Raises ToolchainError with uv's message when a package cannot be installed.
     """
     environment = stamp.with_suffix("")
     _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
     _uv("pip", "sync", "--quiet", "--python", str(_python(environment)), *_torch_backend(lock), str(lock))
-    files.write_json(
-        stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": platform.python_version()}
-    )
+    python = ".".join(platform.python_version_tuple()[:2])
+    files.write_json(stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": python})
 
 
 def _torch_backend(lock: Path) -> Sequence[str]:
