@@ -26,14 +26,15 @@ def _refused(content: bytes) -> bool:
 def tiny(manifest, tmp_path_factory) -> bytes:
     """A package as small as can be with every kind of byte in it, so that each can be tried."""
     contents = {"program.tflite": bytes(range(200))}
+    program = efpkg.describe(contents)[0].sha256
     described = dataclasses.replace(
         manifest,
         files=efpkg.describe(contents),
-        ancestors={"program": efpkg.describe(contents)[0].sha256},
+        ancestors={"program": program},
         operators=(),
-        measurements=(),
+        measurements=tuple(dataclasses.replace(m, artifact_sha256=program) for m in manifest.measurements[:1]),
         ladder=Ladder(()),
-        verdict=dataclasses.replace(manifest.verdict, checks=()),
+        verdict=dataclasses.replace(manifest.verdict, checks=manifest.verdict.checks[:1]),
     )
     path = tmp_path_factory.mktemp("tiny") / "tiny.efpkg"
     efpkg.build(path, described, contents)

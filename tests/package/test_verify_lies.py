@@ -48,6 +48,8 @@ def _no_more_waiver(fields):
 CHECK = ("verdict", "checks", 0)
 
 RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, found "
+BOUND = "check of 'accuracy_drop': is 'pass' on a bound that is not the end of its figure's interval"
+TASK = "the verdict has no check that the model still does its task; nothing is released without one"
 LIES = [
     # the verdict
     (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
@@ -79,9 +81,13 @@ LIES = [
         _set(*CHECK, "evidence_required", "device"),
         "check of 'accuracy_drop': is 'pass' on weaker evidence than 'device'",
     ),
-    (_set(*CHECK, "bound", 0.02), "check of 'accuracy_drop': is 'pass' with 0.02, beyond its limit 0.01"),
+    (_set(*CHECK, "bound", 0.002), BOUND),
+    (_set(*CHECK, "bound", None), BOUND),
+    (_set("measurements", 0, "interval", None), BOUND),
     (_set(*CHECK, "limit", 0.008), "check of 'accuracy_drop': is 'pass' with 0.009, beyond its limit 0.008"),
-    (_set(*CHECK, "direction", "min"), "check of 'accuracy_drop': is 'pass' with 0.009, beyond its limit 0.01"),
+    (_set(*CHECK, "direction", "min"), BOUND),
+    (_set("verdict", "checks", []), TASK),
+    (_set(*CHECK, "status", "not_applicable"), TASK),
     # names
     (_set("verdict", "model", "other"), "verdict.model is 'other', the package's model is 'net'"),
     (_set("target", "moon"), "verdict.target is 'board', the package's target is 'moon'"),
@@ -169,7 +175,7 @@ def test_an_honest_edit_is_accepted(lie):
 
 
 def test_a_not_applicable_check_needs_no_figure(lie):
-    content = lie(lambda fields: fields["verdict"]["checks"][0].update(status="not_applicable", value=None))
+    content = lie(lambda fields: fields["verdict"]["checks"][1].update(status="not_applicable"))
     assert efpkg.verify_stream(io.BytesIO(content), len(content), "it").release_counter == 3
 
 
