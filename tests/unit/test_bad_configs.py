@@ -918,6 +918,20 @@ search:
         ),
     ),
     case(
+        "text where a learning rate is meant",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - fine_tune: {epochs: 2, learning_rate: '0.01'}",
+        f"{INT8}: steps[0].fine_tune.learning_rate: expected a number, found '0.01'",
+    ),
+    case(
+        "true where a learning rate is meant",
+        INT8,
+        "mode: static",
+        "mode: static\nsteps:\n  - fine_tune: {epochs: 2, learning_rate: true}",
+        f"{INT8}: steps[0].fine_tune.learning_rate: expected a number, found true",
+    ),
+    case(
         "channels to remove without a goal",
         INT8,
         "mode: static",

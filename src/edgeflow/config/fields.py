@@ -141,7 +141,7 @@ Hertz = Annotated[float, BeforeValidator(partial(_positive, "hertz")), _schema("
 Bytes = Annotated[int, BeforeValidator(_bytes), _schema("byte")]
 Fraction = Annotated[float, BeforeValidator(_fraction), _schema("ratio")]
 Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("ratio")]
-Positive = Annotated[float, Strict(False), Field(gt=0)]  # YAML writes 4 where a float is meant
+Positive = Annotated[float, Field(gt=0)]  # 4 is one too, true and "4" are none
 Share = Annotated[Fraction, Field(gt=0, lt=1)]
 Number = Annotated[float, BeforeValidator(partial(_at_least_zero, "count")), _schema("count")]
 
