@@ -412,6 +412,24 @@ def test_where_nothing_is_released_what_is_held_is_compared() -> None:
     assert found.sentence.endswith("Both are held at accuracy drop ≤ 1.00 points.")
 
 
+def test_what_is_held_for_its_drop_does_not_keep_the_budget() -> None:
+    """0.44 points, but up to 1.13, is no find at ≤ 1 point; without an interval the value decides."""
+    own = [replace(t, release=Release.HELD) for t in OWN[:2]]
+    doubtful, sure = (tried(name, 0.0044, 0.3, Release.HELD) for name in ("s_1", "s_2"))
+    for high, found in ((0.0113, None), (0.0099, "s_1")):
+        drop = Figure(0.0044, -0.001, high, Evidence.DEVICE)
+        held = replace(doubtful, figures={**doubtful.figures, "accuracy_drop": drop})
+        assert concluded(held, own=own).found == found
+    assert concluded(sure, own=own).found == "s_2"
+    assert concluded(tried("s_3", 0.02, 0.3, Release.HELD), own=own).found is None
+
+
+def test_without_a_limit_of_the_drop_all_that_is_held_is_compared() -> None:
+    free = replace(rules(), budgets=())
+    held = [tried("int8", 0.002, 0.5, Release.HELD), tried("s_1", 0.3, 0.3, Release.HELD)]
+    assert conclude(held, free, lambda one, other: None).found == "s_1"
+
+
 def test_bytes_are_compared_as_they_are() -> None:
     own = [tried("int8", 0, 0.5, memory_peak_bytes=2048)]
     found = concluded(tried("s_1", 0, 9, memory_peak_bytes=1024), own=own, objective="memory_peak_bytes")

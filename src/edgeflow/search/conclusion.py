@@ -38,7 +38,9 @@ def conclude(tried: Sequence[Tried], rules: Rules, compare: Compare | None) -> C
     front = tuple(measured[i].scheme for i in pareto.front(points))
     releases = {t.release for t in measured}
     release = Release.RELEASED if Release.RELEASED in releases else Release.HELD
-    within = sorted((t for t in measured if t.release == release), key=lambda t: _cost(t, rules))
+    within = sorted(
+        (t for t in measured if t.release == release and _keeps_drop(t, rules)), key=lambda t: _cost(t, rules)
+    )
     own = next((t for t in within if t.hand_written), None)
     found = next((t for t in within if not t.hand_written), None)
     names = (own.scheme if own else None, found.scheme if found else None)
@@ -77,6 +79,12 @@ def _compared(found: Tried, own: Tried, rules: Rules, compare: Compare | None) -
     if ratio.high > 1 - RESOLVED:
         return ratio, False, f"takes {took}, and {100 * RESOLVED:.0f} % is what such timing resolves"
     return ratio, True, f"by {100 * (1 - ratio.value):.1f} % in time: it takes {took}"
+
+
+def _keeps_drop(tried: Tried, rules: Rules) -> bool:
+    """What is held may be so since too few samples tell its drop from the limit, or since another figure is missing."""
+    overshoot = rules.overshoot(tried.figures[rules.drop])
+    return overshoot is None or overshoot <= 0
 
 
 def _cost(tried: Tried, rules: Rules) -> tuple[float, float]:
