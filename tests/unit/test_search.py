@@ -352,17 +352,23 @@ OWN = [tried("fp32", 0, 1), tried("int8", 0.002, 0.5), tried("fast", 0.05, 0.1, 
 
 
 def concluded(
-    *found: Tried, side_by_side: Figure | None = None, own: Sequence[Tried] = OWN, objective: str = RATIO
+    *found: Tried,
+    side_by_side: Figure | Mapping[str, Figure | None] | None = None,
+    own: Sequence[Tried] = OWN,
+    objective: str = RATIO,
 ) -> Conclusion:
+    """The conclusion; `side_by_side` is what comes of timing beside each hand-written scheme, or beside each by id."""
+    ratios = side_by_side if isinstance(side_by_side, Mapping) else dict.fromkeys((t.scheme for t in own), side_by_side)
     compared: list[tuple[str, str]] = []
 
     def compare(one: str, other: str) -> Figure | None:
         compared.append((one, other))
-        return side_by_side
+        return ratios[other]
 
     timed = objective == RATIO
     conclusion = conclude([*own, *found], rules(objective=objective), compare if timed else None)
-    assert compared in ([], [(conclusion.found, conclusion.hand_written)])
+    asked = ratios if isinstance(side_by_side, Mapping) else [conclusion.hand_written]
+    assert compared in ([], [(conclusion.found, name) for name in asked])
     return conclusion
 
 
@@ -387,6 +393,22 @@ def test_a_difference_that_timing_does_not_resolve_is_none() -> None:
         "0.99×), and 5 % is what such timing resolves."
     )
     assert "took too few runs" in concluded(tried("s_1", 0.003, 0.48)).sentence
+
+
+def test_a_find_must_beat_each_hand_written_scheme_that_is_near_the_best_one() -> None:
+    own = [*OWN, tried("near", 0.002, 0.54), tried("far", 0.002, 0.56)]
+    ahead, behind = Figure(0.7, 0.68, 0.72, Evidence.DEVICE), Figure(0.98, 0.96, 0.99, Evidence.DEVICE)
+    beaten = concluded(tried("s_1", 0, 0.45), own=own, side_by_side={"int8": ahead, "near": replace(ahead, high=0.73)})
+    assert (beaten.better, beaten.hand_written) == (True, "near")
+    assert "beats near, the best hand-written scheme, by 30.0 % in time" in beaten.sentence
+    for ratios in ({"int8": ahead, "near": behind}, {"int8": ahead, "near": None}):
+        kept = concluded(tried("s_1", 0, 0.45), own=own, side_by_side=ratios)
+        assert (kept.better, kept.hand_written, kept.side_by_side) == (False, "near", ratios["near"])
+
+
+def test_what_seems_a_little_slower_in_a_run_of_its_own_is_compared() -> None:
+    found = concluded(tried("s_1", 0, 0.54), side_by_side=Figure(0.9, 0.88, 0.92, Evidence.DEVICE))
+    assert (found.better, found.hand_written) == (True, "int8")
 
 
 def test_what_is_slower_is_not_even_compared() -> None:
