@@ -13,6 +13,7 @@ import yaml
 
 from edgeflow import layout
 from edgeflow.config import load, read_matrix
+from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
 from edgeflow.registry import Plugins, discover
@@ -489,6 +490,26 @@ def test_what_is_searched_for_on_a_target(
     assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)
     assert len(budgets) == len(load(project, None, plugins).budgets(target)) + 1
     assert rules_for(load(project, None, plugins), plugins, MODEL, target, "size_bytes", ()).objective == "size_bytes"
+
+
+@pytest.mark.parametrize("objective", ["first_inference_s", "memory_peak_bytes"])
+def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Plugins, objective: str) -> None:
+    found = load(project, None, plugins)
+    with pytest.raises(UsageError) as caught:
+        rules_for(found, plugins, MODEL, TARGET, objective, ())
+    reason = (
+        f"{objective} on {TARGET} is taken once from a process, so that no difference can be told from chance; "
+        "use latency_ratio_fp32 or size_bytes"
+    )
+    assert str(caught.value) == f"--objective: {reason}"
+    with pytest.raises(UsageError) as caught:
+        configured = replace(
+            found, matrix=found.matrix.model_copy(update={"search": SearchConfig(objective=objective)})
+        )
+        rules_for(configured, plugins, MODEL, TARGET, None, ())
+    assert str(caught.value) == f"config/config.yaml: search.objective: {reason}"
+    # the arena of an interpreter is exact
+    assert rules_for(found, plugins, MODEL, "cortex_m4_tflm", "memory_peak_bytes", ()).objective == "memory_peak_bytes"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgeflow import files, layout, units
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
-from edgeflow.config.problem import FOLDERS, no_such, not_one_of
+from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
 from edgeflow.errors import UsageError
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgeflow.search.study import Study
     from edgeflow.search.tried import Figure
 
+SINGLE = ("first_inference_s", "memory_peak_bytes")  # without an interval where processes are watched
 COMPARING_S = 20.0  # of the time of a search: the best two are timed side by side at its end
 
 
@@ -141,16 +142,23 @@ def rules_for(
 ) -> Rules:
     """The rules of a search; `objective` and `limits` ("accuracy_drop=1%") come before what the project says.
 
-    Raises UsageError for a metric or a limit that there is not.
+    Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
     """
     metric = plugins.tasks[project.models[model].task].metric
     drop = f"{metric}_drop"
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
-    prefer = RATIO if plugins.runtimes[config.runtime].times else config.prefer
+    times = plugins.runtimes[config.runtime].times
+    prefer = RATIO if times else config.prefer
     wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    said = "--objective" if objective else f"{MATRIX}: search.objective"
     if wanted not in costs:
-        raise UsageError(f"--objective: {not_one_of(wanted, costs)}")
+        raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
+    if times and wanted in SINGLE:
+        raise UsageError(
+            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from chance; "
+            f"use {RATIO} or size_bytes"
+        )
     budgets = {budget.metric: budget for budget in project.budgets(target)}
     for given in limits:
         budget = _budget(given, budgets)
