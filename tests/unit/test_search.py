@@ -240,6 +240,18 @@ def test_trials_are_counted_over_all_runs(candidates: Candidates, tmp_path: Path
     assert [len(b.optimized) for b in (first, second, third)] == [3, 2, 0]
 
 
+def test_what_people_deleted_is_not_compared_any_more(candidates: Candidates, tmp_path: Path) -> None:
+    """Its figures stay in the study; there is no scheme any more that a find could be timed beside."""
+    run(tmp_path, candidates, Pretended(), trials=1)
+    schemes = {name: config for name, config in candidates.project.schemes.items() if name != "int8_static"}
+    left = Candidates(replace(candidates.project, schemes=schemes), candidates.plugins, MODEL, TARGET)
+    with opened(tmp_path, rules()) as study:
+        known = Search(left, rules(), Pretended(), lambda tried: None).known(study)
+        assert {*study.tried} - {*known} == {"int8_static"}
+    conclusion = conclude([*known.values()], rules(), lambda one, other: None)
+    assert conclusion.hand_written in schemes
+
+
 def test_a_build_that_fails_is_recorded_and_not_repeated(candidates: Candidates, tmp_path: Path) -> None:
     failing = "optimize: MismatchError: no (see results/logs/optimize/x.log)"
     tried = run(tmp_path, candidates, Pretended(failing=failing), trials=2)
@@ -502,10 +514,9 @@ def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Pl
         "use latency_ratio_fp32 or size_bytes"
     )
     assert str(caught.value) == f"--objective: {reason}"
+    search = SearchConfig(objective=objective)
+    configured = replace(found, matrix=found.matrix.model_copy(update={"search": search}))
     with pytest.raises(UsageError) as caught:
-        configured = replace(
-            found, matrix=found.matrix.model_copy(update={"search": SearchConfig(objective=objective)})
-        )
         rules_for(configured, plugins, MODEL, TARGET, None, ())
     assert str(caught.value) == f"config/config.yaml: search.objective: {reason}"
     # the arena of an interpreter is exact

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from edgeflow.search.candidates import Candidates
     from edgeflow.search.conclusion import Conclusion
     from edgeflow.search.study import Study
-    from edgeflow.search.tried import Figure
+    from edgeflow.search.tried import Figure, Tried
 
 SINGLE = ("first_inference_s", "memory_peak_bytes")  # without an interval where processes are watched
-COMPARING_S = 20.0  # of the time of a search: the best two are timed side by side at its end
+COMPARING_S = 20.0  # of the time of a search: the best schemes are timed side by side at its end
 
 
 def search(rest: Sequence[str]) -> int:
@@ -77,9 +77,10 @@ def _search(arguments: argparse.Namespace) -> int:
                 study.add(tried)
                 print(line(tried, rules), flush=True)
             ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
-            conclusion = _conclude(study, candidates, rules, builder)
+            known = running.known(study)
+            conclusion = _conclude(known, candidates, rules, builder)
             _record(arguments, study, rules, conclusion, ended)
-            _show(study, rules, conclusion, ended)
+            _show(known, rules, conclusion, ended)
         finally:
             study.close()
     if arguments.write:
@@ -156,8 +157,8 @@ def rules_for(
         raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
     if times and wanted in SINGLE:
         raise UsageError(
-            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from chance; "
-            f"use {RATIO} or size_bytes"
+            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
+            f"chance; use {RATIO} or size_bytes"
         )
     budgets = {budget.metric: budget for budget in project.budgets(target)}
     for given in limits:
@@ -192,7 +193,7 @@ def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)
 
 
-def _conclude(study: Study, candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
+def _conclude(tried: Mapping[str, Tried], candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
     from edgeflow.search.conclusion import conclude
 
     folder = Path(layout.search(rules.model, rules.target)["schemes"])
@@ -201,7 +202,7 @@ def _conclude(study: Study, candidates: Candidates, rules: Rules, builder: Snake
         return builder.compare(candidates.named(one, folder), candidates.named(other, folder))
 
     timed = rules.objective.startswith("latency") and builder.times
-    return conclude([*study.tried.values()], rules, compare if timed else None)
+    return conclude([*tried.values()], rules, compare if timed else None)
 
 
 def _record(arguments: argparse.Namespace, study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
@@ -220,19 +221,19 @@ def _record(arguments: argparse.Namespace, study: Study, rules: Rules, conclusio
     files.write_json(Path(layout.search(arguments.model, arguments.target)["record"]), record)
 
 
-def _show(study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
+def _show(tried: Mapping[str, Tried], rules: Rules, conclusion: Conclusion, ended: str) -> None:
     from rich.console import Console
 
     from edgeflow.search import table
 
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print()
-    console.print(table.front(study.tried, conclusion, rules))
-    console.print(table.legend(study.tried, conclusion))
+    console.print(table.front(tried, conclusion, rules))
+    console.print(table.legend(tried, conclusion))
     paths = layout.search(rules.model, rules.target)
     packages = Path(layout.package(rules.model, rules.target, "*")["record"])
     for text in (
-        f"\nThe search ended since {ended}. Schemes of the space: {table.counts(study.tried.values())}.",
+        f"\nThe search ended since {ended}. Schemes of the space: {table.counts(tried.values())}.",
         f"Trials: {paths['record']}   Packages: {packages}",
         conclusion.sentence,
     ):
