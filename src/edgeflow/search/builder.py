@@ -95,7 +95,9 @@ class Snakemake:
         It takes place after the time of the search, and finds both packages there.
         """
         self._until_s = math.inf
-        self.measured((scheme, other))
+        for found in self.measured((scheme, other)).values():
+            if isinstance(found, str):
+                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {found}")
         project, plan = self._candidates.planned((scheme, other))
         job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
         cell = self._cell(plan, other.id)
@@ -144,22 +146,36 @@ class Snakemake:
     # --- Snakemake ---------------------------------------------------------------------------------------------------
 
     def _run(self, schemes: Sequence[Candidate], made: Mapping[str, str]) -> dict[str, str]:
-        """Have Snakemake make the files of `made` (scheme → file); scheme → why its file is not there.
+        """Have Snakemake make the files of `made` (scheme → file); scheme → why its file is not there or out of date.
 
         Raises OutOfTimeError, and StageError when Snakemake itself fails.
         """
         self._write_matrix(schemes)
-        wanted = [*made.values(), self._reference, "--cores", str(self._cores), "--keep-going"]
-        matrix = ["--configfile", self._paths["matrix"]]
-        code, said = self._execute([sys.executable, "-m", "snakemake", *wanted, *matrix])
-        missing = [name for name, path in made.items() if not Path(path).exists()]
-        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
+        wanted = [*made.values(), self._reference]
+        code, said = self._snakemake(wanted, "--cores", str(self._cores), "--keep-going")
         if "cannot be locked" in said:
             raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
-        if code != 0 and not (missing and errors and Path(self._reference).exists()):
+        if code == 0:
+            return {}
+        pending = self._pending(wanted)
+        failed = [name for name, path in made.items() if path in pending]
+        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
+        if not (failed and errors) or self._reference in pending:
             raise StageError(f"search: snakemake ended with exit code {code}: {_last_lines(said)}; see {self._log}")
         project, _ = self._candidates.planned(schemes)
-        return {name: _why((name, project.scheme(name).recipe), errors) for name in missing}
+        return {name: _why((name, project.scheme(name).recipe), errors) for name in failed}
+
+    def _pending(self, wanted: Sequence[str]) -> set[str]:
+        """Files that are missing or out of date: where a build fails, what an earlier one made from them stays."""
+        code, said = self._snakemake(wanted, "--summary")
+        if code != 0:
+            raise StageError(f"search: snakemake --summary ended with exit code {code}: {_last_lines(said)}")
+        rows = (line.split("\t") for line in said.splitlines())
+        return {row[0] for row in rows if row[-1] == "update pending"}
+
+    def _snakemake(self, wanted: Sequence[str], *options: str) -> tuple[int, str]:
+        matrix = ("--configfile", self._paths["matrix"])
+        return self._execute([sys.executable, "-m", "snakemake", *wanted, *options, *matrix])
 
     def _write_matrix(self, schemes: Sequence[Candidate]) -> None:
         """The matrix of all that this search built: `snakemake --configfile` with it finds everything there."""
