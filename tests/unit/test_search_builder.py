@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgeflow import files, layout
 from edgeflow.config import load, read_matrix
+from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import StageError
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.builder import Snakemake
@@ -99,3 +102,50 @@ def test_nothing_is_tried_on_an_old_trained_model(candidates: Candidates) -> Non
     fail(dict.fromkeys((reference, record), layout.log("train", MODEL, "base")))
     with pytest.raises(StageError, match="snakemake ended with exit code 1"):
         builder(candidates).measured(candidates.hand_written)
+
+
+# --- what a study depends on ---------------------------------------------------------------------------------------
+
+
+def taught(candidates: Candidates, *teachers: str, **arguments: Any) -> Candidates:
+    """A project with a second model, and a space in which these models are teachers."""
+    project = candidates.project
+    model = project.models[MODEL].model_copy(update={"arguments": arguments})
+    plain = {"mode": "float", "weights": "float32", "activations": "float32"}
+    steps = [["none", {"distill": {"epochs": 1, "teacher": list(teachers)}}]]
+    search = SearchConfig.model_validate({"space": [plain | {"steps": steps}]})
+    matrix = project.matrix.model_copy(update={"search": search})
+    models = {**project.models, "teacher": model}
+    return Candidates(replace(project, models=models, matrix=matrix), candidates.plugins, MODEL, TARGET)
+
+
+def test_a_study_depends_on_what_its_teachers_know(candidates: Candidates) -> None:
+    ready = taught(candidates, MODEL, "teacher")
+    assert ready.teachers == (MODEL, "teacher")
+    for c in ready.hand_written:
+        measure(c.id)
+    builder(ready).measured(ready.hand_written)
+    # the teacher is trained before the first trial, so that the study keeps its name
+    checkpoint = Path(layout.train("teacher", "base")["checkpoint"])
+    first = builder(ready).depends_on()
+    assert builder(ready).depends_on() == first
+    assert builder(taught(candidates, MODEL, "teacher", channels=9)).depends_on() != first
+    checkpoint.write_text("taught otherwise")
+    assert builder(ready).depends_on() != first
+
+
+def test_a_study_depends_on_the_code_of_each_stage(candidates: Candidates) -> None:
+    builder(candidates).measured(())
+    found = builder(candidates).depends_on()
+    stages = ["train", "convert", "optimize", "sensitivity", "compile", "measure", "judge"]
+    assert [stage for stage, _, _ in found["jobs"]] == stages
+    assert len({fingerprint for _, _, fingerprint in found["jobs"]}) == len(stages)
+
+
+def test_without_a_scheme_that_people_wrote_what_all_share_is_made(candidates: Candidates) -> None:
+    schemes = {"fp32": candidates.project.schemes["fp32"]}
+    alone = Candidates(replace(candidates.project, schemes=schemes), candidates.plugins, MODEL, TARGET)
+    alone.hand_written = ()
+    assert len(builder(alone).depends_on()["jobs"]) == 7
+    made = [layout.prepare("digits_3x32x32")["info"], *map(layout.train(MODEL, "base").get, ("checkpoint", "outputs"))]
+    assert Path("asked.txt").read_text().split() == made

@@ -66,12 +66,12 @@ def _search(arguments: argparse.Namespace) -> int:
         running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
         try:
             own = running.own()
+            study = _open_study(builder, rules, project)
         except OutOfTimeError:
             raise UsageError(
                 f"--timeout {units.show(timeout_s, 'second')} was over before the project's own schemes were built; "
                 "the same command goes on from there"
             ) from None
-        study = _open_study(builder, rules, project)
         try:
             for tried in own:
                 study.add(tried)
