@@ -393,7 +393,8 @@ def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
     assert found.front == ("fast", "s_1", "s_2", "fp32")
     assert found.sentence == (
         "s_1 (s_1 in words) beats int8, the best hand-written scheme, by 30.0 % in time: it takes 0.70× its time side "
-        "by side (90 % interval 0.68× – 0.72×). Both are released at accuracy drop ≤ 1.00 points."
+        "by side (90 % interval 0.68× – 0.72×). Both are released at accuracy drop ≤ 1.00 points. The accuracy drop of "
+        "s_1 may look better than it is: the evaluation samples that judge it also chose it among 2 schemes."
     )
 
 
@@ -477,6 +478,9 @@ def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
     found = concluded(tried("s_1", 0, 0.3), own=[tried("fp32", 0.5, 1, Release.REJECTED)])
     assert (found.better, found.hand_written) == (True, None)
     assert found.sentence.startswith("No hand-written scheme is released at accuracy drop ≤ 1.00 points; s_1")
+    assert "may look better" not in found.sentence  # there was no choice
+    found = concluded(tried("s_1", 0, 0.3), tried("s_2", 0, 0.4), own=[])
+    assert found.sentence.endswith("also chose it among 2 schemes.")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

@@ -55,10 +55,12 @@ def conclude(tried: Sequence[Tried], rules: Rules, compare: Compare | None) -> C
         )
     if not own:
         sentence = f"No hand-written scheme is {budget}; {_named(found)} is, {_figure(found, rules)}."
+        sentence += _chosen(found, tried, rules)
         return Conclusion(front, *names, None, True, sentence)
     rival, side_by_side, better, reason = _compared(found, own, rules, compare)
     if better:
         sentence = f"{_named(found)} beats {rival.scheme}, the best hand-written scheme, {reason}. Both are {budget}."
+        sentence += _chosen(found, tried, rules)
     else:
         sentence = (
             f"Found nothing better than {rival.scheme}, {_figure(rival, rules)}, among schemes that are {budget}: "
@@ -97,6 +99,17 @@ def _side_by_side(ratio: Figure | None) -> tuple[bool, str]:
     if ratio.high > 1 - RESOLVED:
         return False, f"takes {took}, and {100 * RESOLVED:.0f} % is what such timing resolves"
     return True, f"by {100 * (1 - ratio.value):.1f} % in time: it takes {took}"
+
+
+def _chosen(found: Tried, tried: Sequence[Tried], rules: Rules) -> str:
+    """What is to be said of the drop of a find: nothing corrects for taking the best of many."""
+    count = sum(not t.hand_written and rules.drop in t.figures for t in tried)
+    if count < 2:
+        return ""
+    return (
+        f" The {show.name(rules.drop)} of {found.scheme} may look better than it is: the evaluation samples that judge "
+        f"it also chose it among {count} schemes."
+    )
 
 
 def _keeps_drop(tried: Tried, rules: Rules) -> bool:
