@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,7 +71,7 @@ def test_only_what_a_scheme_has_is_asked_for() -> None:
         ("1.activations", ("int8", "int16"), False),
         ("1.calibration.samples", (32, 64, 96), True),
         ("1.steps.0", ("none", "prune_channels"), False),
-        ("1.steps.0.prune_channels.channels", ("25 %", "50 %"), False),
+        ("1.steps.0.1.prune_channels.channels", ("25 %", "50 %"), False),
         ("1.steps.2", ("none", "quantize_aware", "quantize_aware 2"), False),
         ("1.steps.2.2.quantize_aware.epochs", (6, 9), False),
     ]
@@ -110,6 +112,30 @@ def test_corners_have_every_choice_and_both_ends_of_ranges() -> None:
     assert {content["calibration"]["samples"] for content in static} == {32, 96}
     epochs = {step["quantize_aware"]["epochs"] for c in static for step in c["steps"] if "quantize_aware" in step}
     assert epochs == {3, 6, 9}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"prune_channels": [{"macs": "50 %", "epochs": [10, 20]}, {"channels": "30 %", "epochs": [20, 40]}]}],
+        [{"prune_channels": {"channels": "30 %", "epochs": [5, {"from": 10, "to": 20, "step": 10}]}}],
+        [["none", [{"fine_tune": {"epochs": [1, 2]}}, {"prune": {"epochs": [3, 4]}}]]],
+    ],
+)
+def test_each_parameter_has_a_name_of_its_own(steps: list[Any]) -> None:
+    """Optuna refuses a second set of choices under a known name."""
+    space = (FLOAT | {"steps": steps},)
+    known: dict[str, tuple[Any, ...]] = {}
+
+    def choose_at(place: int, parameter: Parameter) -> int:
+        assert known.setdefault(parameter.name, parameter.values) == parameter.values
+        return min(place, len(parameter.values) - 1)
+
+    for place in range(2):
+        fill(space, partial(choose_at, place))
+    # here every scheme is a corner
+    met = [filled.content for filled in corners(space)]
+    assert all(filled.content in met for filled in every(space))
 
 
 def test_every_scheme_of_the_default_space_is_one() -> None:

@@ -115,16 +115,20 @@ def test_a_killed_search_goes_on_and_computes_nothing_twice(searchable: Project)
     assert {rule for rule, _ in searchable.pending()} == {"all", "plan", "report"}
 
 
+def break_quantization(project: Project, condition: str) -> None:
+    source = project.folder / "src/edgeflow/runtimes/onnxruntime.py"
+    text = source.read_text()
+    assert text.count("    if job.calibration is None:\n") == 1
+    broken = f"    if {condition}:\n        raise StageError('broken on purpose')\n"
+    source.write_text(text.replace("    if job.calibration is None:\n", f"{broken}    if job.calibration is None:\n"))
+
+
 def test_a_scheme_that_fails_to_build_ends_its_trial_only(searchable: Project) -> None:
     config = searchable.folder / "config/config.yaml"
     content = yaml.safe_load(config.read_text())
     content["search"]["space"] = [SPACE[1], {**SPACE[2], "per_channel": False, "calibration": {"samples": 1}}]
     config.write_text(yaml.safe_dump(content))
-    source = searchable.folder / "src/edgeflow/runtimes/onnxruntime.py"
-    text = source.read_text()
-    assert text.count("    if job.calibration is None:\n") == 1
-    broken = "    if not job.scheme.per_channel:\n        raise StageError('broken on purpose')\n"
-    source.write_text(text.replace("    if job.calibration is None:\n", f"{broken}    if job.calibration is None:\n"))
+    break_quantization(searchable, "not job.scheme.per_channel")
     searchable.run(*ARGUMENTS, module="edgeflow")
     found = record(searchable)
     tried = {t["tried"]["words"]: t["tried"] for t in found["trials"] if "tried" in t}
@@ -134,6 +138,20 @@ def test_a_scheme_that_fails_to_build_ends_its_trial_only(searchable: Project) -
     assert failed["reason"] == f"optimize: StageError: broken on purpose (see {log})"
     assert tried["int8 dynamic, per tensor"]["ending"] in ("measured", "pruned")
     assert found["ended"] == "every scheme of the space was tried"
+
+
+def test_the_package_of_an_earlier_build_hides_no_failure(copy: Project) -> None:
+    for name in ("fp16", "int16x8"):
+        (copy.folder / f"config/schemes/{name}.yaml").unlink()
+    break_quantization(copy, "job.calibration is not None")
+    with (copy.folder / "config/config.yaml").open("a") as config:
+        config.write(yaml.safe_dump({"search": {"space": [{**SPACE[1], "per_channel": False}]}}))
+    copy.run(*ARGUMENTS, module="edgeflow")
+    assert (copy.folder / "results/package" / VARIANT / "int8_static/package.json").exists()
+    tried = {t["tried"]["scheme"]: t["tried"] for t in record(copy)["trials"] if "tried" in t}
+    assert tried["int8_static"]["ending"] == "failed"
+    assert tried["int8_static"]["reason"].startswith("optimize: StageError: broken on purpose (see ")
+    assert tried["int8_dynamic"]["ending"] == "measured"
 
 
 def test_the_scheme_that_is_written_is_one_of_the_project(searchable: Project) -> None:

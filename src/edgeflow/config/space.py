@@ -183,10 +183,8 @@ def _value(value: Any, name: str, path: str, choose: Choose) -> Any:
 
 
 def _inside(name: str, items: Sequence[Any], place: int) -> str:
-    """The name of what is open inside a choice: two choices with the same first key are told apart."""
-    item = items[place]
-    plain = not isinstance(item, Mapping) or _labels(items)[place] == next(iter(item), "")
-    return name if plain else f"{name}.{place}"
+    """The name of what is open inside a choice. It has the choice's place, so that no two parameters share a name."""
+    return f"{name}.{place}" if isinstance(items[place], Mapping | list | tuple) else name
 
 
 def _place(items: Sequence[Any], name: str, path: str, choose: Choose) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import yaml
 
 from edgeflow import files, layout
+from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
@@ -59,8 +60,15 @@ class Snakemake:
         self._model, self._target = candidates.model, candidates.target
         project = candidates.project
         self._dataset = project.models[self._model].dataset
+        recipe = project.scheme(project.baseline).recipe
         # what the trained model answered: drops are counted from there
-        self._reference = layout.train(self._model, project.scheme(project.baseline).recipe)["outputs"]
+        self._reference = layout.train(self._model, recipe)["outputs"]
+        base = (
+            (model, recipe_id(())) for model in (self._model, *candidates.teachers)
+        )  # what other recipes start from
+        self._trained = tuple(dict.fromkeys([(self._model, recipe), *base]))  # model and recipe
+        checkpoints = (layout.train(*key)["checkpoint"] for key in self._trained)
+        self._shared = (layout.prepare(self._dataset)["info"], *checkpoints)
         self._paths = layout.search(self._model, self._target)
         self._folders = [*project.matrix.scheme_folders, self._paths["schemes"]]
         self._log = Path(layout.log("search", f"{self._model}--{self._target}"))
@@ -95,7 +103,9 @@ class Snakemake:
         It takes place after the time of the search, and finds both packages there.
         """
         self._until_s = math.inf
-        self.measured((scheme, other))
+        for found in self.measured((scheme, other)).values():
+            if isinstance(found, str):
+                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {found}")
         project, plan = self._candidates.planned((scheme, other))
         job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
         cell = self._cell(plan, other.id)
@@ -108,27 +118,35 @@ class Snakemake:
         return next((Figure.of(m) for m in measured.measurements if m.metric == RATIO), None)
 
     def depends_on(self) -> Mapping[str, Any]:
-        """What every figure of a search depends on but the scheme: data, checkpoint, settings and code.
+        """What every figure of a search depends on but the scheme: data, checkpoints, settings and code.
 
-        Of a project's first scheme that can be built here, which has been built.
+        Raises OutOfTimeError and StageError where no scheme was built yet, and what all of them share cannot be made.
         """
-        own = self._candidates.hand_written[:1]
-        project, plan = self._candidates.planned(own)
-        wiring = Wiring(project, self._candidates.plugins, plan)
-        recipe = project.scheme(project.baseline).recipe
-        keys: dict[str, Mapping[str, str]] = {"train": {"model": self._model, "recipe": recipe}}
-        for candidate in own:
-            route = plan.routes[self._cell(plan, candidate.id)]
-            key = {"model": self._model, "format": route.file_format}
-            keys["convert"] = {**key, "recipe": route.recipe}
-            keys["optimize"] = {**key, "profile": route.profile, "scheme": candidate.id}
-            keys["measure"] = self._keys(candidate.id)
-        jobs = {stage: wiring.job(stage, key) for stage, key in keys.items()}
-        made = (layout.train(self._model, recipe)["checkpoint"], layout.prepare(self._dataset)["info"])
+        if not self._candidates.hand_written:
+            self._run((), {})
         return {
-            **{stage: [to_json(job.spec), job.fingerprint()] for stage, job in jobs.items()},
-            **{path: files.sha256_file(Path(path)) for path in made},
+            "jobs": [[job.stage, to_json(job.spec), job.fingerprint()] for job in self._jobs()],
+            **{path: files.sha256_file(Path(path)) for path in self._shared},
         }
+
+    def _jobs(self) -> list[Job]:
+        """The trainings that schemes share, and the later jobs of the first scheme that can be built here."""
+        known = (*self._candidates.hand_written, *self._candidates.corners)
+        example = next((c for c in known if not self._candidates.refusal(c)), None)
+        project, plan = self._candidates.planned([example] if example else [])
+        wiring = Wiring(project, self._candidates.plugins, plan)
+        jobs = [wiring.job("train", {"model": model, "recipe": recipe}) for model, recipe in self._trained]
+        if example:
+            route = plan.routes[self._cell(plan, example.id)]
+            made = {"model": self._model, "format": route.file_format}
+            optimized = {**made, "profile": route.profile, "scheme": example.id}
+            jobs.append(wiring.job("convert", {**made, "recipe": route.recipe}))
+            jobs += [wiring.job(stage, optimized) for stage in ("optimize", "sensitivity")]
+            for build in route.builds:
+                key = {"model": self._model, "runtime": build.runtime, "build": build.id, "scheme": example.id}
+                jobs.append(wiring.job("compile", key))
+            jobs += [wiring.job(stage, self._keys(example.id)) for stage in ("measure", "judge")]
+        return jobs
 
     @property
     def times(self) -> bool:
@@ -144,22 +162,37 @@ class Snakemake:
     # --- Snakemake ---------------------------------------------------------------------------------------------------
 
     def _run(self, schemes: Sequence[Candidate], made: Mapping[str, str]) -> dict[str, str]:
-        """Have Snakemake make the files of `made` (scheme → file); scheme → why its file is not there.
+        """Have Snakemake make the files of `made` (scheme → file); scheme → why its file is not there or out of date.
 
-        Raises OutOfTimeError, and StageError when Snakemake itself fails.
+        Raises OutOfTimeError, and StageError when Snakemake itself fails, or what all schemes share cannot be made.
         """
         self._write_matrix(schemes)
-        wanted = [*made.values(), self._reference, "--cores", str(self._cores), "--keep-going"]
-        matrix = ["--configfile", self._paths["matrix"]]
-        code, said = self._execute([sys.executable, "-m", "snakemake", *wanted, *matrix])
-        missing = [name for name, path in made.items() if not Path(path).exists()]
-        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
+        shared = (*self._shared, self._reference)
+        wanted = [*made.values(), *shared]
+        code, said = self._snakemake(wanted, "--cores", str(self._cores), "--keep-going")
         if "cannot be locked" in said:
             raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
-        if code != 0 and not (missing and errors and Path(self._reference).exists()):
+        if code == 0:
+            return {}
+        pending = self._pending(wanted)
+        failed = [name for name, path in made.items() if path in pending]
+        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
+        if not (failed and errors) or not pending.isdisjoint(shared):
             raise StageError(f"search: snakemake ended with exit code {code}: {_last_lines(said)}; see {self._log}")
         project, _ = self._candidates.planned(schemes)
-        return {name: _why((name, project.scheme(name).recipe), errors) for name in missing}
+        return {name: _why((name, project.scheme(name).recipe), errors) for name in failed}
+
+    def _pending(self, wanted: Sequence[str]) -> set[str]:
+        """Files that are missing or out of date: where a build fails, what an earlier one made from them stays."""
+        code, said = self._snakemake(wanted, "--summary")
+        if code != 0:
+            raise StageError(f"search: snakemake --summary ended with exit code {code}: {_last_lines(said)}")
+        rows = (line.split("\t") for line in said.splitlines())
+        return {row[0] for row in rows if row[-1] == "update pending"}
+
+    def _snakemake(self, wanted: Sequence[str], *options: str) -> tuple[int, str]:
+        matrix = ("--configfile", self._paths["matrix"])
+        return self._execute([sys.executable, "-m", "snakemake", *wanted, *options, *matrix])
 
     def _write_matrix(self, schemes: Sequence[Candidate]) -> None:
         """The matrix of all that this search built: `snakemake --configfile` with it finds everything there."""

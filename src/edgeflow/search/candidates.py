@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from edgeflow import files
-from edgeflow.config import Project
+from edgeflow.config import Project, space
 from edgeflow.config.checks import calibration_suffices
 from edgeflow.config.models import SchemeConfig
 from edgeflow.config.problem import FOLDERS, MATRIX
@@ -54,6 +54,17 @@ class Candidates:
         names = [baseline, *(name for name in self.project.schemes if name != baseline)]
         found = (Candidate(name, self.project.schemes[name], hand_written=True) for name in names)
         return tuple(candidate for candidate in found if not self.refusal(candidate))
+
+    @cached_property
+    def corners(self) -> tuple[Candidate, ...]:
+        """Schemes of the space in which each of its choices occurs, whether or not they can be built here."""
+        return tuple(self.candidate(filled.content) for filled in space.corners(self.project.search.alternatives()))
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The models that schemes of the space learn from."""
+        steps = (step.step() for corner in self.corners for step in corner.config.steps)
+        return tuple(dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options))
 
     def candidate(self, content: Mapping[str, Any]) -> Candidate:
         """The candidate for a scheme of the space; a project's own scheme keeps its id.

@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeflow import files, layout, units
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
-from edgeflow.config.problem import FOLDERS, no_such, not_one_of
+from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
 from edgeflow.errors import UsageError
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from edgeflow.search.candidates import Candidates
     from edgeflow.search.conclusion import Conclusion
     from edgeflow.search.study import Study
-    from edgeflow.search.tried import Figure
+    from edgeflow.search.tried import Figure, Tried
 
-COMPARING_S = 20.0  # of the time of a search: the best two are timed side by side at its end
+SINGLE = ("first_inference_s", "memory_peak_bytes")  # without an interval where processes are watched
+COMPARING_S = 20.0  # of the time of a search: the best schemes are timed side by side at its end
 
 
 def search(rest: Sequence[str]) -> int:
@@ -65,20 +66,21 @@ def _search(arguments: argparse.Namespace) -> int:
         running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
         try:
             own = running.own()
+            study = _open_study(builder, rules, project)
         except OutOfTimeError:
             raise UsageError(
                 f"--timeout {units.show(timeout_s, 'second')} was over before the project's own schemes were built; "
                 "the same command goes on from there"
             ) from None
-        study = _open_study(builder, rules, project)
         try:
             for tried in own:
                 study.add(tried)
                 print(line(tried, rules), flush=True)
             ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
-            conclusion = _conclude(study, candidates, rules, builder)
+            known = running.known(study)
+            conclusion = _conclude(known, candidates, rules, builder)
             _record(arguments, study, rules, conclusion, ended)
-            _show(study, rules, conclusion, ended)
+            _show(known, rules, conclusion, ended)
         finally:
             study.close()
     if arguments.write:
@@ -141,16 +143,23 @@ def rules_for(
 ) -> Rules:
     """The rules of a search; `objective` and `limits` ("accuracy_drop=1%") come before what the project says.
 
-    Raises UsageError for a metric or a limit that there is not.
+    Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
     """
     metric = plugins.tasks[project.models[model].task].metric
     drop = f"{metric}_drop"
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
-    prefer = RATIO if plugins.runtimes[config.runtime].times else config.prefer
+    times = plugins.runtimes[config.runtime].times
+    prefer = RATIO if times else config.prefer
     wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    said = "--objective" if objective else f"{MATRIX}: search.objective"
     if wanted not in costs:
-        raise UsageError(f"--objective: {not_one_of(wanted, costs)}")
+        raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
+    if times and wanted in SINGLE:
+        raise UsageError(
+            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
+            f"chance; use {RATIO} or size_bytes"
+        )
     budgets = {budget.metric: budget for budget in project.budgets(target)}
     for given in limits:
         budget = _budget(given, budgets)
@@ -184,7 +193,7 @@ def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)
 
 
-def _conclude(study: Study, candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
+def _conclude(tried: Mapping[str, Tried], candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
     from edgeflow.search.conclusion import conclude
 
     folder = Path(layout.search(rules.model, rules.target)["schemes"])
@@ -193,7 +202,7 @@ def _conclude(study: Study, candidates: Candidates, rules: Rules, builder: Snake
         return builder.compare(candidates.named(one, folder), candidates.named(other, folder))
 
     timed = rules.objective.startswith("latency") and builder.times
-    return conclude([*study.tried.values()], rules, compare if timed else None)
+    return conclude([*tried.values()], rules, compare if timed else None)
 
 
 def _record(arguments: argparse.Namespace, study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
@@ -212,19 +221,19 @@ def _record(arguments: argparse.Namespace, study: Study, rules: Rules, conclusio
     files.write_json(Path(layout.search(arguments.model, arguments.target)["record"]), record)
 
 
-def _show(study: Study, rules: Rules, conclusion: Conclusion, ended: str) -> None:
+def _show(tried: Mapping[str, Tried], rules: Rules, conclusion: Conclusion, ended: str) -> None:
     from rich.console import Console
 
     from edgeflow.search import table
 
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print()
-    console.print(table.front(study.tried, conclusion, rules))
-    console.print(table.legend(study.tried, conclusion))
+    console.print(table.front(tried, conclusion, rules))
+    console.print(table.legend(tried, conclusion))
     paths = layout.search(rules.model, rules.target)
     packages = Path(layout.package(rules.model, rules.target, "*")["record"])
     for text in (
-        f"\nThe search ended since {ended}. Schemes of the space: {table.counts(study.tried.values())}.",
+        f"\nThe search ended since {ended}. Schemes of the space: {table.counts(tried.values())}.",
         f"Trials: {paths['record']}   Packages: {packages}",
         conclusion.sentence,
     ):

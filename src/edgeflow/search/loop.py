@@ -31,6 +31,11 @@ class Search:
         """What came of the project's own schemes, each with all its figures: they are what is to be beaten."""
         return self._measure(self.candidates.hand_written)
 
+    def known(self, study: Study) -> dict[str, Tried]:
+        """What came of each scheme, less what the project once had and has no more, or cannot build any more."""
+        own = {candidate.id for candidate in self.candidates.hand_written}
+        return {name: t for name, t in study.tried.items() if not t.hand_written or name in own}
+
     def run(self, study: Study, trials: int | None, batch: int) -> str:
         """Try schemes, `batch` at a time, until `trials` of the space were tried or the time is over; why it ended."""
         study.give_up_unfinished()

@@ -151,12 +151,11 @@ class Study:
 
     def _constraints(self, tried: Tried) -> dict[str, float]:
         """How far beyond the limit of the drop a scheme is, by the end of the interval that decides; ≤ 0 is inside."""
-        limit, drop = self._rules.greatest_drop, tried.figures.get(self._rules.drop)
         if tried.ending == Ending.INFEASIBLE:
             return {self._rules.drop: 1.0}
-        if limit is None or drop is None:
-            return {}
-        return {self._rules.drop: (drop.value if drop.high is None else drop.high) - limit}
+        drop = tried.figures.get(self._rules.drop)
+        overshoot = None if drop is None else self._rules.overshoot(drop)
+        return {} if overshoot is None else {self._rules.drop: overshoot}
 
     def trials(self) -> list[Mapping[str, Any]]:
         """Every trial as plain JSON values, in the order in which they were asked for."""

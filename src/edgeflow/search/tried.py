@@ -72,6 +72,11 @@ class Rules:
         limits = (b.limit for b in self.budgets if b.metric == self.drop and b.direction == Direction.MAX)
         return next(limits, None)
 
+    def overshoot(self, drop: Figure) -> float | None:
+        """How far beyond its limit the end of a drop is that decides; ≤ 0 is inside, None: there is no limit."""
+        limit = self.greatest_drop
+        return None if limit is None else (drop.value if drop.high is None else drop.high) - limit
+
     def excess(self, drop: Drop) -> str:
         """Why a drop that was measured before compilation leaves no doubt; empty when the rest must decide."""
         limit = self.greatest_drop
