@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from tests.splits import write_splits
 
 from edgeflow import files
-from edgeflow.errors import UsageError
+from edgeflow.errors import StageError, UsageError
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("torch")]
 
@@ -364,6 +365,33 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
     assert info["zero_weights_ratio"] == pytest.approx(0.5, abs=0.001)
 
 
+REMOVALS = """
+import json
+import torch
+from edgeflow.techniques.prune_channels import cost, removals
+from edgeflow.zoo import dscnn, resnet8
+
+def left(zoo, shape, ratio, round_to):
+    model, example = zoo.build(shape, 10), torch.zeros(1, *shape)
+    list(removals(model, example, 10, {"channels": ratio, "round_to": round_to, "iterations": 1}))
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    return cost(model, example)[0], min(module.out_channels for module in convolutions)
+
+print(json.dumps([
+    [left(zoo, shape, percent / 100, round_to) for percent in range(10, 100, 10)]
+    for zoo, shape, round_to in ((dscnn, (1, 49, 10), 8), (resnet8, (3, 32, 32), 8), (resnet8, (3, 32, 32), 24))
+]))
+"""
+
+
+def test_a_higher_ratio_never_costs_more_and_no_layer_goes_below_round_to(made: Project, torch_python: Path) -> None:
+    for series, least in zip(json.loads(made.python(torch_python, REMOVALS)), (8, 8, 16), strict=True):
+        macs, channels = zip(*series, strict=True)
+        assert list(macs) == sorted(macs, reverse=True)
+        assert macs[-1] < macs[0]
+        assert min(channels) == least  # a layer of 16 channels is below a round_to of 24, and keeps them all
+
+
 @pytest.mark.parametrize("goal", ["macs", "parameters"])
 def test_a_goal_is_reached_and_not_by_far(made: Project, goal: str) -> None:
     options = {goal: 0.4, "round_to": 1, "iterations": 1}
@@ -372,6 +400,15 @@ def test_a_goal_is_reached_and_not_by_far(made: Project, goal: str) -> None:
     before = files.read_json(made.folder / "teacher/train.json")["figures"]["parameters"]
     left = {"macs": figures["macs"] / figures["macs_before"], "parameters": figures["parameters"] / before}
     assert 0.3 < left[goal] <= 0.4
+
+
+@pytest.mark.parametrize("goal", ["macs", "parameters"])
+def test_a_goal_that_is_out_of_reach_is_an_error_with_what_is_left(made: Project, goal: str) -> None:
+    options = {goal: 0.01, "round_to": 8, "iterations": 1}
+    done = made.train(f"unreached_{goal}", step("prune_channels", 1, **options), model=TEACHER, check=False, **WIDE)
+    assert done.returncode == StageError.exit_code
+    said = rf"{goal}: 1\.00% is out of reach with round_to: 8, which leaves [3-5]\d\.\d\d%; raise {goal} or lower"
+    assert re.search(said, done.stderr)
 
 
 def test_parts_of_a_removal_leave_as_many_channels_and_choose_them_anew(made: Project) -> None:
