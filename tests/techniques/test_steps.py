@@ -137,6 +137,20 @@ def test_pruned_weights_are_zero_exactly_and_stay_so_in_later_steps(made: Projec
     assert len(figures["curves"]["train_loss"]) == 7
 
 
+def test_zeros_of_a_step_stay_in_further_pruning_also_to_fewer(made: Project) -> None:
+    # Long and fast enough for zeros that grow back to overtake others.
+    first, second, third = (step("prune", n, 0.05, sparsity=s) for n, s in ((2, 0.5), (20, 0.6), (2, 0.3)))
+    made.train("pruned_once", first, **BASE)
+    made.train("pruned_twice", first, second, **BASE)
+    made.train("pruned_to_fewer", first, second, third, **BASE)
+    once, twice, fewer = (made.tensors(f"pruned_{name}") for name in ("once", "twice", "to_fewer"))
+    assert all((twice[key][once[key] == 0] == 0).all() for key in WEIGHTS)
+    assert all(((fewer[key] == 0) == (twice[key] == 0)).all() for key in WEIGHTS)
+    size = sum(once[key].size for key in WEIGHTS)
+    assert made.zeros("pruned_once") == 0.5
+    assert made.zeros("pruned_twice") == round(0.6 * size) / size
+
+
 def test_a_student_comes_closer_to_its_teacher_than_its_control_does(made: Project) -> None:
     options: dict[str, float | str] = {"teacher": "teacher", "temperature": 4.0, "soft_weight": 0.9}
     made.train("taught", step("distill", 12, **options), **TAUGHT)
@@ -305,6 +319,15 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert losses == files.read_json(made.folder / "whole/train.json")["curves"]["train_loss"]
     assert (made.folder / name / "checkpoint.safetensors").read_bytes() == whole
     assert not list((made.folder / name).glob(".*"))
+
+
+def test_a_killed_second_pruning_begins_with_the_zeros_of_the_first(made: Project) -> None:
+    twice = (step("prune", 20, sparsity=0.5), step("prune", 21, sparsity=0.8))
+    made.train("twice_whole", *twice, **BASE)
+    made.kill_at("model student: prune: epoch 3 of 21", "twice_killed", *twice, **BASE)
+    assert "going on after epoch " in made.train("twice_killed", *twice, **BASE).stderr
+    first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("twice_whole", "twice_killed"))
+    assert first == second
 
 
 def test_what_was_killed_of_another_recipe_is_not_continued(made: Project, whole: bytes) -> None:
