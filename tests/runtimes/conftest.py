@@ -18,6 +18,7 @@ from edgeflow.types import Scheme, to_json
 JOBS = Path(__file__).with_name("tflite_jobs.py")
 NUMBERS = itertools.count()
 SAMPLES = 48
+NETS = ("mixed", "sine", "wide", "roomy", "sparse")  # of tflite_nets.py, those that can be converted
 SCHEMES = {
     "fp32": Scheme("fp32", "float32", "float32", "float"),
     "fp16": Scheme("fp16", "float16", "float16", "float"),
@@ -112,7 +113,7 @@ def converted(torch_python: Path, project: Path, tflite_folder: Path) -> Path:
     """
     torch, x = Toolchain(torch_python, project, tflite_folder), tflite_folder / "x.npy"
     first = torch.start(
-        *(["convert", net, x, tflite_folder / f"{net}.tflite"] for net in ("mixed", "sine", "wide", "roomy")),
+        *(["convert", net, x, tflite_folder / f"{net}.tflite"] for net in NETS),
         PYTHONHASHSEED="1",
     )
     second = torch.start(
@@ -121,7 +122,7 @@ def converted(torch_python: Path, project: Path, tflite_folder: Path) -> Path:
         PYTHONHASHSEED="77",
         TZ="Asia/Tokyo",
     )
-    assert first.finish() == [None] * 4
+    assert first.finish() == [None] * len(NETS)
     *_, refusal = second.finish()
     (tflite_folder / "eigen.json").write_text(json.dumps(refusal))
     return tflite_folder
@@ -149,9 +150,10 @@ def optimized(converted: Path, edge: Toolchain) -> Path:
 
 @pytest.fixture(scope="session")
 def finer(optimized: Path, edge: Toolchain) -> Path:
-    """The same folder, with <net>.<scheme>.tflite for mixed in every finer scheme, and two more for wide and roomy."""
+    """The same folder, with <net>.<scheme>.tflite for mixed in every finer scheme, and some for the others."""
     x = optimized / "x.npy"
-    variants = [*(("mixed", name) for name in FINER), ("wide", "weights4"), ("wide", "static4"), ("roomy", "static4")]
+    int4 = [*itertools.product(("wide", "sparse"), ("weights4", "static4")), ("roomy", "static4")]
+    variants = [*(("mixed", name) for name in FINER), *int4]
     found = edge(
         *(
             [

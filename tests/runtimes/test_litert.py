@@ -378,6 +378,20 @@ def test_zeros_are_those_of_the_network(optimized: Path, edge: Toolchain) -> Non
 
 
 @toolchain
+def test_zeros_of_int4_weights_are_those_that_the_kernels_unpack(finer: Path, edge: Toolchain) -> None:
+    weights4, static4, unpacked, compiled = edge(
+        ["zeros", finer / "sparse.weights4.tflite"],
+        ["zeros", finer / "sparse.static4.tflite"],
+        ["widened_zeros", finer / "sparse.weights4.tflite"],
+        ["compile_program", "litert", finer / "sparse.static4.tflite", INT8, HOST, finer / "program.tflite"],
+    )
+    assert [size for _, size in unpacked] == [9 * 2 * 9, 5 * 9 * 9, 7 * 5]
+    assert weights4 == static4 == unpacked
+    assert all(2 / 3 <= zeros / size < 0.75 for zeros, size in unpacked)  # what is less than half a step becomes zero
+    assert compiled["zero_weights_ratio"] == sum(zeros for zeros, _ in unpacked) / sum(size for _, size in unpacked)
+
+
+@toolchain
 def test_a_model_that_does_not_load_is_an_error(optimized: Path, edge: Toolchain) -> None:
     damaged = optimized / "damaged.tflite"
     damaged.write_bytes((optimized / "mixed.tflite").read_bytes()[:2000])

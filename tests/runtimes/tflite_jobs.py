@@ -90,6 +90,27 @@ def compile_program(runtime: str, source: str, scheme: Any, target: Any, output:
     return to_json(found) if isinstance(found, Compiled) else {"unsupported": found.reason}
 
 
+def zeros(program: str) -> list[list[int]]:
+    """Of the weights of each layer: zeros, and how many there are."""
+    return [[int((values == 0).sum()), values.size] for values in litert.stored_weights(Path(program).read_bytes())]
+
+
+def widened_zeros(program: str) -> list[list[int]]:
+    """The same of a weight-only program, whose weights LiteRT's own kernels unpack."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        program,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    interpreter.invoke()
+    nodes = [node for node in interpreter._get_ops_details() if node["op_name"] == "DEQUANTIZE"]
+    weights = [interpreter.get_tensor(int(node["outputs"][0])) for node in nodes]
+    return [[int((values == 0).sum()), values.size] for values in weights]
+
+
 def operators_of(program: str) -> dict[str, int]:
     """Operator → how many a .tflite file has."""
     from edgeflow.runners import tflite_micro_backend

@@ -50,6 +50,25 @@ class Wide(nn.Module):
         return self.classifier(torch.relu(self.middle(torch.relu(self.hidden(x.flatten(1))))))
 
 
+class Sparse(nn.Module):
+    """Two weights of three are zero, and all layers but the first have an odd number of weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 9, 3)
+        self.middle = nn.Conv2d(9, 5, 3)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(5, 7)
+        with torch.no_grad():
+            for layer in (self.conv, self.middle, self.classifier):
+                layer.weight.view(-1)[::3] = 0
+                layer.weight.view(-1)[1::3] = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.middle(torch.relu(self.conv(x))))
+        return self.classifier(self.pool(x).flatten(1))[:, :4]
+
+
 class Roomy(nn.Module):
     """Activations of 200 times the weights."""
 
@@ -69,7 +88,7 @@ class Eigen(nn.Module):
         return torch.linalg.eigvals(x[:, :, :2, :2]).real.flatten(1)
 
 
-NETS = {"mixed": Mixed, "sine": Sine, "wide": Wide, "roomy": Roomy, "eigen": Eigen}
+NETS = {"mixed": Mixed, "sine": Sine, "wide": Wide, "roomy": Roomy, "sparse": Sparse, "eigen": Eigen}
 
 
 def build(name: str) -> nn.Module:

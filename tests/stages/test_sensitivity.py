@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Layer
-from edgeflow.stages.sensitivity import MOST_BLENDED, Trial, as_hard, fewest
+from edgeflow.stages import sensitivity
+from edgeflow.stages.sensitivity import MOST_BLENDED, Trial, as_hard, fewest, training_samples
 from edgeflow.types import Direction, Interval
 
 LAYERS = tuple(Layer(name, "Conv") for name in ("a", "b", "c", "d"))
@@ -53,6 +56,27 @@ def test_too_few_samples_are_refused_with_the_figures() -> None:
     message = r"with every layer in float32 the drop is 0\.00%, at most 2\.00% of 900 .*the limit is 1\.00%\. Raise it"
     with pytest.raises(DataError, match=message):
         fewest(LAYERS, costs([], half_width=0.02), 0.01)
+
+
+def test_every_class_of_a_sorted_split_has_its_share_in_the_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensitivity, "MOST_SAMPLES", 200)
+    y = np.repeat(np.arange(4), 250)
+    files.write_npz(tmp_path / "train.npz", x=np.arange(1000, dtype=np.float32), y=y)
+    x, labels = training_samples(tmp_path / "train.npz")
+    assert len(set(x)) == 200
+    assert (labels == y[x.astype(int)]).all()
+    assert all(count in range(35, 66) for count in np.bincount(labels, minlength=4))  # 50 each, give or take 5.5
+    again, _ = training_samples(tmp_path / "train.npz")
+    assert (again == x).all()
+
+
+def test_a_small_split_is_taken_whole_and_in_its_order(tmp_path: Path) -> None:
+    files.write_npz(tmp_path / "train.npz", x=np.arange(1000, dtype=np.float32), y=np.arange(1000) % 4)
+    x, y = training_samples(tmp_path / "train.npz")
+    assert (x == np.arange(1000)).all()
+    assert (y == np.arange(1000) % 4).all()
 
 
 def sure(x: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from tests.splits import write_splits
 
 from edgeflow import files
-from edgeflow.errors import UsageError
+from edgeflow.errors import StageError, UsageError
 
 pytestmark = [pytest.mark.toolchain, pytest.mark.xdist_group("torch")]
 
@@ -134,6 +135,20 @@ def test_pruned_weights_are_zero_exactly_and_stay_so_in_later_steps(made: Projec
     figures = files.read_json(made.folder / "further/train.json")
     assert figures["figures"]["zero_weights_ratio"] == pytest.approx(made.zeros("further"))
     assert len(figures["curves"]["train_loss"]) == 7
+
+
+def test_zeros_of_a_step_stay_in_further_pruning_also_to_fewer(made: Project) -> None:
+    # Long and fast enough for zeros that grow back to overtake others.
+    first, second, third = (step("prune", n, 0.05, sparsity=s) for n, s in ((2, 0.5), (20, 0.6), (2, 0.3)))
+    made.train("pruned_once", first, **BASE)
+    made.train("pruned_twice", first, second, **BASE)
+    made.train("pruned_to_fewer", first, second, third, **BASE)
+    once, twice, fewer = (made.tensors(f"pruned_{name}") for name in ("once", "twice", "to_fewer"))
+    assert all((twice[key][once[key] == 0] == 0).all() for key in WEIGHTS)
+    assert all(((fewer[key] == 0) == (twice[key] == 0)).all() for key in WEIGHTS)
+    size = sum(once[key].size for key in WEIGHTS)
+    assert made.zeros("pruned_once") == 0.5
+    assert made.zeros("pruned_twice") == round(0.6 * size) / size
 
 
 def test_a_student_comes_closer_to_its_teacher_than_its_control_does(made: Project) -> None:
@@ -306,6 +321,15 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     assert not list((made.folder / name).glob(".*"))
 
 
+def test_a_killed_second_pruning_begins_with_the_zeros_of_the_first(made: Project) -> None:
+    twice = (step("prune", 20, sparsity=0.5), step("prune", 21, sparsity=0.8))
+    made.train("twice_whole", *twice, **BASE)
+    made.kill_at("model student: prune: epoch 3 of 21", "twice_killed", *twice, **BASE)
+    assert "going on after epoch " in made.train("twice_killed", *twice, **BASE).stderr
+    first, second = ((made.folder / n / "checkpoint.safetensors").read_bytes() for n in ("twice_whole", "twice_killed"))
+    assert first == second
+
+
 def test_what_was_killed_of_another_recipe_is_not_continued(made: Project, whole: bytes) -> None:
     other = (step("prune", 40, sparsity=0.6), step("fine_tune", 40))
     made.kill_at("model student: prune: epoch 3 of 40", "changed", *other, **BASE)
@@ -364,6 +388,33 @@ def test_fewer_channels_are_fewer_weights_and_the_checkpoint_can_be_loaded(
     assert info["zero_weights_ratio"] == pytest.approx(0.5, abs=0.001)
 
 
+REMOVALS = """
+import json
+import torch
+from edgeflow.techniques.prune_channels import cost, removals
+from edgeflow.zoo import dscnn, resnet8
+
+def left(zoo, shape, ratio, round_to):
+    model, example = zoo.build(shape, 10), torch.zeros(1, *shape)
+    list(removals(model, example, 10, {"channels": ratio, "round_to": round_to, "iterations": 1}))
+    convolutions = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)]
+    return cost(model, example)[0], min(module.out_channels for module in convolutions)
+
+print(json.dumps([
+    [left(zoo, shape, percent / 100, round_to) for percent in range(10, 100, 10)]
+    for zoo, shape, round_to in ((dscnn, (1, 49, 10), 8), (resnet8, (3, 32, 32), 8), (resnet8, (3, 32, 32), 24))
+]))
+"""
+
+
+def test_a_higher_ratio_never_costs_more_and_no_layer_goes_below_round_to(made: Project, torch_python: Path) -> None:
+    for series, least in zip(json.loads(made.python(torch_python, REMOVALS)), (8, 8, 16), strict=True):
+        macs, channels = zip(*series, strict=True)
+        assert list(macs) == sorted(macs, reverse=True)
+        assert macs[-1] < macs[0]
+        assert min(channels) == least  # a layer of 16 channels is below a round_to of 24, and keeps them all
+
+
 @pytest.mark.parametrize("goal", ["macs", "parameters"])
 def test_a_goal_is_reached_and_not_by_far(made: Project, goal: str) -> None:
     options = {goal: 0.4, "round_to": 1, "iterations": 1}
@@ -372,6 +423,15 @@ def test_a_goal_is_reached_and_not_by_far(made: Project, goal: str) -> None:
     before = files.read_json(made.folder / "teacher/train.json")["figures"]["parameters"]
     left = {"macs": figures["macs"] / figures["macs_before"], "parameters": figures["parameters"] / before}
     assert 0.3 < left[goal] <= 0.4
+
+
+@pytest.mark.parametrize("goal", ["macs", "parameters"])
+def test_a_goal_that_is_out_of_reach_is_an_error_with_what_is_left(made: Project, goal: str) -> None:
+    options = {goal: 0.01, "round_to": 8, "iterations": 1}
+    done = made.train(f"unreached_{goal}", step("prune_channels", 1, **options), model=TEACHER, check=False, **WIDE)
+    assert done.returncode == StageError.exit_code
+    said = rf"{goal}: 1\.00% is out of reach with round_to: 8, which leaves [3-5]\d\.\d\d%; raise {goal} or lower"
+    assert re.search(said, done.stderr)
 
 
 def test_parts_of_a_removal_leave_as_many_channels_and_choose_them_anew(made: Project) -> None:

@@ -6,7 +6,9 @@ serves LiteRT, TFLite Micro and Ethos-U.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,27 +260,43 @@ def zero_weights(content: bytes) -> float | None:
 
     The zero point of weights is 0 by TFLite's quantization specification.
     """
-    import numpy as np
+    zeros = total = 0
+    for values in stored_weights(content):
+        zeros += int((values == 0).sum())
+        total += values.size
+    return zeros / total if total else None
+
+
+def stored_weights(content: bytes) -> Iterator[Any]:
+    """Weights of each convolution and fully connected layer: a flat array of what is stored; of int4, a uint8 each."""
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     kinds = schema.BuiltinOperator
     weighted = {kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.TRANSPOSE_CONV, kinds.CONV_3D, kinds.FULLY_CONNECTED}
-    dtypes = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2", schema.TensorType.INT8: "i1"}
     model = flatbuffer_utils.read_model_from_bytearray(content)
-    zeros = total = 0
     for graph in model.subgraphs:
         operators = [(model.operatorCodes[o.opcodeIndex].builtinCode, o) for o in graph.operators]
-        # float16 weights are widened by an operator of their own
+        # weights of weight-only schemes and of float16 are widened by an operator of their own
         narrow = {o.outputs[0]: o.inputs[0] for kind, o in operators if kind == kinds.DEQUANTIZE}
         for operator in (o for kind, o in operators if kind in weighted):
             tensor = graph.tensors[narrow.get(operator.inputs[1], operator.inputs[1])]
             data = model.buffers[tensor.buffer].data
-            if data is not None and tensor.type in dtypes:
-                values = np.frombuffer(bytes(data), dtypes[tensor.type])
-                zeros += int((values == 0).sum())
-                total += values.size
-    return zeros / total if total else None
+            values = None if data is None else _elements(tensor, bytes(data))
+            if values is not None:
+                yield values
+
+
+def _elements(tensor: Any, data: bytes) -> Any:
+    """Flat array of a constant's elements; None for a type that weights do not have."""
+    import numpy as np
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    if tensor.type == TensorType.INT4:  # two in a byte, the low half first; the last byte of an odd number has only one
+        packed = np.frombuffer(data, np.uint8)
+        return np.stack([packed & 0xF, packed >> 4], axis=1).ravel()[: math.prod(tensor.shape)]
+    dtypes = {TensorType.FLOAT32: "<f4", TensorType.FLOAT16: "<f2", TensorType.INT8: "i1"}
+    return np.frombuffer(data, dtypes[tensor.type]) if tensor.type in dtypes else None
 
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:

@@ -1,9 +1,10 @@
 """sensitivity: quantize one layer at a time, rank the layers by what that costs, and choose which stay in float32.
 
 Takes a converted model with its ladder, calibration samples and the training samples with their labels; makes
-sensitivity.json. The samples that are evaluated later have no part in the choice, or their figures would be too good.
-But a network is surer of what it was trained on: so each training sample is blended with as much of another as brings
-the float model's metric down to that on the evaluation samples, and then loses as much to quantization as those do.
+sensitivity.json. Were the layers chosen by what the evaluation samples lose, their figures would be too good. But a
+network is surer of what it was trained on: so each training sample is blended with as much of another as brings the
+float model's metric down to that on the evaluation samples, and then loses as much to quantization as those do. That
+one number, the float model's metric, is all that the evaluation samples say in the choice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from edgeflow.types import Direction, Ladder, LayerSensitivity, Scheme, Sensitiv
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
 
-MOST_SAMPLES = 2000  # every layer costs an evaluation of these
+MOST_SAMPLES = 2000  # of the training split; every layer costs an evaluation of these
 MOST_BLENDED = 0.5  # from there on it is more of the other sample
 HALVINGS = 8  # of the range in which the right part is looked for
 
@@ -85,7 +86,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if limit is None:
         raise DataError(f"scheme {spec.scheme.id}: sets no mixed_precision, so there is nothing to choose")
     predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
-    x, y = (array[:MOST_SAMPLES] for array in files.read_npz(inputs.train, "x", "y"))
+    x, y = training_samples(inputs.train)
     wanted = files.read_as(Ladder, inputs.ladder).rungs[-1].value
     blended, x = as_hard(
         x, lambda blend: task.score(predict(str(inputs.model), blend), y).value, wanted, task.direction
@@ -119,6 +120,15 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     )
 
 
+def training_samples(path: Path) -> tuple[Float32, Int64]:
+    """x and y of at most MOST_SAMPLES of a split, in its order: a random choice, as data often come class by class."""
+    import numpy as np
+
+    x, y = files.read_npz(path, "x", "y")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(y))[:MOST_SAMPLES])
+    return x[chosen], y[chosen]
+
+
 def _quantized(
     job: Callable[..., OptimizeJob],
     optimize: Callable[[OptimizeJob], None],
@@ -143,10 +153,6 @@ def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y
         return Trial(task.drop(reference, outputs, y), signal_to_noise_db(reference, outputs))
 
     return lambda kept: measured(frozenset(layer.name for layer in kept))
-
-
-def _score(answers: Callable[[Float32], Float32], task: Task, y: Int64, x: Float32) -> float:
-    return task.score(answers(x), y).value
 
 
 def _rank(layers: Sequence[Layer], attempt: Try) -> tuple[LayerSensitivity, ...]:

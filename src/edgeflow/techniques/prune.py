@@ -30,11 +30,15 @@ class Held:
 
 
 class Pruner(Held):
-    """Sets the smallest weights to zero, of all layers together, more of them epoch by epoch."""
+    """Sets the smallest weights to zero, of all layers together, more of them epoch by epoch.
+
+    It begins with the zeros that there are, also where they are more than `sparsity`: those of a step before stay zero.
+    """
 
     def __init__(self, network: Any, names: Sequence[str], sparsity: float, epochs: int) -> None:
         super().__init__(network, names)
-        self._sparsity = sparsity
+        self._begun = _zeros(self._weights)
+        self._sparsity = max(sparsity, self._begun)
         self._ramp = max(1, round(epochs * RAMP))
 
     def before_epoch(self, epoch: int) -> None:
@@ -42,10 +46,11 @@ class Pruner(Held):
         import torch
 
         left = 1 - min(1.0, (epoch + 1) / self._ramp)
-        zeros = round(self._sparsity * (1 - left**3) * sum(w.numel() for w in self._weights))
+        sparsity = self._sparsity + (self._begun - self._sparsity) * left**3
+        count = round(sparsity * sum(w.numel() for w in self._weights))
         magnitudes = torch.cat([w.detach().abs().flatten() for w in self._weights])
         mask = torch.ones_like(magnitudes)
-        mask[magnitudes.argsort(stable=True)[:zeros]] = 0  # exactly so many, also among equals
+        mask[magnitudes.argsort(stable=True)[:count]] = 0  # exactly so many, also among equals
         parts = mask.split([w.numel() for w in self._weights])
         self._masks = [part.view_as(w) for part, w in zip(parts, self._weights, strict=True)]
         self.after_step()
@@ -62,6 +67,9 @@ def prunable(model: Any) -> list[str]:
 def zeros(model: Any) -> float:
     """Ratio of zeros among a model's prunable weights."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    weights = [parameters[name] for name in prunable(model)]
+    return _zeros([parameters[name] for name in prunable(model)])
+
+
+def _zeros(weights: Sequence[Any]) -> float:
     total = sum(w.numel() for w in weights)
     return float(sum(int((w == 0).sum()) for w in weights) / total) if total else 0.0

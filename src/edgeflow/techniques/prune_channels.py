@@ -22,9 +22,9 @@ def removals(model: Any, example: Any, classes: int, options: Mapping[str, Any])
     in between. `example` is float32[1, …].
 
     `options`: "channels", the ratio that goes, or "macs" or "parameters", the ratio of them that stays; "round_to", of
-    which the numbers of channels are multiples. What is left does not depend on the number of iterations, only which
-    channels these are. Raises StageError when the network cannot be taken apart, or an iteration has no channels that
-    can go.
+    which the numbers of channels are multiples, and so many stay in each layer. What is left does not depend on the
+    number of iterations, only which channels these are. Raises StageError when the network cannot be taken apart, an
+    iteration has no channels that can go, or the ratio of macs or parameters is out of reach.
     """
     round_to, iterations = int(options["round_to"]), int(options["iterations"])
     try:
@@ -68,15 +68,22 @@ def cost(model: Any, example: Any) -> tuple[int, int]:
 
 
 def _ratio_for(model: Any, example: Any, classes: int, options: Mapping[str, Any]) -> float:
-    """The least ratio of channels whose removal reaches the goal."""
+    """The least ratio of channels whose removal reaches the goal; StageError where none does."""
     axis = next(i for i, name in enumerate(GOALS) if name in options)
-    goal = float(options[GOALS[axis]]) * cost(model, example)[axis]
-    low, high = 0.0, 1.0
+    name, round_to = GOALS[axis], int(options["round_to"])
+    goal, before = float(options[name]), cost(model, example)[axis]
+    low, high, left = 0.0, 1.0, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
         trial = copy.deepcopy(model)
-        _remover(trial, example, classes, middle, int(options["round_to"])).step()
-        low, high = (low, middle) if cost(trial, example)[axis] <= goal else (middle, high)
+        _remover(trial, example, classes, middle, round_to).step()
+        left = cost(trial, example)[axis] / before
+        low, high = (low, middle) if left <= goal else (middle, high)
+    if high == 1.0:  # nothing that was tried
+        raise StageError(
+            f"train: prune_channels: {name}: {goal:.2%} is out of reach with round_to: {round_to}, which leaves "
+            f"{left:.2%}; raise {name} or lower round_to"
+        )
     return high
 
 
@@ -85,9 +92,15 @@ def _remover(model: Any, example: Any, classes: int, ratio: float, round_to: int
     import torch_pruning
     from torch import nn
 
+    class Pruner(torch_pruning.pruner.BasePruner):
+        def _round_to(self, removed: int, channels: int, multiple: int) -> int:
+            # Rounded down to no channels at all, a layer would silently keep all of them.
+            rounded: int = super()._round_to(removed, channels, multiple)
+            return max(0, min(rounded, channels - multiple))
+
     answers = [module for module in model.modules() if isinstance(module, nn.Linear) and module.out_features == classes]
     twice = example.repeat(2, *(1 for _ in example.shape[1:]))  # normalisation that trains wants more than one sample
-    return torch_pruning.pruner.BasePruner(
+    return Pruner(
         model,
         twice,
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
