@@ -296,6 +296,7 @@ def test_a_job_of_a_run_that_has_ended_does_not_start(own: Stage) -> None:
     for kind in ("0", "1"):
         done = own.with_variables(EDGEFLOW_RUN=str(run.pid), EDGEFLOW_WARM=kind).run("print('began')")
         assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+        assert done.stderr == "edgeflow: the run that this job belongs to has ended\n"
     assert not (own.folder / "out").exists()
 
 
@@ -305,11 +306,8 @@ def test_the_number_of_a_run_on_another_machine_means_nothing(own: Stage, monkey
     there = f"{ended.pid}@elsewhere"
     stage = own.with_variables(EDGEFLOW_RUN=there, EDGEFLOW_WARM_IDLE_S="0.05")
     assert wait_for_end(stage.worker())
-    for outer, expected in (
-        (there, f"{os.getpid()}@{os.uname().nodename}"),
-        (f"{os.getppid()}@{os.uname().nodename}", f"{os.getppid()}@{os.uname().nodename}"),
-        (str(ended.pid), f"{os.getpid()}@{os.uname().nodename}"),
-    ):
+    mine, outside = f"{os.getpid()}@{client.machine()}", f"{os.getppid()}@{client.machine()}"
+    for outer, expected in ((there, mine), (outside, outside), (str(ended.pid), mine)):
         monkeypatch.setenv(client.RUN, outer)
         client.claim_run()
         assert os.environ[client.RUN] == expected

@@ -30,7 +30,7 @@ HELD_BY_WORKERS = tuple(os.path.join(os.path.dirname(HERE), name) for name in ("
 OFF = "EDGEFLOW_WARM"  # "0": no warm workers
 IDLE = "EDGEFLOW_WARM_IDLE_S"  # how long a worker without jobs waits for the next one
 IDLE_S = "60"
-RUN = "EDGEFLOW_RUN"  # the Snakemake run that a job belongs to: its process id, or PID@HOST
+RUN = "EDGEFLOW_RUN"  # the Snakemake run that a job belongs to: its process id, or PID@MACHINE
 
 FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 # What an interpreter and the dynamic linker read when they start: a worker serves only jobs that would start alike.
@@ -46,13 +46,21 @@ def claim_run() -> None:
     Jobs end with their run, however it ends, and workers with the last run that used them.
     """
     if not _alive(_run_here()):
-        os.environ[RUN] = f"{os.getpid()}@{os.uname().nodename}"
+        os.environ[RUN] = f"{os.getpid()}@{machine()}"
 
 
 def _run_here() -> int:
     """Process id of the run; 0 where there is none, or it is on another machine: clusters hand variables on."""
-    pid, _, host = os.environ.get(RUN, "").partition("@")
-    return int(pid) if pid.isdecimal() and host in ("", os.uname().nodename) else 0
+    pid, _, where = os.environ.get(RUN, "").partition("@")
+    return int(pid) if pid.isdecimal() and where in ("", machine()) else 0
+
+
+def machine() -> str:
+    """Where process ids mean the same: a host, and on Linux the part of it that a container sees."""
+    try:
+        return f"{os.uname().nodename}:{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return os.uname().nodename
 
 
 def _alive(pid: int) -> bool:
@@ -116,6 +124,7 @@ def _watched() -> tuple[int, ...]:
         try:
             found.append(os.pidfd_open(pid))
         except ProcessLookupError:
+            print("edgeflow: the run that this job belongs to has ended", file=sys.stderr)
             _die_by(signal.SIGKILL)
         except OSError:  # a parent outside this container has no number here
             continue
