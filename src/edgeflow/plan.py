@@ -134,9 +134,12 @@ def plan(project: Project, plugins: Plugins) -> Plan:
     names = dict.fromkeys(project.cells())
     cells = tuple(planned(*each) for each in names)
     # what is timed is timed in turn with the baseline, selected or not
-    timed = {(c.model, c.target): None for c in routes if plugins.runtimes[targets[c.target].runtime].times}
-    missing = [pair for pair in timed if (*pair, project.baseline) not in names]
+    pairs = dict.fromkeys((cell.model, cell.target) for cell in routes)
+    missing = [pair for pair in pairs if (*pair, project.baseline) not in names]
     baselines = {pair: planned(*pair, project.baseline) for pair in missing}
+    for cell in baselines.values():
+        if not plugins.runtimes[targets[cell.target].runtime].times:
+            routes.pop(cell, None)  # whether it could be made is all that is asked
     _check_sharing(routes)
     return Plan(cells, routes, baselines)
 

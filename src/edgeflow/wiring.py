@@ -330,12 +330,10 @@ class Wiring:
         name = self.project.baseline
         if cell.scheme == name:
             return None, f"{name} is what the others are compared with"
-        if not runtime.times:
-            return None, ""
         baseline = self.plan.by_id.get((cell.model, cell.target, name)) or self.plan.baselines[cell.model, cell.target]
         if baseline.reason:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
-        return self._compiled(baseline), ""
+        return (self._compiled(baseline), "") if runtime.times else (None, "")
 
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""

@@ -81,20 +81,36 @@ def test_jobs_of_the_default_matrix(make: Callable[..., tuple[Project, Plan]]) -
 def test_what_is_timed_has_its_baseline_also_where_that_is_not_selected(
     make: Callable[..., tuple[Project, Plan]], plugins: Plugins
 ) -> None:
-    targets = ["linux_x86_ort", "cortex_m4_tflm"]
+    targets = ["linux_x86_ort", "cortex_m4_tflm", "ethos_u55_128"]
     found, planned = make(models=[DSCNN], targets=targets, schemes=["int8_static"])
-    assert [cell.scheme for cell in planned.cells] == ["int8_static"] * 2
-    assert planned.jobs()["compile"] == (3, 3)
-    assert planned.jobs()["optimize"] == (3, 3)
-    assert planned.jobs()["measure"] == planned.jobs()["package"] == (2, 2)
+    assert [cell.scheme for cell in planned.cells] == ["int8_static"] * 3
+    assert planned.jobs()["compile"] == (4, 5)
+    assert planned.jobs()["optimize"] == (3, 4)
+    assert planned.jobs()["measure"] == planned.jobs()["package"] == (3, 3)
     assert planned.to_json()["recipes"] == {"base": ["int8_static"]}
     wiring = Wiring(found, plugins, planned)
-    timed, simulated = (
+    timed, simulated, integers = (
         wiring.job("measure", {"model": DSCNN, "target": target, "scheme": "int8_static"}) for target in targets
     )
     assert timed.inputs["baseline"] == "results/compile/digits_dscnn/onnxruntime/any/fp32/program.bin"
     assert (simulated.inputs["baseline"], simulated.spec["without_baseline"]) == ([], "")  # unmeasured, and no pass
     assert timed.spec["without_baseline"] == ""
+    assert integers.spec["without_baseline"].startswith("fp32 is infeasible on this target: Ethos-U executes int8")
+
+
+def test_what_is_not_timed_says_why_it_has_no_baseline(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    found, planned = make(models=[DSCNN])  # with the baseline
+    wiring = Wiring(found, plugins, planned)
+    said = {
+        target: wiring.job("measure", {"model": DSCNN, "target": target, "scheme": "int8_static"}).spec[
+            "without_baseline"
+        ]
+        for target in found.targets
+    }
+    assert said.pop("ethos_u55_128").startswith("fp32 is infeasible on this target: Ethos-U executes int8")
+    assert set(said.values()) == {""}
 
 
 def test_a_baseline_that_cannot_be_made_is_no_comparison(
