@@ -94,6 +94,8 @@ def _server(folder: Path) -> Iterator[str]:
     ) as process:
         try:
             while not _serves(port):
+                if process.poll() is not None:
+                    raise RuntimeError(f"the MLflow server ended with exit code {process.returncode}")
                 time.sleep(0.2)
             yield f"http://127.0.0.1:{port}"
         finally:

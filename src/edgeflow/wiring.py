@@ -34,7 +34,7 @@ REPORT = (  # what the report is drawn with
     *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
     *("plotly.graph_objs._scatter", "plotly.graph_objs.scatter._line", "plotly.graph_objs.scatter._marker"),
 )
-PREPARES = ("numpy", "pillow", "scikit-learn")  # decode, resize and choose samples
+PREPARE_LIBRARIES = ("numpy", "pillow", "scikit-learn")  # decode, resize and choose samples
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
@@ -132,7 +132,13 @@ class Wiring:
         known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
         content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
         return Job(
-            "prepare", spec, inputs, (reference,), toolchain=loader.toolchain, content=content, libraries=PREPARES
+            "prepare",
+            spec,
+            inputs,
+            (reference,),
+            toolchain=loader.toolchain,
+            content=content,
+            libraries=PREPARE_LIBRARIES,
         )
 
     def _train(self, model: str, recipe: str) -> Job:

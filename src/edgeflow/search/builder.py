@@ -63,9 +63,8 @@ class Snakemake:
         recipe = project.scheme(project.baseline).recipe
         # what the trained model answered: drops are counted from there
         self._reference = layout.train(self._model, recipe)["outputs"]
-        base = (
-            (model, recipe_id(())) for model in (self._model, *candidates.teachers)
-        )  # what other recipes start from
+        # other recipes start from the base
+        base = ((model, recipe_id(())) for model in (self._model, *candidates.teachers))
         self._trained = tuple(dict.fromkeys([(self._model, recipe), *base]))  # model and recipe
         checkpoints = (layout.train(*key)["checkpoint"] for key in self._trained)
         self._shared = (layout.prepare(self._dataset)["info"], *checkpoints)

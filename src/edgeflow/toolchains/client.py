@@ -45,7 +45,8 @@ def claim_run() -> None:
 
     Jobs end with their run, however it ends, and workers with the last run that used them.
     """
-    if not _alive(_run_here()):
+    run = _run_here()
+    if not run or not _alive(run):
         os.environ[RUN] = f"{os.getpid()}@{machine()}"
 
 
@@ -64,14 +65,12 @@ def machine() -> str:
 
 
 def _alive(pid: int) -> bool:
-    if not pid:
-        return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
     except PermissionError:  # it is somebody else's
         return True
+    except ProcessLookupError:
+        return False
     return True
 
 
