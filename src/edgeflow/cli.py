@@ -77,16 +77,18 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 def _plan(rest: Sequence[str]) -> int:
     import json
 
+    from edgeflow.config import options
+
     parser = argparse.ArgumentParser(prog="edgeflow plan", description="Show every cell of the matrix.")
     parser.add_argument("--json", action="store_true", help="a list of cells with model, target, scheme and reason")
-    parser.add_argument("--config", default=None, help="the matrix as JSON, in place of config/config.yaml")
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
+    options.add_options(parser)
     arguments = parser.parse_args(rest)
 
     from edgeflow import files
     from edgeflow.workflow import open_project
 
-    project, plan = open_project(json.loads(arguments.config) if arguments.config else None)
+    project, plan = open_project(options.matrix(arguments))
     if arguments.output:
         files.write_json(arguments.output, plan.to_json())
     elif arguments.json:
@@ -99,18 +101,48 @@ def _plan(rest: Sequence[str]) -> int:
 
 
 def _summary(rest: Sequence[str]) -> int:
-    argparse.ArgumentParser(prog="edgeflow summary", description="Show what to ship per target.").parse_args(rest)
+    from edgeflow.config import options
+
+    parser = argparse.ArgumentParser(prog="edgeflow summary", description="Show what to ship per target.")
+    options.add_options(parser)
+    arguments = parser.parse_args(rest)
 
     from rich.console import Console
 
     from edgeflow import files, layout
+    from edgeflow.errors import DataError
     from edgeflow.report import terminal
 
     paths = layout.report()
+    if not Path(paths["decision"]).is_file():
+        raise DataError(f"{paths['decision']} is not there: there is no report yet; run 'snakemake' first")
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
+    if age := _age(arguments, Path(paths["sources"])):
+        console.print(age, style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _age(arguments: argparse.Namespace, path: Path) -> str:
+    """Whether the report is older than the configuration or the results, in words; empty when it is not."""
+    from edgeflow import files, layout
+    from edgeflow.config import options
+    from edgeflow.config.digests import digests
+    from edgeflow.report import sources, terminal
+    from edgeflow.workflow import open_project
+
+    if not path.is_file():
+        return terminal.age("", "", f"{path} is not there; run snakemake, which makes it")
+    made_from = files.read_as(sources.Sources, path)
+    configuration = unknown = ""
+    try:
+        project, plan = open_project(options.matrix(arguments))
+        configuration = sources.changed_configuration(made_from, digests(project), plan.cells)
+    except EdgeflowError as error:  # what was built is still there to be shown
+        first, *more = str(error).splitlines()
+        unknown = f"{first}{f' (and {len(more)} more)' if more else ''}; 'edgeflow plan' says all of it"
+    return terminal.age(configuration, sources.changed_results(made_from, Path(layout.RESULTS)), unknown)
 
 
 def _search(rest: Sequence[str]) -> int:

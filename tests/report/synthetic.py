@@ -248,7 +248,8 @@ def build(
     for (model, target, scheme), outcome in matrix.items():
         if not isinstance(outcome, str):
             _write_cell(results, _cell(model, target, scheme, outcome), outcome)
-    outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
+    report = results / "report"
+    outputs = Outputs(report / "index.html", results / "summary.csv", report / "decision.json", report / "sources.json")
     return Spec(title, "fp32", targets), Inputs(results / "plan.json", results), outputs
 
 

@@ -55,7 +55,10 @@ class Builder(Protocol):
 class Snakemake:
     """Builds in the current folder, with the jobs of one Snakemake at a time."""
 
-    def __init__(self, candidates: Candidates, cores: int, until_s: float) -> None:
+    def __init__(
+        self, candidates: Candidates, cores: int, until_s: float, overrides: Mapping[str, Any] | None = None
+    ) -> None:
+        """`until_s`: on the monotonic clock. `overrides`: what comes before the values of config/config.yaml."""
         self._candidates = candidates
         self._model, self._target = candidates.model, candidates.target
         project = candidates.project
@@ -72,7 +75,8 @@ class Snakemake:
         self._folders = [*project.matrix.scheme_folders, self._paths["schemes"]]
         self._log = Path(layout.log("search", f"{self._model}--{self._target}"))
         self._cores = cores
-        self._until_s = until_s  # on the monotonic clock
+        self._until_s = until_s
+        self._overrides = overrides or {}
 
     def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
         """See `Builder`."""
@@ -204,6 +208,7 @@ class Snakemake:
         own = [candidate.id for candidate in self._candidates.hand_written]
         baseline = self._candidates.project.baseline
         matrix = {
+            **self._overrides,
             "models": [self._model],
             "targets": [self._target],
             "schemes": list(dict.fromkeys([baseline, *own, *written])),

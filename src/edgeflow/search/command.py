@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeflow import files, layout, units
+from edgeflow.config import options
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
@@ -54,7 +55,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from edgeflow.toolchains import client
     from edgeflow.workflow import open_with_plugins
 
-    project, plugins, _ = open_with_plugins()
+    project, plugins, _ = open_with_plugins(options.matrix(arguments))
     _check(arguments, project)
     rules = rules_for(project, plugins, arguments.model, arguments.target, arguments.objective, arguments.budget)
     timeout_s = _timeout_s(arguments, project)
@@ -62,7 +63,8 @@ def _search(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     client.claim_run()  # all jobs are of one run: workers stay from one build to the next, and end with this process
     with exclusive(Path(layout.search(arguments.model, arguments.target)["folder"])):
-        builder = Snakemake(candidates, arguments.cores, begin_s + max(timeout_s - COMPARING_S, timeout_s / 2))
+        until_s = begin_s + max(timeout_s - COMPARING_S, timeout_s / 2)
+        builder = Snakemake(candidates, arguments.cores, until_s, options.overrides(arguments))
         running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
         try:
             own = running.own()
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", nargs="+", metavar="TIME", help="wall time of this run, e.g. 10 min")
     parser.add_argument("--write", metavar="NAME", help="write the best scheme to config/schemes/NAME.yaml")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, metavar="N", help="cores for Snakemake")
+    options.add_options(parser)
     return parser
 
 
