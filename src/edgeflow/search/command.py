@@ -16,13 +16,14 @@ from edgeflow import files, layout, units
 from edgeflow.config import options
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
-from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
+from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_of
 from edgeflow.errors import UsageError
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project
+    from edgeflow.plugin import Runtime
     from edgeflow.registry import Plugins
     from edgeflow.search.builder import Snakemake
     from edgeflow.search.candidates import Candidates
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgeflow.search.tried import Figure, Tried
 
 SINGLE = ("first_inference_s", "memory_peak_bytes")  # without an interval where processes are watched
+TIMED = ("latency_p50_s", "latency_p90_s", "latency_p99_s", "first_inference_s", RATIO)
 COMPARING_S = 20.0  # of the time of a search: the best schemes are timed side by side at its end
 
 
@@ -155,9 +157,17 @@ def rules_for(
     times = plugins.runtimes[config.runtime].times
     prefer = RATIO if times else config.prefer
     wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
-    said = "--objective" if objective else f"{MATRIX}: search.objective"
+    configured = f"{MATRIX}: search.objective" if project.search.objective else f"{file_of('target', target)}: prefer"
+    said = "--objective" if objective else configured
     if wanted not in costs:
         raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
+    runtime = plugins.runtimes[config.runtime]
+    if not _has_figure(runtime, wanted):
+        others = [name for name in costs if _has_figure(runtime, name) and not (times and name in SINGLE)]
+        raise UsageError(
+            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on {target} "
+            f"would be found better; search with --objective {' or '.join(others)}, or name one of them in {configured}"
+        )
     if times and wanted in SINGLE:
         raise UsageError(
             f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
@@ -168,6 +178,15 @@ def rules_for(
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
     return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
+
+
+def _has_figure(runtime: Runtime, metric: str) -> bool:
+    """Whether a build here gives a metric of a program: measured, or estimated by the compiler."""
+    if metric == "size_bytes" or metric in runtime.estimates:
+        return True
+    if metric == "memory_peak_bytes":  # where nothing is timed, that which the interpreter itself tells
+        return runtime.runs == "program"
+    return runtime.times and metric in TIMED
 
 
 def _budget(given: str, known: dict[str, Budget]) -> Budget:
