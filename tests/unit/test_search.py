@@ -540,8 +540,8 @@ def test_the_board_of_the_readme_is_searched_by_what_it_has(
     with pytest.raises(UsageError) as caught:
         command(arguments)
     reason = (
-        "nothing here measures or estimates latency_p50_s of tflite_micro programs, so that no scheme on my_board would "
-        "be found better; search with --objective memory_peak_bytes or size_bytes, or name one of them in "
+        "nothing here measures or estimates latency_p50_s of tflite_micro programs, so that no scheme on my_board "
+        "would be found better; search with --objective memory_peak_bytes or size_bytes, or name one of them in "
     )
     file = "config/targets/my_board.yaml: prefer"
     assert str(caught.value) == f"{file}: {reason}{file}"

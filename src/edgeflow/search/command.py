@@ -165,8 +165,9 @@ def rules_for(
     if not _has_figure(runtime, wanted):
         others = [name for name in costs if _has_figure(runtime, name) and not (times and name in SINGLE)]
         raise UsageError(
-            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on {target} "
-            f"would be found better; search with --objective {' or '.join(others)}, or name one of them in {configured}"
+            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on "
+            f"{target} would be found better; search with --objective {' or '.join(others)}, or name one of them in "
+            f"{configured}"
         )
     if times and wanted in SINGLE:
         raise UsageError(
