@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeflow import __version__
-from edgeflow.errors import EdgeflowError
+from edgeflow.errors import EdgeflowError, storage_error
 
 COMMANDS = """\
 the project
@@ -41,13 +42,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edgeflow {__version__}")
         return 0
     try:
-        return _command(arguments[0])(arguments[1:])
+        code = _command(arguments[0])(arguments[1:])
+        sys.stdout.flush()  # a full disk is found here, and not at the interpreter's end
+        return code
     except EdgeflowError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+        return _refuse(error)
     except BrokenPipeError:  # the reader of our output went away, as in `edgeflow plan | head`
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if (refusal := storage_error(error)) is None:
+            raise
+        return _refuse(refusal)
+
+
+def _refuse(error: EdgeflowError) -> int:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int]:

@@ -102,6 +102,16 @@ class Flow:
         gc.enable()
 
     @staticmethod
+    def look_only() -> None:
+        """For dry runs: in a checkout that cannot be written, what would be made again is shown and not an error."""
+        import snakemake.jobs
+
+        async def allow(_: object) -> None:
+            return
+
+        snakemake.jobs.Job.check_protected_output = allow
+
+    @staticmethod
     def stop_on_sigterm() -> None:
         """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
         import psutil

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.rights import heed_modes
 
 SOURCES = Path(__file__).parents[2] / "src"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -53,7 +54,13 @@ class Workflow:
         """Snakemake with these arguments only."""
         command = [sys.executable, "-m", "snakemake", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=heed_modes,
         )
 
     def interrupt(self, started: Path, jobs: int, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -142,15 +142,32 @@ def test_a_snakefile_that_cannot_be_parsed_is_shown_in_full(workflow) -> None:
     assert "SyntaxError: Colon expected after keyword output." in done.stderr
 
 
-def test_a_locked_folder_is_shown_in_full(workflow) -> None:
+def test_a_locked_folder_is_told_in_a_line(workflow) -> None:
     locks = workflow.folder / ".snakemake" / "locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("x\n")
     done = workflow.write('rule a:\n    output: "x"\n    shell: "touch {output}"\n').run()
 
     assert done.returncode == 1
-    assert "LockException:" in done.stderr
-    assert "--unlock" in done.stderr
+    (locked, log) = done.stderr.splitlines()
+    assert locked.startswith("LockException: another Snakemake is making the same files in this folder: wait until")
+    assert "--unlock" in locked
+    assert log.startswith("Snakemake's log: ")
+
+
+def test_what_the_system_refuses_is_told_in_a_line_and_its_traceback_is_in_the_log(workflow) -> None:
+    logs = workflow.folder / "logs"
+    logs.mkdir()
+    (logs / "x.log").touch()
+    logs.chmod(0o500)  # Snakemake removes the log of an earlier run itself
+    rule = 'rule a:\n    output: "x"\n    log: "logs/x.log"\n    shell: "touch {output}"\n'
+    done = workflow.write(rule).run()
+    logs.chmod(0o700)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "PermissionError: [Errno 13] Permission denied: 'logs/x.log'"
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in workflow.log()
 
 
 def test_a_job_without_its_output_has_failed(workflow) -> None:

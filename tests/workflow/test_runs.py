@@ -211,3 +211,22 @@ def test_a_pruned_scheme_ships_its_zeros_and_is_held_against_its_control(fresh: 
     page = (project.folder / "results/report/index.html").read_text()
     assert "What training-time steps gained" in page
     assert project.pending() == set()
+
+
+def test_a_dry_run_where_nothing_can_be_written_says_what_would_run(copy: Project) -> None:
+    judge = copy.folder / "src/edgeflow/judge.py"
+    judge.write_text(judge.read_text() + "\n\nEDITED = True\n")
+    results = copy.folder / "results"
+    for path in [results, *results.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--logger", "edgeflow"],
+        cwd=copy.folder,
+        env=copy.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=heed_modes,  # noqa: PLW1509 - no threads
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^judge +tiny_a/linux_x86_ort/fp32 ", done.stdout, re.MULTILINE)

@@ -181,7 +181,7 @@ class Snakemake:
         pending = self._pending(wanted)
         failed = [name for name, path in made.items() if path in pending]
         if not (failed and failures.jobs) or not pending.isdisjoint(shared):
-            why = [_first_line(message) for _, message in failures.errors] + [_why(job) for job in failures.jobs]
+            why = [_in_a_line(message) for _, message in failures.errors] + [_why(job) for job in failures.jobs]
             told = "; ".join(why) or _last_lines(said)
             raise StageError(f"search: snakemake ended with exit code {code}: {told}; see {self._log}")
         project, _ = self._candidates.planned(schemes)
@@ -281,8 +281,8 @@ def _why(job: FailedJob) -> str:
     return f"{job.stage}: {last}" + (f" (see {job.logs[0]})" if job.logs else "")
 
 
-def _first_line(message: str) -> str:
-    return message.strip().partition("\n")[0]
+def _in_a_line(message: str) -> str:
+    return " ".join(message.split())[:300]
 
 
 @contextmanager
