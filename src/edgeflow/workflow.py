@@ -37,6 +37,8 @@ def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project,
     given = matrix if matrix is not None else read_matrix(Path())
     plugins = discover(plugin_files(given, Path()))
     project = load(Path(), given, plugins)
+    for warning in project.warnings:
+        print(f"warning: {warning} (the matrix does not use this file)", file=sys.stderr)
     return project, plugins, plan(project, plugins)
 
 
