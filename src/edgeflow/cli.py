@@ -94,23 +94,30 @@ def _plan(rest: Sequence[str]) -> int:
     from edgeflow.config import options
 
     parser = argparse.ArgumentParser(prog="edgeflow plan", description="Show every cell of the matrix.")
-    parser.add_argument("--json", action="store_true", help="a list of cells with model, target, scheme and reason")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a list of cells, and why one is infeasible or will fail",
+    )
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
     options.add_options(parser)
     arguments = parser.parse_args(rest)
 
     from edgeflow import files
-    from edgeflow.workflow import open_project
+    from edgeflow.workflow import faults, open_with_plugins
 
-    project, plan = open_project(options.matrix(arguments))
+    project, plugins, plan = open_with_plugins(options.matrix(arguments))
     if arguments.output:
         files.write_json(arguments.output, plan.to_json())
-    elif arguments.json:
-        print(json.dumps(plan.to_json()["cells"], indent=2))
+        return 0
+    wrong = faults(project, plugins, plan)
+    if arguments.json:
+        cells = zip(plan.cells, plan.to_json()["cells"], strict=True)
+        print(json.dumps([{**said, "fault": wrong[c]} if c in wrong else said for c, said in cells], indent=2))
     else:
         from edgeflow.plan_table import show
 
-        show(project, plan)
+        show(project, plan, wrong)
     return 0
 
 
@@ -140,7 +147,7 @@ def _summary(rest: Sequence[str]) -> int:
 
 def _age(arguments: argparse.Namespace, path: Path) -> str:
     """Whether the report is older than the configuration or the results, in words; empty when it is not."""
-    from edgeflow import files, layout
+    from edgeflow import failures, files, layout
     from edgeflow.config import options
     from edgeflow.config.digests import digests
     from edgeflow.report import sources, terminal
@@ -156,7 +163,8 @@ def _age(arguments: argparse.Namespace, path: Path) -> str:
     except EdgeflowError as error:  # what was built is still there to be shown
         first, *more = str(error).splitlines()
         unknown = f"{first}{f' (and {len(more)} more)' if more else ''}; 'edgeflow plan' says all of it"
-    return terminal.age(configuration, sources.changed_results(made_from, Path(layout.RESULTS)), unknown)
+    broken = failures.read(Path(layout.failures()))
+    return terminal.age(configuration, sources.changed_results(made_from, Path(layout.RESULTS), broken), unknown)
 
 
 def _search(rest: Sequence[str]) -> int:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from synthetic import build, path
 
-from edgeflow import cli, files, layout
+from edgeflow import cli, failures, files, layout
 from edgeflow.config import load
 from edgeflow.config.digests import digests
 from edgeflow.registry import discover
 from edgeflow.stages import report
+from edgeflow.types import Failure
 
 OLD = "This report is older than "
 UNKNOWN = "Whether this report is of the configuration as it is now cannot be told: "
@@ -108,6 +109,14 @@ def test_newer_results_are_named(folder, age) -> None:
     assert age() == ""
     shutil.rmtree("results/measure/digits_resnet8")
     assert " and 16 more" in age()
+
+
+def test_a_failure_that_the_report_does_not_show_makes_it_old(folder, age) -> None:
+    cell = "digits_dscnn/linux_x86_ort/int8_static"
+    known = failures.read(Path(layout.failures()))
+    broken = Failure("measure", tuple(cell.split("/")), "StageError: no", "x.log", (cell,))
+    failures.write(Path(layout.failures()), [*known, broken])
+    assert age() == f"{OLD}the results of {cell}: run snakemake, which makes it again."
 
 
 def test_a_broken_configuration_hides_neither_the_report_nor_newer_results(folder, age) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.rights import heed_modes
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
 
 from edgeflow import files
@@ -226,7 +227,7 @@ def test_a_dry_run_where_nothing_can_be_written_says_what_would_run(copy: Projec
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=heed_modes,  # noqa: PLW1509 - no threads
+        preexec_fn=heed_modes,
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^judge +tiny_a/linux_x86_ort/fp32 ", done.stdout, re.MULTILINE)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import layout
-from edgeflow.types import Cell
+from edgeflow.failures import by_cell
+from edgeflow.types import Cell, Failure
 
 SHOWN = 3  # names of what changed, before the rest is counted
 
@@ -21,12 +22,15 @@ class Sources:
     results: Mapping[str, str]  # "model/target/scheme" → digest of what the stages left; "" where they left nothing
 
 
-def of_results(cells: Iterable[str], results: Path) -> Mapping[str, str]:
-    """Digests of what the stages left of each cell; a cell is "model/target/scheme"."""
-    return {cell: _digest(cell, results) for cell in cells}
+def of_results(cells: Iterable[str], results: Path, failures: Iterable[Failure]) -> Mapping[str, str]:
+    """Digests of what the stages left of each cell, or of why it failed; a cell is "model/target/scheme"."""
+    failed = by_cell(failures)
+    return {cell: _digest(cell, results, failed.get(cell)) for cell in cells}
 
 
-def _digest(cell: str, results: Path) -> str:
+def _digest(cell: str, results: Path, failure: Failure | None) -> str:
+    if failure:
+        return hashlib.sha256(failure.sentence.encode()).hexdigest()[:16]
     names = cell.split("/")
     key = (names[0], names[1], names[2])
     paths = (
@@ -60,9 +64,9 @@ def changed_configuration(made_from: Sources, now: Mapping[str, str], cells: Ite
     return "; ".join(parts)
 
 
-def changed_results(made_from: Sources, results: Path) -> str:
+def changed_results(made_from: Sources, results: Path, failures: Iterable[Failure]) -> str:
     """Of which cells the results are not those that the report shows, in words; empty when all are."""
-    now = of_results(made_from.results, results)
+    now = of_results(made_from.results, results, failures)
     return _listed([cell for cell, digest in made_from.results.items() if now[cell] != digest])
 
 

@@ -1,7 +1,7 @@
 """report: the decision per target, the whole matrix and every figure behind it.
 
-Takes plan.json and the results folder; makes index.html (one file that opens offline), summary.csv, decision.json and
-sources.json, by which `edgeflow summary` tells whether they are older than what they were made from.
+Takes plan.json, the results folder and what broke in the run, if anything did; makes index.html (one file that opens
+offline), summary.csv, decision.json and sources.json, by which `edgeflow summary` tells whether they are old.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgeflow.report.sensitivity import read as read_rankings
 from edgeflow.report.sources import Sources, of_results
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
+from edgeflow.types import Failure
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Inputs:
 
     plan: Path
     results: Path
+    failures: Path | None = None  # failures.json of a run in which jobs broke
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
     Raises StageError when a planned variant has no files, DataError when a file does not fit.
     """
-    variants = read(inputs.plan, inputs.results)
+    failures = files.read_as(tuple[Failure, ...], inputs.failures) if inputs.failures else ()
+    variants = read(inputs.plan, inputs.results, failures)
     _check_targets(spec, variants)
     recipes = read_recipes(inputs.plan, inputs.results)
     content = page.Content(
@@ -72,7 +75,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     files.write_text(outputs.html, html)
     files.write_text(outputs.summary, csv_text(variants))
     files.write_json(outputs.decision, content.decisions)
-    read_from = of_results((variant.cell.id for variant in variants), inputs.results)
+    read_from = of_results((variant.cell.id for variant in variants), inputs.results, failures)
     files.write_json(outputs.sources, Sources(spec.configuration, read_from))
 
 
