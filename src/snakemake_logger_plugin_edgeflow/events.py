@@ -73,8 +73,8 @@ def read(path: Path) -> Failures:
     for values in _objects(path.read_text(encoding="utf-8").splitlines()):
         event = values.pop("event")
         if event == JOB_ERROR:
-            lists = {name: tuple(values.pop(name)) for name in ("outputs", "logs")}
-            jobs[values["job"]] = FailedJob(**values, **lists)
+            values.update({name: tuple(values[name]) for name in ("outputs", "logs")})
+            jobs[values["job"]] = FailedJob(**values)
         elif event == JOB_FINISHED:
             jobs.pop(values["job"], None)
         else:

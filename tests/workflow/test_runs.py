@@ -140,6 +140,9 @@ def test_an_interrupted_run_is_completed_by_the_next(fresh: Callable[..., Projec
     os.killpg(process.pid, signal_number)  # the group this test started: Snakemake and its jobs, as Ctrl-C does
     process.wait()
     assert process.returncode != 0
+    said = (project.folder / "said.txt").read_text()
+    assert ("Interrupted: what was stopped has not failed" in said) == (signal_number == signal.SIGINT)
+    assert "cells failed" not in said
     assert not (project.folder / "results/train/tiny_a/base/checkpoint.safetensors").exists()
     project.run()
     assert (project.folder / "results/package/tiny_a/linux_x86_ort/fp32/package.json").is_file()
