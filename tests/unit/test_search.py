@@ -580,6 +580,11 @@ def test_what_only_a_compiler_knows_can_be_searched_by_where_it_says_so(project:
         ("--model M --target T --objective accuracy", "--objective: 'accuracy' is not one of latency_p50_s"),
         ("--model M --target T --budget accuracy_dorp=1%", "--budget accuracy_dorp=1%: write METRIC=LIMIT"),
         ("--model M --target T --budget latency_p50_s=1", "--budget latency_p50_s: '1' is not a quantity in second"),
+        (
+            '--model M --target T --config search={"objective":"first_inference_s"}',
+            "config/config.yaml: search.objective: first_inference_s on linux_x86_ort is taken once",
+        ),
+        ("--model M --target T --configfile absent.yaml", "--configfile absent.yaml: no such file"),
         ("--model M --target T --write int8_static", "--write: there is a scheme 'int8_static' already"),
         ("--model M --target T --write Fast", "--write: 'Fast' is not an id"),
     ],

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from edgeflow import files, layout
 from edgeflow.config import load, read_matrix
@@ -127,6 +128,15 @@ def test_the_lock_of_another_snakemake_is_no_failure_of_a_scheme(candidates: Can
     fail({"": "WorkflowError"})
     with pytest.raises(StageError, match=r"exit code 1: Error: .* cannot be locked\. More\.; see results/logs/"):
         builder(candidates).measured(candidates.hand_written)
+
+
+def test_the_options_of_a_search_are_those_of_its_builds(candidates: Candidates) -> None:
+    given = {"title": "Sweep", "seed": 3, "models": ["another"], "schemes": ["fp16"]}
+    Snakemake(candidates, cores=1, until_s=math.inf, overrides=given).measured(())
+    matrix = yaml.safe_load(Path(layout.search(MODEL, TARGET)["matrix"]).read_text())
+    assert (matrix["title"], matrix["seed"]) == ("Sweep", 3)
+    assert matrix["models"] == [MODEL], "what is searched comes before what is given"
+    assert "int8_static" in matrix["schemes"]
 
 
 # --- what a study depends on ---------------------------------------------------------------------------------------
