@@ -69,6 +69,7 @@ class Progress:
         with self._lock:
             job = self._running.pop(number, None)
         job = job or otherwise
+        self.failed.pop(number, None)  # an earlier attempt
         if job is not None:
             (self.stopped if stopped else self.failed)[number] = job
         return job

@@ -107,7 +107,7 @@ def test_nothing_is_tried_on_an_old_trained_model(candidates: Candidates) -> Non
     files.write_json(Path(reference), {})
     record = layout.package(MODEL, TARGET, candidates.hand_written[0].id)["record"]
     fail(dict.fromkeys((reference, record), layout.log("train", MODEL, "base")))
-    with pytest.raises(StageError, match=r"with exit code 1: compile: it said nothing \(exit status 7\)"):
+    with pytest.raises(StageError, match=r"with exit code 1: compile: it ended without a word \(see "):
         builder(candidates).measured(candidates.hand_written)
 
 

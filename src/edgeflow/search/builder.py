@@ -20,6 +20,7 @@ import yaml
 from edgeflow import files, layout
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
+from edgeflow.failures import reason
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import RATIO, Figure
@@ -273,12 +274,9 @@ def _behind(scheme: str, recipe: str, failed: Sequence[FailedJob]) -> FailedJob:
 
 
 def _why(job: FailedJob) -> str:
-    """The last line of a failed job's log, or how the job ended where it said nothing."""
-    last = f"it said nothing{f' ({job.ending})' if job.ending else ''}"
-    for log in map(Path, job.logs):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        last = next((line for line in reversed(lines) if line.strip()), last)
-    return f"{job.stage}: {last}" + (f" (see {job.logs[0]})" if job.logs else "")
+    """Stage, reason and log of a job that failed."""
+    log = next(iter(job.logs), "")
+    return f"{job.stage}: {reason(Path(log) if log else None, None)}" + (f" (see {log})" if log else "")
 
 
 def _in_a_line(message: str) -> str:
