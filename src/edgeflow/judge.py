@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from statistics import NormalDist
 
+from edgeflow import stats
 from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement, Release, Status, Verdict
 from edgeflow.units import percent, show
 
@@ -43,9 +43,9 @@ def judge(
     names = (cell.model, cell.target, cell.scheme)
     if infeasible:
         return Verdict(*names, Status.INFEASIBLE, Release.INFEASIBLE, (infeasible,), shipped_without=(), checks=())
-    figures = _strongest(measurements)
+    figures = strongest(measurements)
     checks = tuple(_check(b, figures.get(b.metric), not_applicable.get(b.metric)) for b in budgets)
-    task = _task_metrics([*figures, *(b.metric for b in budgets)])
+    task = task_metrics([*figures, *(b.metric for b in budgets)])
     decided = any(c.metric in task and c.status not in (Status.UNMEASURED, Status.NOT_APPLICABLE) for c in checks)
     excused = [
         c
@@ -65,7 +65,7 @@ def judge(
     return Verdict(*names, status, release, reasons, shipped_without, checks)
 
 
-def _strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
     """One measurement by metric: where a device and a compiler both speak, the device; of equals the first."""
     best: dict[str, Measurement] = {}
     for measurement in measurements:
@@ -75,7 +75,7 @@ def _strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
     return best
 
 
-def _task_metrics(names: Iterable[str]) -> set[str]:
+def task_metrics(names: Iterable[str]) -> set[str]:
     """The metrics that say whether the model does its task: accuracy, and whatever has a drop."""
     drops = {name for name in names if name.endswith(_DROP)} | {f"accuracy{_DROP}"}
     return drops | {name.removesuffix(_DROP) for name in drops}
@@ -113,7 +113,7 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
 
 def _decide(check: Check, budget: Budget, measurement: Measurement) -> Check:
     """A figure that may decide, held against its limit: by its bad end where it has an interval."""
-    bound = _bad_end(measurement.interval, budget.direction)
+    bound = bad_end(measurement.interval, budget.direction)
     judged = measurement.value if bound is None else bound
     check = replace(check, bound=bound, margin=_margin(judged, budget))
     beyond, end = ("over", "upper bound") if budget.direction == Direction.MAX else ("under", "lower bound")
@@ -131,7 +131,8 @@ def _decide(check: Check, budget: Budget, measurement: Measurement) -> Check:
     return replace(check, status=Status.FAIL, reason=f"{figure} is {beyond} {limit}, {source}")
 
 
-def _bad_end(interval: Interval | None, direction: Direction) -> float | None:
+def bad_end(interval: Interval | None, direction: Direction) -> float | None:
+    """The end of an interval that a limit is held against; None without an interval."""
     if interval is None:
         return None
     return interval.high if direction == Direction.MAX else interval.low
@@ -153,7 +154,7 @@ def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
     A score interval ends where |value − end| · √n = z · √variance(end), and the variance depends on the proportions
     only, so that its n follows exactly. Other intervals are taken to shrink with 1 / √n.
     """
-    bound, gap = _bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
+    bound, gap = bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
     if measurement.n is None or measurement.interval is None or bound is None:
         return None
     if abs(gap) <= _ON_THE_LIMIT * abs(bound - measurement.value):
@@ -162,21 +163,18 @@ def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
     if variance is None:
         n = measurement.n * ((bound - measurement.value) / gap) ** 2
     else:
-        n = variance * (NormalDist().inv_cdf((1 + measurement.interval.confidence) / 2) / gap) ** 2
+        n = variance * (stats.normal_quantile(measurement.interval.confidence) / gap) ** 2
     return max(measurement.n + 1, math.ceil(n))
 
 
 def _variance_at(limit: float, measurement: Measurement, method: str) -> float | None:
     """Variance of one sample if the true value were the limit; None when the interval is not a score interval."""
-    if method == "wilson":
+    if method == stats.WILSON:
         return limit * (1 - limit)
     lost, gained = (measurement.conditions.get(name) for name in ("lost", "gained"))
-    if method != "tango" or not measurement.n or not isinstance(lost, int) or not isinstance(gained, int):
+    if method != stats.TANGO or not measurement.n or not isinstance(lost, int) or not isinstance(gained, int):
         return None
-    # Tango 1998: the likeliest probability of a gain, when that of a loss is greater by `limit`
-    b = 2 * limit - (lost * (1 + limit) + gained * (1 - limit)) / measurement.n
-    gain = (math.sqrt(max(0.0, b * b + 8 * gained / measurement.n * limit * (1 - limit))) - b) / 4
-    return 2 * gain + limit * (1 - limit)
+    return stats.paired_variance(lost / measurement.n, gained / measurement.n, limit)
 
 
 def _show(value: float, budget: Budget) -> str:

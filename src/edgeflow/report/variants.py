@@ -6,13 +6,14 @@ A planned variant without its files is lost, which is an error: the report never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
+from edgeflow.judge import strongest
 from edgeflow.types import (
     Cell,
     Check,
@@ -148,7 +149,7 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
         verdict=verdict,
         program=program,
         ladder=program.ladder,
-        figures=_strongest(measured.measurements),
+        figures=strongest(measured.measurements),
         operators=measured.operators or program.operators,
         signature=measured.signature or program.signature,
     )
@@ -163,13 +164,3 @@ def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:
     if name != expected:
         raise DataError(f"{path}: is about {name}, expected {expected}")
     return found
-
-
-def _strongest(measurements: Sequence[Measurement]) -> Mapping[str, Measurement]:
-    """One measurement per metric: where a device and a compiler both speak, the device."""
-    best: dict[str, Measurement] = {}
-    for measurement in measurements:
-        known = best.get(measurement.metric)
-        if known is None or measurement.evidence.strength > known.evidence.strength:
-            best[measurement.metric] = measurement
-    return best

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.judge import judge
+from edgeflow.judge import judge, strongest
 from edgeflow.plugin import Drop
 from edgeflow.report import show
 from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
@@ -111,10 +111,6 @@ class Rules:
 
     def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:
         """The best proven figure of each metric that is looked at."""
-        found: dict[str, Measurement] = {}
-        for measurement in measurements:
-            known = found.get(measurement.metric)
-            if known is None or measurement.evidence.strength > known.evidence.strength:
-                found[measurement.metric] = measurement
+        found = strongest(measurements)
         wanted = dict.fromkeys((self.drop, self.objective, *BESIDE))
         return {metric: Figure.of(found[metric]) for metric in wanted if metric in found}

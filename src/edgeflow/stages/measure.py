@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
+from edgeflow.judge import strongest
 from edgeflow.plugin import Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
@@ -119,8 +120,7 @@ def _no_flash(target: Target, info: Program) -> str:
 def _no_ram(target: Target, measurements: Sequence[Measurement]) -> str:
     """Why the target cannot run a program: the best proven figure of its working memory is more than there is."""
     has = target.ram_bytes
-    found = [m for m in measurements if m.metric == "memory_peak_bytes"]
-    needs = max(found, key=lambda m: m.evidence.strength, default=None)
+    needs = strongest(measurements).get("memory_peak_bytes")
     if has is None or needs is None or needs.value <= has:
         return ""
     return f"needs {show(needs.value, 'byte')} of RAM, {target.id} has {show(has, 'byte')}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgeflow import efpkg, files
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
+from edgeflow.judge import strongest
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.registry import load_reference
 from edgeflow.types import (
@@ -261,9 +262,8 @@ def _versions(info: Program, measurements: tuple[Measurement, ...]) -> dict[str,
 
 def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...], verdict: Verdict) -> efpkg.Needs:
     metric = "memory_peak_bytes"
-    peaks = [m for m in measurements if m.metric == metric and metric not in verdict.shipped_without]
-    best = max(peaks, key=lambda m: m.evidence.strength, default=None)
-    memory = math.ceil(best.value) if best else None
+    best = strongest(measurements).get(metric)
+    memory = math.ceil(best.value) if best and metric not in verdict.shipped_without else None
     return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
 
 
