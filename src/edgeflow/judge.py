@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from edgeflow import stats
 from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement, Release, Status, Verdict
-from edgeflow.units import percent, show
+from edgeflow.units import is_fraction, percent, show
 
 _DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
 _ON_THE_LIMIT = 1e-6  # share of the interval; a figure this close to its limit needs 10¹² times the samples
@@ -179,7 +179,7 @@ def _variance_at(limit: float, measurement: Measurement, method: str) -> float |
 
 def _show(value: float, budget: Budget) -> str:
     """A figure as people read it; exactly, where rounding would make it look like the limit."""
-    as_percent = budget.unit == "ratio" and "ratio" not in budget.metric
+    as_percent = is_fraction(budget.metric)
     short, limit = (percent(v) if as_percent else show(v, budget.unit) for v in (value, budget.limit))
     if value == budget.limit or short != limit:
         return short

@@ -142,7 +142,8 @@ def test_a_training_that_cannot_start_writes_nothing(trained: Project) -> None:
         ("learning_rate", float("nan"), "nan is not a finite number"),
         ("learning_rate", float("inf"), "inf is not a finite number"),
         ("weight_decay", -1, "-1 must be at least 0"),
-        ("label_smoothing", 1.5, "1.5 must be at most 1"),
+        ("label_smoothing", 1.5, "1.5 is more than 100 %; write '1.5 %' if percent is meant"),
+        ("label_smoothing", 1, "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
         ("noise", [0.1], "[0.1] is not a finite number"),
     ],
 )

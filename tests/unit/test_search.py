@@ -540,6 +540,10 @@ def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Pl
         ("--model M --target T --timeout 0 min", "--timeout: must be more than zero"),
         ("--model M --target T --objective accuracy", "--objective: 'accuracy' is not one of latency_p50_s"),
         ("--model M --target T --budget accuracy_dorp=1%", "--budget accuracy_dorp=1%: write METRIC=LIMIT"),
+        (
+            "--model M --target T --budget accuracy_drop=1",
+            "--budget accuracy_drop: '1' may mean 1 % or 100 %; write '1 %' or '100 %'",
+        ),
         ("--model M --target T --budget latency_p50_s=1", "--budget latency_p50_s: '1' is not a quantity in second"),
         ("--model M --target T --write int8_static", "--write: there is a scheme 'int8_static' already"),
         ("--model M --target T --write Fast", "--write: 'Fast' is not an id"),

@@ -197,7 +197,7 @@ class Calibration(Section):
 class MixedPrecision(Section):
     """Which layers stay in float32."""
 
-    drop: f.Ratio = Field(
+    drop: f.Share = Field(
         description="greatest drop of the task metric: the fewest layers stay in float32 that keep it, found by "
         "quantizing one at a time"
     )

@@ -172,14 +172,13 @@ def _budget(given: str, known: dict[str, Budget]) -> Budget:
     metric, equals, text = given.partition("=")
     if not equals or metric not in METRICS:
         raise UsageError(f"--budget {given}: write METRIC=LIMIT; {not_one_of(metric, METRICS)}")
-    unit = units.unit_of(metric)
     try:
-        limit = units.parse(text, unit)
+        limit = units.limit(text, metric)
     except ValueError as error:
         raise UsageError(f"--budget {metric}: {error}") from None
     old = known.get(metric)
     direction = old.direction if old else Direction.MIN if metric == "accuracy" else Direction.MAX
-    return Budget(metric, limit, unit, direction, old.evidence if old else Evidence.ESTIMATE)
+    return Budget(metric, limit, units.unit_of(metric), direction, old.evidence if old else Evidence.ESTIMATE)
 
 
 def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
