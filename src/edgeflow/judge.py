@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgeflow import stats
-from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement, Release, Status, Verdict
+from edgeflow.types import Budget, Cell, Check, Direction, Evidence, Interval, Measurement, Release, Status, Verdict
 from edgeflow.units import is_fraction, percent, show
 
 _DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
@@ -73,6 +73,24 @@ def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
         if known is None or measurement.evidence.strength > known.evidence.strength:
             best[measurement.metric] = measurement
     return best
+
+
+# What a machine shows by running: another machine shows something else. Answers, files and operators are the same.
+_OF_THE_MACHINE = ("latency_", "first_inference_", "memory_", "energy_")
+_OF_THE_FILE = "size_bytes"
+
+
+def may_choose(metric: str, evidence: Evidence, demanded: Evidence | None) -> bool:
+    """Whether a figure may choose between variants, or be called a gain: where it would decide a budget on its metric.
+
+    `demanded` is the weakest evidence which that budget accepts. Without a budget (None), a time or an amount of memory
+    of a machine that is not the target may not; the length of a file always may, it is the same everywhere.
+    """
+    if metric == _OF_THE_FILE:
+        return True
+    if demanded is not None:
+        return evidence.satisfies(demanded)
+    return evidence is not Evidence.HOST or not metric.startswith(_OF_THE_MACHINE)
 
 
 def task_metrics(names: Iterable[str]) -> set[str]:

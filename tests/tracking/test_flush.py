@@ -82,6 +82,7 @@ def test_a_variant_has_parameters_figures_curves_and_links(
     assert files.sha256_file(tracked.folder / path) == checkpoint
     assert len(tags["edgeflow.fingerprint"]) == 16
     assert tags["edgeflow.evidence"] in ("device", "host")
+    assert all(m["metric"] in tags[f"edgeflow.evidence.{m['evidence']}"].split(", ") for m in measured)
     assert run["files"] == []  # a link, no copy
 
 

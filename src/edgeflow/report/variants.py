@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
-from edgeflow.judge import strongest
+from edgeflow.judge import may_choose, strongest
 from edgeflow.types import (
     Cell,
     Check,
@@ -70,6 +70,12 @@ class Variant:
         """How a figure was obtained; None when it was not measured."""
         found = self.figures.get(metric)
         return found.evidence if found else None
+
+    def chooses(self, metric: str) -> bool:
+        """Whether it has a figure that may choose between variants on its target: see `judge.may_choose`."""
+        found = self.figures.get(metric)
+        demanded = next((check.evidence_required for check in self.checks if check.metric == metric), None)
+        return found is not None and may_choose(metric, found.evidence, demanded)
 
     @property
     def weakest_evidence(self) -> Evidence | None:

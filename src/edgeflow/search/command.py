@@ -17,6 +17,7 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
 from edgeflow.errors import UsageError
+from edgeflow.judge import may_choose
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
 
@@ -150,8 +151,10 @@ def rules_for(
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
     times = plugins.runtimes[config.runtime].times
-    prefer = RATIO if times else config.prefer
-    wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    elsewhere = _timed_elsewhere(project, plugins, target)
+    prefer = RATIO if times and RATIO not in elsewhere else config.prefer
+    usable = prefer in costs and prefer not in elsewhere
+    wanted = objective or project.search.objective or (prefer if usable else "size_bytes")
     said = "--objective" if objective else f"{MATRIX}: search.objective"
     if wanted not in costs:
         raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
@@ -160,11 +163,25 @@ def rules_for(
             f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
             f"chance; use {RATIO} or size_bytes"
         )
+    if wanted in elsewhere:
+        raise UsageError(
+            f"{said}: {wanted} would be of this machine, which is no {target}, and chooses nothing there; use "
+            f"size_bytes, name a device in {FOLDERS['device']}, or give the target a budget that takes such evidence"
+        )
     budgets = {budget.metric: budget for budget in project.budgets(target)}
     for given in limits:
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
     return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
+
+
+def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
+    """The metrics whose figures would be of this machine and may choose nothing, since it is not the target."""
+    runtime = plugins.runtimes[project.targets[target].runtime]
+    if not runtime.times or project.device_of(target):
+        return set()
+    demanded = {budget.metric: budget.evidence for budget in project.budgets(target)}
+    return {name for name in METRICS if not may_choose(name, runtime.evidence, demanded.get(name))}
 
 
 def _budget(given: str, known: dict[str, Budget]) -> Budget:

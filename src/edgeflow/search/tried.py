@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.judge import judge, strongest
+from edgeflow.judge import judge, may_choose, strongest
 from edgeflow.plugin import Drop
 from edgeflow.report import show
 from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
@@ -107,6 +107,11 @@ class Rules:
             if metric not in figures:
                 reason = f"has no {metric}, which is searched for; choose another --objective"
                 return Tried(scheme, words, hand_written, Ending.FAILED, reason)
+        evidence = figures[self.objective].evidence
+        demanded = next((b.evidence for b in self.budgets if b.metric == self.objective), None)
+        if not may_choose(self.objective, evidence, demanded):
+            reason = f"its {self.objective} is {evidence} evidence, which chooses nothing; choose another --objective"
+            return Tried(scheme, words, hand_written, Ending.FAILED, reason)
         return Tried(scheme, words, hand_written, Ending.MEASURED, reason, verdict.release, figures)
 
     def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:

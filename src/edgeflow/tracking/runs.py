@@ -24,7 +24,7 @@ from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Measurement
+from edgeflow.types import Evidence, Measurement
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
@@ -223,12 +223,19 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
         "edgeflow.release": variant.release.value,
         "edgeflow.evidence": evidence.value if evidence else "",
+        # beside the figures, which are bare numbers in a store: what another machine took is not the target's
+        **{f"edgeflow.evidence.{name}": _listed(variant, name) for name in Evidence},
         "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
         "edgeflow.package.path": str(Path(package).with_name(archive["name"])) if archive else "",
         "edgeflow.package.sha256": archive["sha256"] if archive else "",
         **{f"edgeflow.artifact.{name}": link for name, link in links.items()},
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def _listed(variant: Variant, evidence: Evidence) -> str:
+    """The metrics whose figures were obtained so."""
+    return ", ".join(metric for metric, figure in variant.figures.items() if figure.evidence is evidence)
 
 
 def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
