@@ -84,17 +84,18 @@ def _plan(rest: Sequence[str]) -> int:
     arguments = parser.parse_args(rest)
 
     from edgeflow import files
-    from edgeflow.workflow import open_project
+    from edgeflow.workflow import open_with_plugins
 
-    project, plan = open_project(json.loads(arguments.config) if arguments.config else None)
+    project, plugins, plan = open_with_plugins(json.loads(arguments.config) if arguments.config else None)
     if arguments.output:
         files.write_json(arguments.output, plan.to_json())
     elif arguments.json:
         print(json.dumps(plan.to_json()["cells"], indent=2))
     else:
+        from edgeflow import plan_warnings
         from edgeflow.plan_table import show
 
-        show(project, plan)
+        show(project, plan, plan_warnings.of(project, plugins, plan))
     return 0
 
 

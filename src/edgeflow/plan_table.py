@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +14,8 @@ from edgeflow.plan import Plan
 from edgeflow.types import Cell
 
 
-def show(project: Project, plan: Plan) -> None:
-    """Print the plan."""
+def show(project: Project, plan: Plan, warnings: Sequence[str] = ()) -> None:
+    """Print the plan, and what is known to go wrong."""
     console = Console()
     numbers = {reason: i for i, reason in enumerate(dict.fromkeys(c.reason for c in plan.cells if c.reason), 1)}
     console.print(_matrix(plan, numbers))
@@ -30,6 +32,8 @@ def show(project: Project, plan: Plan) -> None:
         console.print(
             f"No device attached for: {', '.join(without)}; their figures are not device figures.", highlight=False
         )
+    for warning in warnings:
+        console.print(f"Warning: {escape(warning)}.", highlight=False)
 
 
 def _matrix(plan: Plan, numbers: dict[str, int]) -> Table:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from edgeflow.efpkg import ustar
 from edgeflow.efpkg.manifest import NAME, Manifest, quote
-from edgeflow.judge import bad_end, task_metrics
+from edgeflow.figures import bad_end, task_metrics
 from edgeflow.types import Check, Direction, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

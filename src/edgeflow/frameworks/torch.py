@@ -123,7 +123,8 @@ def train(job: TrainJob) -> Trained:
     if fewer:
         figures["macs"], _ = prune_channels.cost(model, trainer.x[:1])
         figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
-    return Trained(figures, {"train_loss": tuple(trainer.losses)})
+    curves = {"train_loss": tuple(trainer.losses)}
+    return Trained(figures, curves, trainer.without_gradient, loss_takes_logits=True)
 
 
 def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:

@@ -44,6 +44,7 @@ class Decision:
     scheme: str | None  # what ships, or what comes closest to it; None when everything is infeasible
     why: str
     shipped_without: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what makes the figures mean little, however good they are
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
@@ -245,6 +246,7 @@ def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> D
         scheme=v.cell.scheme,
         why=why,
         shipped_without=v.shipped_without,
+        warnings=v.warnings,
         accuracy=v.value("accuracy"),
         accuracy_low=interval.low if interval else None,
         accuracy_high=interval.high if interval else None,

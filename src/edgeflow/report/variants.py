@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
-from edgeflow.judge import may_choose, strongest
+from edgeflow.figures import may_choose, strongest
 from edgeflow.types import (
     Cell,
     Check,
@@ -61,6 +61,11 @@ class Variant:
         """Metrics that its target accepts to ship without, and that nobody measured."""
         return self.verdict.shipped_without if self.verdict else ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes its figures mean little, however good they are."""
+        return self.verdict.warnings if self.verdict else ()
+
     def value(self, metric: str) -> float | None:
         """A figure in its canonical unit; None when it was not measured."""
         found = self.figures.get(metric)
@@ -72,7 +77,7 @@ class Variant:
         return found.evidence if found else None
 
     def chooses(self, metric: str) -> bool:
-        """Whether it has a figure that may choose between variants on its target: see `judge.may_choose`."""
+        """Whether it has a figure that may choose between variants on its target: see `figures.may_choose`."""
         found = self.figures.get(metric)
         demanded = next((check.evidence_required for check in self.checks if check.metric == metric), None)
         return found is not None and may_choose(metric, found.evidence, demanded)

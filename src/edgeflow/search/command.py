@@ -17,7 +17,7 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
 from edgeflow.errors import UsageError
-from edgeflow.judge import may_choose
+from edgeflow.figures import may_choose
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
 
@@ -172,7 +172,9 @@ def rules_for(
     for given in limits:
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
-    return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
+    accepted = project.models[model].accept_chance_level
+    limits_of = tuple(budgets.values())
+    return Rules(model, target, project.baseline, drop, wanted, limits_of, config.release_without, accepted)
 
 
 def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
@@ -204,6 +206,7 @@ def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
 
     space = project.search.alternatives()
     about = [builder.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
+    about.append(rules.accept_chance_level)
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
     path = Path(layout.search(rules.model, rules.target)["study"])
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)

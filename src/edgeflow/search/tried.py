@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.judge import judge, may_choose, strongest
+from edgeflow.figures import may_choose, strongest
+from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
 from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
@@ -65,6 +66,7 @@ class Rules:
     objective: str  # metric to minimise beside the drop
     budgets: tuple[Budget, ...]  # those of the target, with the limits of the search in place of theirs
     release_without: Collection[str]
+    accept_chance_level: bool = False  # of the model
 
     @property
     def greatest_drop(self) -> float | None:
@@ -96,6 +98,7 @@ class Rules:
             measured.infeasible,
             self.release_without,
             measured.not_applicable,
+            Circumstances(measured.reference, accept_chance_level=self.accept_chance_level),
         )
         if measured.infeasible:
             return Tried(scheme, words, hand_written, Ending.INFEASIBLE, measured.infeasible)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeflow import efpkg, files
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
-from edgeflow.judge import strongest
+from edgeflow.figures import strongest
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.registry import load_reference
 from edgeflow.types import (

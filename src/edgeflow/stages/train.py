@@ -18,7 +18,8 @@ from edgeflow.errors import UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, TrainJob
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
-from edgeflow.types import Ladder, Step, from_json, to_json
+from edgeflow.stages.reference import are_probabilities, score
+from edgeflow.types import Ladder, Network, Step, from_json, to_json
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64
@@ -88,10 +89,17 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
+    network = Network(trained.without_gradient, trained.loss_takes_logits and are_probabilities(answers.evaluation))
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
     against = _against(inputs.control, answers, labels, task) if inputs.control else None
-    said = {"figures": trained.figures, "curves": trained.curves, "against_control": against}
+    said = {
+        "figures": trained.figures,
+        "curves": trained.curves,
+        "against_control": against,
+        "network": network,
+        "reference": score(task, answers.evaluation, labels),
+    }
     files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})
     kept.unlink(missing_ok=True)
 
