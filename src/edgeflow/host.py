@@ -109,8 +109,12 @@ def started(pid: int) -> int:
 
 
 def _state(pid: int) -> tuple[str, str]:
-    """State and start time as proc(5) has them; ("", "0") where there is no such file."""
+    """State and start time as proc(5) has them; ("", "0") where there is no such file, or /proc is of other processes,
+    as in a container that was given its host's.
+    """
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return "", "0"
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()  # after the name, which may hold anything
         return fields[0], fields[19]
