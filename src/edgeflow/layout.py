@@ -173,6 +173,11 @@ def running() -> str:
     return ".snakemake/edgeflow.alive"
 
 
+def locks() -> Files:
+    """Snakemake's locks of this checkout, and which run took which of them."""
+    return {"folder": ".snakemake/locks", "runs": ".snakemake/edgeflow.runs"}
+
+
 def toolchain(toolchain_id: str) -> Files:
     """The lock of a toolchain, its environment, and the stamp that says it is whole."""
     return {
