@@ -71,9 +71,11 @@ def _namespace(kind: str) -> str:
         return ""
 
 
-def owner() -> str:
-    """This process as `place-pid-start`, fit for a file name: no other process has the same, of any host or time."""
-    pid = os.getpid()
+def owner(process: int = 0) -> str:
+    """A process of this place, by default this one, as `place-pid-start`, fit for a file name: no other has the same,
+    of any host or time.
+    """
+    pid = process or os.getpid()
     return f"{place() or _unknown_place()}-{pid}-{started(pid)}"
 
 

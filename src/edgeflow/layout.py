@@ -161,6 +161,7 @@ def tracking() -> Files:
         "spool_lock": f"{TRACKING}/spool.lock",
         "store_lock": f"{TRACKING}/store.lock",
         "spool": f"{TRACKING}/spool",
+        "dvc": f"{TRACKING}/dvc",
         "hashes": f"{TRACKING}/hashes.json",
         "log": f"{TRACKING}/mlflow.log",
         "store": "mlflow.db",  # where `mlflow ui` looks by itself

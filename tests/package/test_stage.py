@@ -527,7 +527,7 @@ def test_a_runtime_that_overwrites_package_json(made, package):
 
 def test_a_runtime_that_writes_elsewhere(made, package):
     message = _refused(made, package, made.spec("escape"))
-    assert message == f"PackageError: {ARCHIVE}: manifest.json: files: '../../net.h' leads out of the package"
+    assert message == f"PackageError: {ARCHIVE}: manifest.json: files: '../../net.h' leads out of its folder"
     assert not list(package.parent.parent.glob("net.h"))
 
 
