@@ -542,18 +542,20 @@ def test_what_is_printed_of_an_address_has_no_password(monkeypatch: pytest.Monke
     assert secrets.redacted("sqlite:////home/me/it's here/mlflow.db") == "sqlite:////home/me/it's here/mlflow.db"
 
 
-def test_the_log_of_the_flush_has_no_password(own: Flusher, tmp_path: Path) -> None:
-    own._where["secrets"] = ["document.json", "Traceback"]  # stand for a password that a library prints
-    own.next()
-    assert own.process.stdin
-    own.process.stdin.write("no JSON in document.json\n")  # it ends with a traceback, and says the line
-    own.process.stdin.close()
-    own.process.wait()
-    own.process.stdin = None
-    said = (tmp_path / "flush.txt").read_text()
-    assert "*** (most recent call last)" in said
-    assert "Traceback" not in said
-    own.restart()
+def test_the_log_of_the_flush_has_no_password(track_python: Path, project: Path, tmp_path: Path) -> None:
+    where = {"uri": "sqlite:///mlflow.db", "copies": "", "lock": "lock", "new": ".new", "secrets": ["JSONDecodeError"]}
+    done = subprocess.run(
+        [str(track_python), "-P", str(project / "src/edgeflow/tracking/flush.py")],
+        input=json.dumps(where) + "\nno JSON\n",  # it ends with a traceback, whose last word stands for a password
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert ".***: " in done.stderr
+    assert "JSONDecodeError" not in done.stderr
 
 
 def test_a_store_of_an_unknown_schema_is_left_alone(own: Flusher, tmp_path: Path) -> None:

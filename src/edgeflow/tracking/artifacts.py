@@ -13,6 +13,7 @@ from edgeflow.errors import DataError, TrackingError
 from edgeflow.paths import problem
 from edgeflow.pointers import Pointer
 from edgeflow.tracking import dvc, git
+from edgeflow.tracking.secrets import redacted
 
 REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
@@ -24,7 +25,7 @@ UNFINISHED = (f"/{layout.RESULTS}/*/**/.*",)
 def init(remote: str) -> str:
     """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
 
-    Returns the address of the remote. Raises TrackingError outside a git repository.
+    Returns the address of the remote, without a password. Raises TrackingError outside a git repository.
     """
     git.require_repository()
     if not Path(".dvc/config").is_file():
@@ -40,7 +41,7 @@ def init(remote: str) -> str:
         )
     _ignore()
     _ignore_unfinished()
-    return dvc.run("config", f"remote.{dvc.remote()}.url").strip()
+    return redacted(dvc.run("config", f"remote.{dvc.remote()}.url").strip())
 
 
 def _ignore() -> None:
