@@ -9,6 +9,7 @@ from itertools import pairwise
 from edgeflow.efpkg import ustar
 from edgeflow.efpkg.manifest import NAME, Manifest, quote
 from edgeflow.figures import bad_end, task_metrics
+from edgeflow.paths import clash
 from edgeflow.types import Check, Direction, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,7 +44,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
 
 def _files(manifest: Manifest) -> Iterator[str]:
     paths = [file.path for file in manifest.files]
-    if found := ustar.names_problem([NAME, *paths]):
+    if found := clash([NAME, *paths]):
         yield f"files: {found}"
     for before, after in pairwise(paths):
         if after <= before:

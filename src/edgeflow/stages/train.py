@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from edgeflow.types import Ladder, Network, Step, from_json, to_json
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64
+
+_KEPT = re.compile(r"\.[0-9a-f]{16}\.training")
 
 
 @dataclass(frozen=True)
@@ -116,14 +119,18 @@ def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) 
 
 
 def _kept(spec: Spec, inputs: Inputs, outputs: Outputs) -> Path:
-    """Where this training keeps what it needs to go on; what another spec or other inputs left is removed."""
+    """Where this training keeps what it needs to go on; what another spec or other inputs left is removed.
+
+    It is the checkpoint's and no process's: whoever makes the checkpoint next goes on with it, on any host. What a
+    process has not written to the end is that process's.
+    """
     digest = hashlib.sha256(json.dumps(to_json(spec), sort_keys=True).encode())
     for path in (inputs.train, inputs.start, *inputs.teachers):
         digest.update((files.sha256_file(path) if path else "-").encode())
     folder = outputs.checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f".{digest.hexdigest()[:16]}.training"
-    for other in (*folder.glob(".*.training"), *folder.glob(".*.new")):
-        if other != kept:
+    for other in folder.glob(".*.training"):
+        if files.abandoned(other) or (other != kept and _KEPT.fullmatch(other.name)):
             other.unlink(missing_ok=True)
     return kept

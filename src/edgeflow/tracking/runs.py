@@ -20,6 +20,7 @@ from typing import Any
 from edgeflow import failures, files, layout
 from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
@@ -228,7 +229,7 @@ def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
 def _curves(specs: Mapping[str, Mapping[str, Any]], end_ms: int) -> Iterator[list[Any]]:
     """A step per epoch, from 1."""
     spec = specs.get("train")
-    path = Path(layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
+    path = inside(Path(), layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
     if path and path.is_file():
         for metric, values in files.read_json(path).get("curves", {}).items():
             yield from ([metric, value, epoch, end_ms] for epoch, value in enumerate(values, 1))
@@ -270,7 +271,7 @@ def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     if dataset is None:
         return []
     paths = layout.prepare(dataset)
-    info = Path(paths["info"])
+    info = inside(Path(), paths["info"])
     if not info.is_file():
         return []
     calibrates = specs.get("optimize", {}).get("scheme", {}).get("calibration_samples", 0) > 0
