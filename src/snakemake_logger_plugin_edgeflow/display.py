@@ -52,11 +52,6 @@ _FINAL = (
     "Exiting because a job execution failed. Look above for error messages",
     "WorkflowError:\nAt least one job did not complete successfully.",
 )
-# In place of four lines that send the reader to --unlock first.
-_LOCKED = (
-    "LockException: another Snakemake is making the same files in this folder: wait until it has ended; where none "
-    "runs, one that was killed left its lock, which --unlock removes"
-)
 # Comes before the record of a failed shell job and repeats its whole command; only how it ended is news.
 _SHELL_ERROR = re.compile(
     r'RuleException:\nCalledProcessError in file ".*", line \d+:\n'
@@ -232,7 +227,7 @@ class Display:
         elif self._is_news(record):
             exception = str(getattr(record, "exception", None) or "")
             self._events.error(exception, message)
-            self._write_error(_LOCKED if exception == "LockException" else wording.error(exception, message))
+            self._write_error(wording.error(exception, message))
         self._animate()
 
     def _write_error(self, text: str) -> None:

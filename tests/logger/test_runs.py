@@ -142,17 +142,15 @@ def test_a_snakefile_that_cannot_be_parsed_is_shown_in_full(workflow) -> None:
     assert "SyntaxError: Colon expected after keyword output." in done.stderr
 
 
-def test_a_locked_folder_is_told_in_a_line(workflow) -> None:
+def test_a_locked_folder_is_shown_in_full(workflow) -> None:
     locks = workflow.folder / ".snakemake" / "locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("x\n")
     done = workflow.write('rule a:\n    output: "x"\n    shell: "touch {output}"\n').run()
 
     assert done.returncode == 1
-    (locked, log) = done.stderr.splitlines()
-    assert locked.startswith("LockException: another Snakemake is making the same files in this folder: wait until")
-    assert "--unlock" in locked
-    assert log.startswith("Snakemake's log: ")
+    assert "LockException:" in done.stderr
+    assert "--unlock" in done.stderr
 
 
 def test_what_the_system_refuses_is_told_in_a_line_and_its_traceback_is_in_the_log(workflow) -> None:

@@ -47,7 +47,7 @@ def table(decision: Sequence[Any]) -> Table:
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        caption=_CAPTION,
+        caption=Text("\n".join((_CAPTION, *_warnings(decisions)))),
         caption_justify="left",
     )
     for heading, right in _HEADINGS:
@@ -74,6 +74,12 @@ def age(configuration: str, results: str, unknown: str) -> str:
     if unknown:
         lines.append(f"Whether this report is of the configuration as it is now cannot be told: {unknown}")
     return "\n".join(lines)
+
+
+def _warnings(decisions: Sequence[Decision]) -> list[str]:
+    """What makes figures mean little: a line per model and warning, whatever the target."""
+    lines = (f"warning: {entry.model}: {warning}" for entry in decisions for warning in entry.warnings)
+    return list(dict.fromkeys(lines))
 
 
 _HEADINGS = (
