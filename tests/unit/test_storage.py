@@ -66,10 +66,7 @@ def test_the_plan_of_a_checkout_that_cannot_be_written(folder: Path) -> None:
     [
         (("schema",), "config/schema/config.json", "config/schema/config.json"),
         (("plan", "--output", "results/plan.json"), "results", "."),
-        (("push",), ".tracking", "."),
-        (("pull",), ".snakemake", "."),
         (("search", "--model", "digits_dscnn", "--target", "linux_x86_ort"), "results", "."),
-        (("data", "x.dvc"), ".tracking", "."),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -79,6 +76,14 @@ def test_a_command_in_a_folder_that_cannot_be_written(
     only_read(folder)
     done = run(folder, *arguments)
     one_line(done, f"{path}: Permission denied: {re.escape(where)} is yours, and its mode forbids it: see chmod")
+
+
+@pytest.mark.parametrize("command", ["push", "pull", "data x.dvc", "track --check"])
+def test_a_tracking_command_in_a_folder_that_cannot_be_written(folder: Path, command: str) -> None:
+    only_read(folder)
+    done = run(folder, *command.split())
+    assert done.returncode in (9, 10)
+    assert re.fullmatch(r"(Tracking|Storage)Error: \.(tracking|snakemake)\S*: Permission denied[;:] .+\n", done.stderr)
 
 
 def judged(folder: Path, verdict: str) -> tuple[str, ...]:
