@@ -47,7 +47,7 @@ def _no_more_waiver(fields):
 
 CHECK = ("verdict", "checks", 0)
 
-RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, found "
+RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, failed, found "
 BOUND = "check of 'accuracy_drop': is 'pass' on a bound that is not the end of its figure's interval"
 TASK = "the verdict has no check that the model still does its task; nothing is released without one"
 LIES = [
