@@ -173,6 +173,11 @@ def running() -> str:
     return ".snakemake/edgeflow.alive"
 
 
+def sources() -> str:
+    """What is known of edgeflow's own sources, so that no run parses again what did not change."""
+    return ".snakemake/edgeflow.sources.json"
+
+
 def toolchain(toolchain_id: str) -> Files:
     """The lock of a toolchain, its environment, and the stamp that says it is whole."""
     return {

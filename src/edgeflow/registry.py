@@ -7,6 +7,7 @@ to the project. Stages get references in their spec, because the environment the
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgeflow import reach
 from edgeflow.errors import PluginError
 from edgeflow.plugin import API_VERSION, DatasetLoader, Framework, Plugin, Runtime, Task
 
@@ -148,27 +150,45 @@ def _load_file(path: Path, reference: str) -> ModuleType:
 
 
 def file_of(reference: str) -> Path:
-    """The source file behind a reference, without importing it where that can be avoided.
+    """The source file behind a reference; nothing is imported.
 
     Raises PluginError when there is none.
     """
     source = reference.rpartition(":")[0]
-    if source.endswith(".py"):
-        return Path(source)
-    try:
-        spec = importlib.util.find_spec(source)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
+    path = reach.source_file(source) or _installed(source)
+    if path is None:
         raise PluginError(f"{reference}: there is no module {source}")
-    return Path(spec.origin)
+    return path
+
+
+def _installed(module: str) -> Path | None:
+    """The file of a module that is installed in this interpreter's environment; nothing is imported."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        for part in below:  # find_spec would import what is above
+            if spec is None or not spec.submodule_search_locations:
+                return None
+            name = f"{spec.name}.{part}"
+            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def files_of_package(module: str) -> list[Path]:
+    """The Python files of the package that has a module, as it is in this interpreter's environment."""
+    path = _installed(module.partition(".")[0]) or _installed(module)
+    if path is None:
+        return []
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
 
 
 def foreign_module_files(references: Sequence[str]) -> dict[str, str]:
-    """Module name → file of the references that live outside edgeflow, for the environment of a toolchain."""
+    """Module name → file of the plugins that live outside edgeflow, for the environment of a toolchain."""
     modules = {r.rpartition(":")[0]: r for r in references}
     return {
         name: str(file_of(reference).resolve())
         for name, reference in modules.items()
-        if not name.endswith(".py") and name.partition(".")[0] != "edgeflow"
+        if not name.endswith(".py") and name.partition(".")[0] != reach.OWN
     }

@@ -20,7 +20,7 @@ from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
-from edgeflow.registry import Plugins, file_of
+from edgeflow.registry import Plugins
 from edgeflow.toolchains import environments
 from edgeflow.toolchains.client import CORE
 from edgeflow.types import Cell, to_json
@@ -67,15 +67,12 @@ class Job:
         """Digest of the code behind this job; changes when an edit may change the result."""
         core = self.toolchain == CORE
         lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
-        found = _fingerprint(self.stage, self.references, self.files, lock, self.libraries if core else ())
+        libraries, system = self.libraries if core else (), environments.system()
+        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system)
         return f"{found}-{self.content}" if self.content else found
 
 
-@cache
-def _fingerprint(
-    stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None, libraries: tuple[str, ...]
-) -> str:
-    return fingerprint(stage, [*map(file_of, references), *files], lock, libraries)
+_fingerprint = cache(fingerprint)  # many jobs have the same
 
 
 class Wiring:

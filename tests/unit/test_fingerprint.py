@@ -42,9 +42,19 @@ def source(project: Path, tmp_path: Path) -> Path:
 def test_an_edit_changes_the_stages_that_import_it(source: Path, edited: str, stages: set[str]) -> None:
     before = fingerprints(source)
     path = source / "edgeflow" / edited
-    path.write_text(path.read_text() + "\n# edit\n")
+    path.write_text(path.read_text() + "\nedit = 1\n")
     after = fingerprints(source)
     assert {stage for stage in STAGES if before[stage] != after[stage]} == stages
+
+
+@pytest.mark.parametrize("edited", ["types.py", "plugin.py", "stages/train.py", "runners/harness.py"])
+def test_comments_and_docstrings_change_nothing(source: Path, edited: str) -> None:
+    before = fingerprints(source)
+    path = source / "edgeflow" / edited
+    text = path.read_text()
+    assert text.startswith('"""')
+    path.write_text(text.replace('"""', '"""In other words: ', 1) + "\n# a comment\n")
+    assert fingerprints(source) == before
 
 
 def test_a_fingerprint_is_the_same_in_every_checkout(project: Path, source: Path) -> None:
@@ -70,12 +80,13 @@ def test_sources_of_one_name_have_no_order(tmp_path: Path, project: Path) -> Non
         path.parent.mkdir()
         path.write_text(f"NAME = {path.parent.name!r}\n")
     code = (
-        "import sys; from pathlib import Path; from edgeflow.fingerprint import fingerprint; "
-        "print(fingerprint('train', map(Path, sys.argv[1:])))"
+        "import sys; from edgeflow.fingerprint import fingerprint; "
+        "print(fingerprint('train', [f'{name}:NAME' for name in sys.argv[1:]]))"
     )
     found = {
         subprocess.run(
-            [sys.executable, "-c", code, *map(str, paths)],
+            [sys.executable, "-c", code, *(str(path.relative_to(tmp_path)) for path in paths)],
+            cwd=tmp_path,
             env={"PYTHONPATH": str(project / "src"), "PYTHONHASHSEED": str(seed)},
             capture_output=True, text=True, check=True,
         ).stdout
