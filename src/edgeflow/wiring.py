@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow import layout, pointers
+from edgeflow import layout, pointers, reach
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import UsageError
 from edgeflow.fingerprint import fingerprint
@@ -123,11 +123,7 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
-        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
-        known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
-        content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
+        inputs, content = _data(kept, read)
         return Job(
             "prepare",
             spec,
@@ -146,6 +142,7 @@ class Wiring:
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
         builders = (self.project.models[teacher].builder for teacher in teachers)
+        named, content = self._named(model, *teachers)
         job = Job(
             "train",
             {
@@ -160,8 +157,10 @@ class Wiring:
                 "start": layout.train(model, recipe_id(()))["checkpoint"] if steps else NONE,
                 "control": layout.train(model, control)["outputs"] if control != recipe else NONE,
                 "teachers": [layout.train(teacher, recipe_id(()))["checkpoint"] for teacher in teachers],
+                **named,
             },
             tuple(dict.fromkeys((*references, *builders))),
+            content=content,
             toolchain=framework.toolchain,
             preload=framework.preload,
         )
@@ -180,6 +179,12 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
+    def _named(self, *models: str) -> tuple[Inputs, str]:
+        """The files that models' arguments name, which their builders read, and the digest of all of them."""
+        values = {model: self.project.models[model].arguments for model in models}
+        texts = reach.named(values)
+        return _data(_pointers(texts), reach.data(texts))
+
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
 
@@ -190,12 +195,14 @@ class Wiring:
         framework = self._framework(model)
         converter = runtime.converters[framework.id]
         trained = layout.train(model, recipe)
+        named, content = self._named(model)
         return Job(
             "convert",
             {**spec, "runtime": reference},
-            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model)},
+            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named},
             (*references, reference),
             (runtime.backend,),
+            content=content,
             toolchain=converter.toolchain,
             preload=(*framework.preload, *converter.preload),
         )
@@ -417,6 +424,15 @@ def _pointers(options: Iterable[Any]) -> list[Pointer]:
         if pointer.out.exists():
             pointers.check(pointer)
     return kept
+
+
+def _data(kept: Sequence[Pointer], read: Iterable[Path]) -> tuple[Inputs, str]:
+    """Files that a job reads beside what other jobs make, as inputs, and the digest of their content; "" of none."""
+    watched = [path for path in read if pointers.covering(path) is None]
+    inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
+    # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
+    known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
+    return inputs, hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
 
 
 def _pick(files: layout.Files, *names: str) -> dict[str, Any]:
