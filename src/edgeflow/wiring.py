@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers, reach
 from edgeflow.config.project import control_of, recipe_id
-from edgeflow.errors import UsageError
+from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
@@ -56,6 +56,7 @@ class Job:
     libraries: tuple[str, ...] = ()  # of the core environment, that the result depends on
     toolchain: str = CORE  # that the stage runs in
     preload: tuple[str, ...] = ()  # modules that the toolchain's warm worker imports before
+    fault: str = ""  # why it will fail, where that is known before it runs
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
@@ -107,8 +108,8 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        kept = _pointers(config.options.values())
-        read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
+        job = LoadJob(dataset, config.options, Path())
+        found = _data(config.options.values(), lambda here: loader.files(job) if here else ())
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -123,15 +124,15 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        inputs, content = _data(kept, read)
         return Job(
             "prepare",
             spec,
-            inputs,
+            found.inputs,
             (reference,),
             toolchain=loader.toolchain,
-            content=content,
+            content=found.content,
             libraries=PREPARE_LIBRARIES,
+            fault=found.fault,
         )
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -141,8 +142,8 @@ class Wiring:
         steps = self.project.recipes[recipe]
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
-        builders = (self.project.models[teacher].builder for teacher in teachers)
-        named, content = self._named(model, *teachers)
+        builders = [self.project.models[teacher].builder for teacher in teachers]
+        named = self._named(model, *teachers)
         job = Job(
             "train",
             {
@@ -157,12 +158,13 @@ class Wiring:
                 "start": layout.train(model, recipe_id(()))["checkpoint"] if steps else NONE,
                 "control": layout.train(model, control)["outputs"] if control != recipe else NONE,
                 "teachers": [layout.train(teacher, recipe_id(()))["checkpoint"] for teacher in teachers],
-                **named,
+                **named.inputs,
             },
             tuple(dict.fromkeys((*references, *builders))),
-            content=content,
+            content=named.content,
             toolchain=framework.toolchain,
             preload=framework.preload,
+            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), named.fault),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})
@@ -179,11 +181,10 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
-    def _named(self, *models: str) -> tuple[Inputs, str]:
-        """The files that models' arguments name, which their builders read, and the digest of all of them."""
-        values = {model: self.project.models[model].arguments for model in models}
-        texts = reach.named(values)
-        return _data(_pointers(texts), reach.data(texts))
+    def _named(self, *models: str) -> _Data:
+        """The files that models' arguments name, which their builders read."""
+        texts = reach.named([self.project.models[model].arguments for model in models])
+        return _data(texts, lambda _: reach.data(texts))
 
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
@@ -195,14 +196,14 @@ class Wiring:
         framework = self._framework(model)
         converter = runtime.converters[framework.id]
         trained = layout.train(model, recipe)
-        named, content = self._named(model)
+        named = self._named(model)
         return Job(
             "convert",
             {**spec, "runtime": reference},
-            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named},
+            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named.inputs},
             (*references, reference),
             (runtime.backend,),
-            content=content,
+            content=named.content,
             toolchain=converter.toolchain,
             preload=(*framework.preload, *converter.preload),
         )
@@ -345,6 +346,19 @@ class Wiring:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
         return (self._compiled(baseline), "") if runtime.times else (None, "")
 
+    def faults(self) -> Mapping[Cell, str]:
+        """Why a cell will fail, of every cell for which that is known before anything runs."""
+        routes = self.plan.routes
+        datasets = dict.fromkeys(route.dataset for route in routes.values())
+        trained = dict.fromkeys(key for route in routes.values() for key in route.trained)
+        unprepared = {dataset: self.job("prepare", {"dataset": dataset}).fault for dataset in datasets}
+        untrained = {(m, recipe): self.job("train", {"model": m, "recipe": recipe}).fault for m, recipe in trained}
+        found = {
+            cell: next(filter(None, (unprepared[route.dataset], *(untrained[key] for key in route.trained))), "")
+            for cell, route in routes.items()
+        }
+        return {cell: fault for cell, fault in found.items() if fault}
+
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""
         return self.plugins.runtimes[self.project.target(target).runtime].times
@@ -413,26 +427,46 @@ class Wiring:
         return {scheme: dense for scheme, dense in found.items() if dense}
 
 
-def _pointers(options: Iterable[Any]) -> list[Pointer]:
-    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed.
+@dataclass(frozen=True)
+class _Data:
+    """Files that a job reads beside what other jobs make."""
 
-    Raises DataError when the data that are here differ from their pointer.
-    """
+    inputs: Inputs  # "files", and the "pointers" that stand for the rest
+    content: str = ""  # digest of them
+    fault: str = ""  # why they cannot be read
+
+
+def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Data:
+    """The data that options or arguments name; `read` gives the files, told whether all that is tracked is here."""
+    pointed = _pointers(values)
+    inputs: dict[str, list[str]] = {"files": [], "pointers": [str(path) for path in pointed]}
+    known: dict[str, str] = {}
+    fault = ""
+    try:
+        kept = _checked(pointed)
+        watched = [path for path in read(all(p.out.exists() for p in kept)) if pointers.covering(path) is None]
+        inputs["files"] = [str(path) for path in watched]
+        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
+        known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
+    except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
+        fault = str(error)
+    seen = fault or (json.dumps(known, sort_keys=True) if known else "")
+    return _Data(inputs, hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else "", fault)
+
+
+def _pointers(options: Iterable[Any]) -> list[Path]:
+    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed."""
     found = (pointers.covering(Path(value)) for value in options if isinstance(value, str) and value)
-    kept = [pointers.read(file) for file in dict.fromkeys(found) if file is not None]
+    return [file for file in dict.fromkeys(found) if file is not None]
+
+
+def _checked(files: Iterable[Path]) -> list[Pointer]:
+    """What pointers say; DataError when the data that are here differ from it."""
+    kept = [pointers.read(file) for file in files]
     for pointer in kept:
         if pointer.out.exists():
             pointers.check(pointer)
     return kept
-
-
-def _data(kept: Sequence[Pointer], read: Iterable[Path]) -> tuple[Inputs, str]:
-    """Files that a job reads beside what other jobs make, as inputs, and the digest of their content; "" of none."""
-    watched = [path for path in read if pointers.covering(path) is None]
-    inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
-    # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
-    known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
-    return inputs, hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
 
 
 def _pick(files: layout.Files, *names: str) -> dict[str, Any]:
