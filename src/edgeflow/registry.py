@@ -204,10 +204,10 @@ def _reason(error: Exception) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(Path().resolve())]
     frames = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]
     where = f"{os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
-    hint = ""
-    if isinstance(error, ModuleNotFoundError):
-        hint = f"; what your own code needs is written in {USER_REQUIREMENTS}, then 'make lock'"
-    return f"{where}{type(error).__name__}: {error}{hint}"
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in (reach.OWN, PROJECT):
+        return f"{where}{error}; what your own code needs is written in {USER_REQUIREMENTS}, then 'make lock'"
+    kind = "" if isinstance(error, ImportError | SyntaxError) else f"{type(error).__name__}: "
+    return f"{where}{kind}{error}"
 
 
 def file_of(reference: str) -> Path:

@@ -143,7 +143,7 @@ class Wiring:
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
         builders = [self.project.models[teacher].builder for teacher in teachers]
-        named = self._named(model, *teachers)
+        named = self._named(model, *teachers, weights=not steps)
         job = Job(
             "train",
             {
@@ -181,10 +181,15 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
-    def _named(self, *models: str) -> _Data:
-        """The files that models' arguments name, which their builders read."""
+    def _named(self, *models: str, weights: bool = False) -> _Data:
+        """The files that models' arguments name, which their builders read, and the weights of the first."""
         texts = reach.named([self.project.models[model].arguments for model in models])
-        return _data(texts, lambda _: reach.data(texts))
+        brought = self.project.models[models[0]].weights if weights else None
+        found = _data([*texts, brought], lambda _: reach.data([*texts, *filter(None, [brought])]))
+        if brought and not any(found.inputs.values()):
+            missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
+            return replace(found, fault=found.fault or missing)
+        return found
 
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]

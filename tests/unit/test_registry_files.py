@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -61,8 +60,8 @@ def test_a_builder_imports_files_of_the_project(tmp_path: Path, project: Path, w
     assert reach.fault(reference, tmp_path) == ""
     before = reach.of(reference, tmp_path).code
     for name in files:
-        (tmp_path / name).write_text((tmp_path / name).read_text().replace("return 1", "return 2"))
-    assert load(tmp_path, project, {}, reference) == ["2"]
+        (tmp_path / name).write_text((tmp_path / name).read_text().replace("return 1", "return 22"))
+    assert load(tmp_path, project, {}, reference) == ["22"]
     assert reach.of(reference, tmp_path).code != before
 
 
@@ -106,9 +105,9 @@ def test_two_modules_of_one_name_are_not_taken_for_each_other(tmp_path: Path, pr
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import nothing_like_this", "nets/net.py:1: ModuleNotFoundError: No module named 'nothing_like_this'; what"),
+        ("import nothing_like_this", "nets/net.py:1: No module named 'nothing_like_this'; what"),
         ("from .blocks import f", "nets/blocks.py:3: ZeroDivisionError: division by zero"),
-        ("x = (", "SyntaxError: '(' was never closed (net.py, line 1)"),
+        ("x = (", "'(' was never closed (net.py, line 1)"),
     ],
 )
 def test_a_failing_import_says_where(tmp_path: Path, project: Path, text: str, message: str) -> None:
@@ -131,4 +130,3 @@ def test_the_name_of_a_module_is_the_same_in_every_checkout(tmp_path: Path, proj
     files = {"nets/net.py": "def build(s, c): return build.__module__\n"}
     found = [load(tmp_path / folder, project, files, "nets/net.py:build") for folder in ("a", "somewhere/else")]
     assert found[0] == found[1]
-    assert json.dumps(found[0])

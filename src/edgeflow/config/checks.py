@@ -27,6 +27,9 @@ def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugi
     elif kind == "model":
         frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
         yield from _options("framework", "training", data, file, frameworks)
+        framework = plugins.frameworks.get(str(data.get("framework")))
+        if framework and data.get("weights") is not None and framework.take_weights is None:
+            yield Problem(file, "weights", f"the framework {framework.id!r} takes none; say how to train: 'training'")
     elif kind == "target":
         runtimes = {name: plugin.target_options for name, plugin in plugins.runtimes.items()}
         yield from _options("runtime", "options", data, file, runtimes)
