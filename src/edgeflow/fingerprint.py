@@ -150,11 +150,10 @@ def _known() -> dict[str, Any]:
     before: Any = {}
     with contextlib.suppress(DataError):
         before = files.read_json(record)
-    known: dict[str, Any] = before["files"] if before and before["made_by"] == made_by else {}
-    size = len(known)
+    known: dict[str, Any] = dict(before["files"]) if before and before["made_by"] == made_by else {}
 
     def keep() -> None:
-        if len(known) != size or known != before.get("files"):
+        if known != before.get("files"):
             with contextlib.suppress(OSError):  # a project that cannot be written to
                 files.write_json(record, {"made_by": made_by, "files": known})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,35 @@ def test_comments_and_docstrings_change_nothing(source: Path, edited: str) -> No
 
 def test_a_fingerprint_is_the_same_in_every_checkout(project: Path, source: Path) -> None:
     assert fingerprints(source) == fingerprints(project / "src")
+
+
+def test_what_is_known_of_the_sources_is_kept_and_never_stale(source: Path, tmp_path: Path) -> None:
+    def run() -> tuple[dict[str, str], str]:
+        command = [sys.executable, "-c", CODE, *STAGES]
+        made = {"cwd": tmp_path, "env": {"PYTHONPATH": str(source)}}
+        done = subprocess.run(command, **made, capture_output=True, text=True, check=True)  # type: ignore[call-overload]
+        record = tmp_path / ".snakemake/edgeflow.sources.json"
+        return dict(zip(STAGES, done.stdout.split(), strict=True)), record.read_text() if record.exists() else ""
+
+    first, record = run()
+    assert record == ""  # no project
+    (tmp_path / ".snakemake").mkdir()
+    assert run()[0] == first
+    again, record = run()
+    assert (again, record) == (first, run()[1])
+    judge = source / "edgeflow/judge.py"
+    stat = judge.stat()
+    text = judge.read_text()
+    judge.write_text(text.replace("return", "return ", 1))  # nothing that counts
+    assert run()[0] == first
+    changed = text.replace("percent(value, 6)", "percent(value, 5)")
+    assert len(changed) == len(text)
+    assert changed != text
+    judge.write_text(changed)
+    os.utime(judge, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as long and as old as before
+    found, record = run()
+    assert {stage for stage in STAGES if found[stage] != first[stage]} == {"judge"}
+    assert run() == (found, record)
 
 
 def test_a_lock_is_its_requirements(tmp_path: Path) -> None:

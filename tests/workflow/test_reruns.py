@@ -157,6 +157,10 @@ def test_a_toolchain_is_made_again_when_its_requirements_change(copy: Project) -
     assert copy.pending(stamp) == set()
     lock.write_text("six==1.17.0\n")
     assert copy.pending(stamp) == {("toolchain", "tiny")}
+    lock.write_text("# nothing again\n")
+    assert copy.pending(stamp) == set()
+    lock.with_suffix(".user.txt").write_text("six==1.17.0\n")  # what the user's own code needs
+    assert copy.pending(stamp) == {("toolchain", "tiny")}
 
 
 def test_a_comment_in_a_lock_runs_nothing_and_a_new_version_runs_its_stages(copy: Project) -> None:
