@@ -186,7 +186,7 @@ class Wiring:
         texts = reach.named([self.project.models[model].arguments for model in models])
         brought = self.project.models[models[0]].weights if weights else None
         found = _data([*texts, brought], lambda _: reach.data([*texts, *filter(None, [brought])]))
-        if brought and not any(found.inputs.values()):
+        if brought and not Path(brought).is_file() and pointers.covering(Path(brought)) is None:
             missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
             return replace(found, fault=found.fault or missing)
         return found
