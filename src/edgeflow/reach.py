@@ -536,7 +536,7 @@ class _Walk:
                 self._reach(path, i)
         if path.name == "__init__.py":
             self._member(path.parent, rest)
-        if not units and (module.star or "__getattr__" in module.bound):
+        if not units and (module.star or "__getattr__" in module.bound or rest[0].startswith("__")):
             self.whole(path)
 
     def _reach(self, path: Path, index: int) -> None:
@@ -559,6 +559,8 @@ class _Walk:
         if isinstance(unit.node, ast.ClassDef) and (unit.node.keywords or _hooks(unit.node)):
             self._everything = True
         for text in unit.texts:
+            if text in module.bound:  # an annotation in quotes, or a name for getattr
+                self.attribute(path, (text,))
             self._files.update(self._data(path, text))
 
     def _trick(self, path: Path, unit: Unit, chain: Chain) -> None:
@@ -648,7 +650,7 @@ class _Walk:
         """Files that a text names, from the project's folder or from the file's own."""
         for folder in dict.fromkeys((self._root, path.parent)):
             file = folder / text
-            if file.suffix != ".py" and file.is_file():
+            if file.is_file():
                 yield file
 
 

@@ -148,6 +148,8 @@ def test_an_edit_of_what_is_not_reached_does_not(nets: Path, file: str, old: str
         "from blocks import f\ndef build(shape, classes, width=f): return width()\n",
         "STATE = 0\ndef set_state():\n    global STATE\n    from blocks import f\n    STATE = f()\n"
         "set_state()\ndef build(shape, classes): return STATE\n",
+        "import blocks\ndef build(shape, classes): return blocks.__dict__['f']()\n",
+        "from blocks import f\ndef other(): return f()\ndef build(shape, classes) -> 'other': pass\n",
         "import sys\nsys.path.append('nets')\nfrom blocks import f\ndef build(shape, classes): return f()\n",
         "import blocks\ndef build(shape, classes): return globals()['other']()\ndef other(): return blocks.f()\n",
         "from registry import made\nimport listed\ndef build(shape, classes): return made['it']()\n",
@@ -178,11 +180,17 @@ def test_what_notices_its_subclasses_reaches_all_of_them(tmp_path: Path) -> None
 def test_data_that_the_code_names_are_reached(tmp_path: Path) -> None:
     write(tmp_path, {
         "nets/net.py": "import numpy\ndef build(shape, classes): return numpy.load('data/a.npy'), 'b.npy'\n"
+        "exec(open('nets/more.py').read())\n"
         "def other(): return 'data/c.npy'\n",
-        "data/a.npy": "", "data/c.npy": "", "nets/b.npy": "",
+        "data/a.npy": "", "data/c.npy": "", "nets/b.npy": "", "nets/more.py": "",
     })  # fmt: skip
     found = reach.of("nets/net.py:build", tmp_path).files
-    assert sorted(path.name for path in found) == ["a.npy", "b.npy"]
+    assert sorted(path.name for path in found) == [
+        "a.npy",
+        "b.npy",
+        "c.npy",
+        "more.py",
+    ]  # all of a file that calls exec
 
 
 def test_the_folder_of_the_project_does_not_count(tmp_path: Path) -> None:
