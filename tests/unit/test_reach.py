@@ -232,6 +232,64 @@ def test_no_text_is_too_strange(text: str) -> None:
         reach.fault("net.py:build", Path(name))
 
 
+MODULES = ("net", "a", "b")
+STYLES = (  # how one module uses a function of another: import statement, expression
+    ("from .{module} import {name}", "{name}()"),
+    ("from .{module} import {name} as other_{name}", "other_{name}()"),
+    ("from . import {module}", "{module}.{name}()"),
+    ("import nets.{module}", "nets.{module}.{name}()"),
+    ("from nets.{module} import {name}", "{name}()"),
+)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[dict[str, str], set[int], int]:
+    """Functions of three modules that call each other: the files, which of them `build` calls in the end, how many."""
+    count = draw(st.integers(2, 8))
+    places = [draw(st.sampled_from(MODULES)) for _ in range(count)]
+    calls = {
+        i: draw(st.sets(st.integers(i + 1, count - 1), max_size=3)) if i + 1 < count else set() for i in range(count)
+    }
+    top: dict[str, list[str]] = {name: [] for name in MODULES}
+    bodies: dict[str, list[str]] = {name: [] for name in MODULES}
+    for i in range(count):
+        terms, inside = [f"CONSTANT_{i}", f"7{i}00"], []
+        for j in sorted(calls[i]):
+            statement, expression = "", f"f{j}()"
+            if places[j] != places[i]:
+                statement, expression = (
+                    part.format(module=places[j], name=f"f{j}") for part in draw(st.sampled_from(STYLES))
+                )
+                (inside if draw(st.booleans()) else top[places[i]]).append(statement)
+            terms.append(expression)
+        lines = [f"    {line}\n" for line in inside]
+        bodies[places[i]] += [f"CONSTANT_{i} = 1\n", f"def f{i}():\n", *lines, f"    return {' + '.join(terms)}\n"]
+    first = draw(st.integers(0, count - 1))
+    bodies["net"].append(
+        f"def build(shape, classes):\n    from nets import {places[first]}\n    return {places[first]}.f{first}()\n"
+    )
+    reached, todo = set(), [first]
+    while todo:
+        if (i := todo.pop()) not in reached:
+            reached.add(i)
+            todo += calls[i]
+    return {f"nets/{name}.py": "\n".join(top[name]) + "\n" + "".join(bodies[name]) for name in MODULES}, reached, count
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs())
+def test_reach_is_what_is_called_and_nothing_else(program: tuple[dict[str, str], set[int], int]) -> None:
+    files, reached, count = program
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, files)
+        before = reach.of("nets/net.py:build", folder).code
+        for edited in range(count):
+            for old, new in ((f"CONSTANT_{edited} = 1", f"CONSTANT_{edited} = 2"), (f" 7{edited}00", f" 7{edited}01")):
+                write(folder, {path: text.replace(old, new) for path, text in files.items()})
+                assert (reach.of("nets/net.py:build", folder).code != before) == (edited in reached)
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
