@@ -196,7 +196,8 @@ def _execute(package: str, path: Path, reference: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise PluginError(f"{reference}: cannot load {path}: {_reason(error)}") from error
+        shown = path.relative_to(Path().resolve()) if path.is_relative_to(Path().resolve()) else path
+        raise PluginError(f"{reference}: cannot load {shown}: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeflow.fingerprint import lock_digest
+from edgeflow.fingerprint import fingerprint, lock_digest
 from edgeflow.stages import STAGES
 
 CODE = "import sys; from edgeflow.fingerprint import fingerprint; print(*[fingerprint(s) for s in sys.argv[1:]])"
@@ -60,6 +60,29 @@ def test_comments_and_docstrings_change_nothing(source: Path, edited: str) -> No
 
 def test_a_fingerprint_is_the_same_in_every_checkout(project: Path, source: Path) -> None:
     assert fingerprints(source) == fingerprints(project / "src")
+
+
+def test_a_plugin_is_what_it_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "plugins/noise.py": "from edgeflow.plugin import DatasetLoader\nfrom .helper import draw\n\n\ndef load(job):\n"
+        "    return draw()\n\n\nplugin = DatasetLoader('noise', '', 'core', load, lambda job: ())\n",
+        "plugins/helper.py": "def draw():\n    return 1\n\n\ndef other():\n    return 1\n",
+        "plugins/backend.py": "class Session:\n    threads = 1\n",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text)
+
+    def changes(file: str, old: str, new: str) -> bool:
+        backend = (tmp_path / "plugins/backend.py",)
+        before = fingerprint("prepare", ["plugins/noise.py:plugin"], backend)
+        Path(file).write_text(Path(file).read_text().replace(old, new, 1))
+        return fingerprint("prepare", ["plugins/noise.py:plugin"], backend) != before
+
+    assert not changes("plugins/helper.py", "draw():", "draw():  # a number")
+    assert changes("plugins/helper.py", "return 1", "return 2")
+    assert not changes("plugins/helper.py", "return 1", "return 2")  # of the other function
+    assert changes("plugins/backend.py", "threads = 1", "threads = 2")
 
 
 def test_what_is_known_of_the_sources_is_kept_and_never_stale(source: Path, tmp_path: Path) -> None:

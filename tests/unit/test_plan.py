@@ -366,7 +366,7 @@ def test_the_files_that_a_model_names_count(with_data: Callable[[], Job], file: 
 def test_a_pointer_stands_for_the_files_that_a_model_names(with_data: Callable[[], Job]) -> None:
     for name in ("data", "own.safetensors"):
         found = pointers.digest(Path(name))
-        Path(f"{name}.dvc").write_text(f"outs:\n- md5: {found}\n  size: 3\n  path: {name}\n")
+        Path(f"{name}.dvc").write_text(f"outs:\n- md5: {found}\n  size: 3\n  hash: md5\n  path: {name}\n")
     here = with_data()
     assert here.inputs["files"] == []
     assert here.inputs["pointers"] == ["data.dvc", "own.safetensors.dvc"]
