@@ -27,20 +27,10 @@ IMPORTERS = frozenset(("__import__", "import_module"))
 PURE = frozenset(
     (
         *("abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "deleter"),
-        *(
-            "lru_cache",
-            "no_grad",
-            "override",
-            "overload",
-            "property",
-            "setter",
-            "staticmethod",
-            "total_ordering",
-            "wraps",
-        ),
+        *("lru_cache", "no_grad", "overload", "override", "property", "setter", "staticmethod", "wraps"),
         *("NamedTuple", "NewType", "Path", "TypeVar", "field", "getLogger", "namedtuple", "partial"),
         *("bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple", "zip"),
-        *("len", "max", "min", "round", "sorted", "sum"),
+        *("len", "max", "min", "round", "sorted", "sum", "total_ordering"),
     )
 )
 Chain = tuple[str, ...]  # ("blocks", "Block", "forward") for `blocks.Block.forward`
