@@ -166,6 +166,7 @@ def tracking() -> Files:
         "spool_lock": f"{TRACKING}/spool.lock",
         "store_lock": f"{TRACKING}/store.lock",
         "spool": f"{TRACKING}/spool",
+        "dvc": f"{TRACKING}/dvc",
         "hashes": f"{TRACKING}/hashes.json",
         "log": f"{TRACKING}/mlflow.log",
         "store": "mlflow.db",  # where `mlflow ui` looks by itself
@@ -181,6 +182,11 @@ def running() -> str:
 def sources() -> str:
     """What is known of edgeflow's own sources, so that no run parses again what did not change."""
     return ".snakemake/edgeflow.sources.json"
+
+
+def locks() -> Files:
+    """Snakemake's locks of this checkout, and which run took which of them."""
+    return {"folder": ".snakemake/locks", "runs": ".snakemake/edgeflow.runs"}
 
 
 def toolchain(toolchain_id: str) -> Files:

@@ -140,6 +140,9 @@ class ModelConfig(Section):
     weights: f.Weights | None = Field(
         None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
     )
+    accept_chance_level: bool = Field(
+        False, description="release its schemes although it is not shown to beat always the same answer"
+    )
 
     @model_validator(mode="after")
     def _trained_once(self) -> ModelConfig:
@@ -206,7 +209,7 @@ class Calibration(Section):
 class MixedPrecision(Section):
     """Which layers stay in float32."""
 
-    drop: f.Ratio = Field(
+    drop: f.Share = Field(
         description="greatest drop of the task metric: the fewest layers stay in float32 that keep it, found by "
         "quantizing one at a time"
     )
