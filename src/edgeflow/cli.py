@@ -142,7 +142,7 @@ def _toolchain(rest: Sequence[str]) -> int:
     from edgeflow.errors import UsageError
     from edgeflow.toolchains import environments
 
-    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt"))
+    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt") if "." not in path.stem)
     parser = argparse.ArgumentParser(prog="edgeflow toolchain", description="Make the environment of a toolchain.")
     parser.add_argument("id", help=f"one of {', '.join(known) or 'the locks in envs/'}")
     toolchain = parser.parse_args(rest).id

@@ -179,6 +179,11 @@ def running() -> str:
     return ".snakemake/edgeflow.alive"
 
 
+def sources() -> str:
+    """What is known of edgeflow's own sources, so that no run parses again what did not change."""
+    return ".snakemake/edgeflow.sources.json"
+
+
 def locks() -> Files:
     """Snakemake's locks of this checkout, and which run took which of them."""
     return {"folder": ".snakemake/locks", "runs": ".snakemake/edgeflow.runs"}

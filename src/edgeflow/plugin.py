@@ -206,6 +206,7 @@ class ModelSpec:
     input_shape: tuple[int, ...]  # without the batch axis
     classes: int
     training: Mapping[str, Any]  # validated against `Framework.training_options`
+    weights: str = ""  # file with trained weights that are taken as they are; "": the model is trained
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,16 @@ class TrainJob:
     # Model → how to load its checkpoint: every teacher that steps name, and the model itself as it is at the start.
     teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)
     kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
+
+
+@dataclass(frozen=True)
+class WeightsJob:
+    """Take the trained weights that someone brings, as they are."""
+
+    model: ModelSpec
+    weights: Path  # in whatever format the framework reads; nothing of it may be executed
+    x: Float32  # a few prepared samples, that the network must be able to take
+    checkpoint: Path  # safetensors to write, as `TrainJob.checkpoint`
 
 
 @dataclass(frozen=True)
@@ -246,6 +257,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    take_weights: Callable[[WeightsJob], Trained] | None = None  # None: models are trained here, and only here
     steps: tuple[str, ...] = ()  # kinds of training-time steps that `train` can take
     preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION
