@@ -128,7 +128,9 @@ class Wiring:
             "source": config.source,
         }
         watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        named = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
+        inputs = {"files": named, "pointers": [str(p.file) for p in kept]}
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
         content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
