@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow import files, preprocessing
+from edgeflow import files, layout, preprocessing
+from edgeflow.cli import main
 from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, Samples
 from edgeflow.stages import command, prepare
@@ -160,6 +162,27 @@ def test_two_processes_write_the_same_bytes(data: Path, project: Path) -> None:
     assert len(first) == 7
 
 
+def test_which_sample_is_where_is_written_down(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = prepare.Outputs(*map(Path, layout.prepare("own").values()))
+    prepare.run(replace(SPEC, options={"file": "own.npz", "labels": ["a", "b", "c", "d,e"]}), prepare.Inputs(), made)
+    assert main(["data", "list", "--split", "evaluation", "--dataset", "own"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    x, y = files.read_npz(made.evaluation, "x", "y")
+    assert [(line["dataset"], line["split"], line["name"]) for line in lines] == [("own", "evaluation", "")] * 60
+    assert [int(line["row"]) for line in lines] == list(range(60))
+    assert [int(line["index"]) for line in lines] == np.rint(x.ravel() * N).astype(int).tolist()
+    assert [line["label"] for line in lines] == [("a", "b", "c", "d,e")[label] for label in y]
+    assert main(["data", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + N + 20  # calibration is in train too
+
+
+def test_a_list_of_samples_that_are_not_prepared(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, what, target in (([], "any dataset", "<dataset>"), (["--dataset", "own"], "own", "own")):
+        assert main(["data", "list", *arguments]) == DataError.exit_code
+        command = f"'snakemake --cores 2 results/prepare/{target}/dataset.json' makes them"
+        assert capsys.readouterr().err == f"DataError: no splits of {what} here; {command}\n"
+
+
 # --- what models get to see ------------------------------------------------------------------------------------------
 
 
@@ -287,6 +310,44 @@ def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None
     first, *lines = str(caught.value).splitlines()
     assert first == "dataset own: 3 of 6 samples cannot be used; repair or remove them:"
     assert [line.partition(" has ")[0] for line in lines] == ["  sample 3", "  sample 4", "  sample 5"]
+
+
+def test_a_sample_is_asked_for_once_and_what_it_cannot_read_is_said(prepared: Prepare) -> None:
+    class Lazy:
+        asked: list[int] = []  # noqa: RUF012
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> Any:
+            self.asked.append(index)
+            if index in (1, 4):
+                raise DataError(f"file {index}\nof mine: broken")
+            return X[index]
+
+    with pytest.raises(DataError) as caught:
+        prepared(Lazy(), Y)
+    assert sorted(Lazy.asked) == list(range(6))
+    assert str(caught.value).splitlines()[1:] == ["  file 1\\nof mine: broken", "  file 4\\nof mine: broken"]
+
+
+def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
+    lines = str(DataError.of_all("what", [f"sample {i}" for i in range(5000)])).splitlines()
+    assert lines[0] == "what:"
+    assert lines[-2:] == ["  sample 999", "  and 4,000 more"]
+
+
+def test_files_of_the_system_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Samples(X, Y, ("a", "b"), skipped=("p/.DS_Store", "p/a/Thumbs.db"))
+    loader = DatasetLoader("own", "a stand-in", "", lambda _: found, lambda _: ())
+    monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
+    spec = replace(SPEC, classes=2, calibration=1, evaluation=2, golden=1)
+    prepare.run(spec, prepare.Inputs(), outputs(tmp_path))
+    assert files.read_json(tmp_path / "dataset.json")["skipped_files"] == 2
+    said = "skipped 2 files of the operating system:\n  p/.DS_Store\n  p/a/Thumbs.db\n"
+    assert capsys.readouterr().out == said
 
 
 def test_a_class_without_samples(prepared: Prepare) -> None:

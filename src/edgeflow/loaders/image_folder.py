@@ -100,8 +100,9 @@ def _scan(root: Path) -> Found:
         inside, systems, wrong = _listing(entry)
         skipped += systems
         problems += wrong or ([] if inside else [f"{entry}: no images for this class"])
-        problems += [misplaced for path in inside if (misplaced := _misplaced(path))]
-        classes.append((entry.name, tuple(path for path in inside if path.is_file())))
+        images = {path: None for path in inside if path.is_file()}
+        problems += [_misplaced(path) for path in inside if path not in images]
+        classes.append((entry.name, tuple(images)))
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folders"
         problems.append(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
@@ -122,9 +123,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
 
 
 def _misplaced(path: Path) -> str:
-    """Why something in the folder of a class is no image; "" when it may be one."""
-    if path.is_file():
-        return ""
+    """Why what is no file cannot be an image of a class."""
     if path.is_symlink() and not path.exists():
         return f"{path}: is a link to a file that is not there"
     return f"{path}: is not a file; the images of a class lie directly in its folder"
