@@ -51,10 +51,15 @@ class DataError(EdgeflowError):
 
     @classmethod
     def of_all(cls, what: str, problems: Sequence[str]) -> DataError:
-        """One error for all that is wrong, a line each; names of files may hold line ends too."""
+        """One error for all that is wrong: the first in the first line, and below it a line each.
+
+        The first line is what a table has room for; names of files may hold line ends too.
+        """
         shown = [problem.replace("\n", "\\n") for problem in problems[:MOST_PROBLEMS]]
+        if len(shown) == 1:
+            return cls(f"{what}: {shown[0]}")
         more = [f"and {len(problems) - len(shown):,} more"] if len(problems) > len(shown) else []
-        return cls("\n  ".join([f"{what}:", *shown, *more]))
+        return cls("\n  ".join([f"{what}: {shown[0]}, and {len(problems) - 1:,} more; all of them:", *shown, *more]))
 
 
 class PluginError(EdgeflowError):

@@ -59,8 +59,9 @@ def refusal(project: Path, folder: str = "images") -> str:
 def problems(project: Path) -> list[str]:
     """Each line about a folder that is wrong."""
     first, *lines = refusal(project).splitlines()
-    assert first == f"dataset own: {len(lines)} problems in images:"
-    return [line.strip() for line in lines]
+    start = "dataset own: folder images cannot be used: "
+    assert first.startswith(start)
+    return [line.strip() for line in lines] or [first.removeprefix(start)]
 
 
 # --- what it reads ---------------------------------------------------------------------------------------------------

@@ -308,7 +308,8 @@ def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None
     with pytest.raises(DataError) as caught:
         prepared(x, Y)
     first, *lines = str(caught.value).splitlines()
-    assert first == "dataset own: 3 of 6 samples cannot be used; repair or remove them:"
+    assert first.startswith("dataset own: 3 of 6 samples cannot be used: sample 3 has values from 2 to 2; expected")
+    assert first.endswith(", and 2 more; all of them:")
     assert [line.partition(" has ")[0] for line in lines] == ["  sample 3", "  sample 4", "  sample 5"]
 
 
@@ -333,7 +334,7 @@ def test_a_sample_is_asked_for_once_and_what_it_cannot_read_is_said(prepared: Pr
 
 def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
     lines = str(DataError.of_all("what", [f"sample {i}" for i in range(5000)])).splitlines()
-    assert lines[0] == "what:"
+    assert lines[0] == "what: sample 0, and 4,999 more; all of them:"
     assert lines[-2:] == ["  sample 999", "  and 4,000 more"]
 
 

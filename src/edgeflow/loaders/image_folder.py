@@ -71,7 +71,7 @@ def load(job: LoadJob) -> Samples:
     found = _scan(root)
     if found.problems:
         problems = [*found.problems, *_damaged(found.images)]
-        raise DataError.of_all(f"dataset {job.dataset}: {len(problems)} problems in {root}", problems)
+        raise DataError.of_all(f"dataset {job.dataset}: folder {root} cannot be used", problems)
     y = np.repeat(np.arange(len(found.classes)), [len(paths) for _, paths in found.classes])
     return Samples(
         Images(found.images),

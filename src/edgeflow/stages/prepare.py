@@ -184,8 +184,9 @@ def _read(
         if name == "golden" and (not raw or sum(kept.nbytes for kept in raw.values()) + sample.nbytes <= RAW_BYTES):
             raw[row] = sample.copy()  # it may be a view of the loader's whole array, or of what it reads into
     if found:
-        count = f"{len(found)} of {len(samples.y)} samples cannot be used; repair or remove them"
-        raise DataError.of_all(f"dataset {spec.dataset}: {count}", found)
+        raise DataError.of_all(
+            f"dataset {spec.dataset}: {len(found)} of {len(samples.y)} samples cannot be used", found
+        )
     scale = how.scale and {name: limits for name, limits in how.scale.items() if name in types}
     return x, raw, replace(how, scale=scale)
 
