@@ -330,7 +330,7 @@ class DatasetLoader:
     description: str
     toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
-    # The files there are that `load` reads, so that an edit of one prepares again; what is wrong with them `load` says.
+    # The files that `load` reads, so that an edit of one prepares again; DataError says early what `load` would say.
     files: Callable[[LoadJob], tuple[Path, ...]]
     options: Mapping[str, Option] = field(default_factory=dict)
     api_version: int = API_VERSION

@@ -216,7 +216,7 @@ def _sample(spec: Spec, samples: Samples, index: int) -> NDArray[Any]:
     grey = given.ndim == 2 and len(spec.shape) == 3
     sample = np.ascontiguousarray(given[None] if grey else given, given.dtype.newbyteorder("="))
     if problem := _misshapen(sample, spec.shape) or _out_of_range(sample, spec.range):
-        raise DataError(f"{where} {problem}")
+        raise DataError(f"{where}: {problem}")
     return sample
 
 
