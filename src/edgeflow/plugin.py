@@ -313,7 +313,7 @@ class Samples:
     prepare reads the others too, and reports all at once.
     """
 
-    # x[i]: an image [C, H, W] or, grey, [H, W] of any size; a sequence [C, L]; or features [F]. Integers or floats
+    # x[i], integers or floats: an image [C, H, W] of any size, a sequence [C, L], or features [F]; no C is one channel
     x: Readable
     y: Int64
     labels: tuple[str, ...]  # name of class i
