@@ -115,6 +115,7 @@ class Wiring:
             "loader": reference,
             "options": config.options,
             "shape": config.shape,
+            "range": config.range,
             "mean": config.normalize.mean,
             "std": config.normalize.std,
             "classes": config.classes,
@@ -454,7 +455,8 @@ def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Dat
     try:
         kept = _checked(pointed)
         watched = [path for path in read(all(p.out.exists() for p in kept)) if pointers.covering(path) is None]
-        inputs["files"] = [str(path) for path in watched]
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        inputs["files"] = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
     except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record

@@ -102,6 +102,18 @@ def contents() -> Mapping[str, bytes]:
     return CONTENTS
 
 
+PREPROCESSING = efpkg.Preprocessing(
+    order=("decode", "channels", "resize", "scale", "normalize"),
+    decode=("as it is",),
+    channels="grey",
+    resize=efpkg.Resize("triangle", True, "half_pixel", "renormalized", "none", "out = in", "Pillow 13"),
+    scale={"uint8": (0, 255)},
+    shape=(1, 49, 10),
+    mean=(0.3,),
+    std=(0.4,),
+)
+
+
 @pytest.fixture(scope="session")
 def manifest() -> Manifest:
     """A manifest that fits `contents` and does not contradict itself."""
@@ -117,7 +129,7 @@ def manifest() -> Manifest:
         signature=Signature(
             (Tensor("x", "int8", (1, 49, 10, 1), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.00390625, -128),), "NHWC"
         ),
-        preprocessing=efpkg.Preprocessing("[0, 1]", "bilinear", (1, 49, 10), (0.3,), (0.4,)),
+        preprocessing=PREPROCESSING,
         postprocessing=efpkg.Postprocessing("argmax", "y"),
         labels=("null", "größer"),
         operators=(Operators("CONV_2D", 3, "CPU"),),

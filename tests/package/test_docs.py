@@ -63,6 +63,7 @@ def test_the_reader_refuses(read, good, place):
         efpkg.RuntimeNeed,
         efpkg.Needs,
         efpkg.Preprocessing,
+        efpkg.Resize,
         efpkg.Postprocessing,
         efpkg.File,
         Record,

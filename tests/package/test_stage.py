@@ -35,6 +35,10 @@ from edgeflow.types import (
 
 TARGET = Target("board", "fake", "armv7e-m", "cpu", ram_bytes=2**18, flash_bytes=2**20)
 ARCHIVE = "net-board-int8_static.efpkg"
+PREPROCESSING = efpkg.Preprocessing(
+    *(("scale", "normalize"), (), None, None, {"float32": (0.0, 1.0)}),
+    *((3, 32, 32), (0.3,), (0.4,)),
+)
 
 PLUGIN = '''
 """A runtime that can be packed, and does nothing else."""
@@ -121,8 +125,7 @@ class Build:
             {
                 "id": "letters",
                 "labels": ["a", "b"],
-                "shape": [3, 32, 32],
-                "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.3], "std": [0.4]},
+                "preprocessing": PREPROCESSING,
                 "splits": {
                     name: {"samples": 4, "sha256": files.sha256_file(folder / name)}
                     for name in ("evaluation", "calibration")
@@ -258,7 +261,7 @@ def test_what_the_manifest_says(made, package):
     # the arena that ran, not what the compiler expected
     assert found.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
     assert found.signature.inputs[0] == Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3)
-    assert found.preprocessing == efpkg.Preprocessing("[0, 1]", "bilinear", (3, 32, 32), (0.3,), (0.4,))
+    assert found.preprocessing == PREPROCESSING
     assert found.postprocessing == efpkg.Postprocessing("argmax", "y")
     assert found.labels == ("a", "b")
     assert found.operators == (Operators("CONV_2D", 3, "CPU"),)
@@ -499,9 +502,9 @@ def test_missing_input(made, package, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preprocessing": None}, "'NoneType' object is not a mapping; prepare again"),
+        ({"preprocessing": None}, "Preprocessing: expected an object, found NoneType; prepare again"),
         (
-            {"preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": 0.3, "std": [0.4]}},
+            {"preprocessing": {**to_json(PREPROCESSING), "mean": 0.3}},
             "Preprocessing.mean: expected a list, found float; prepare again",
         ),
     ],
@@ -512,9 +515,9 @@ def test_malformed_dataset_json(made, package, changes, message):
 
 
 def test_dataset_json_without_labels(made, package):
-    (made.folder / "dataset.json").write_text('{"shape": [1], "preprocessing": {}}')
+    (made.folder / "dataset.json").write_text('{"preprocessing": {}}')
     assert _refused(made, package).startswith(
-        f"DataError: {made.folder}/dataset.json: Preprocessing: missing key 'scale'"
+        f"DataError: {made.folder}/dataset.json: Preprocessing: missing key 'order'"
     )
 
 

@@ -15,7 +15,7 @@ def test_a_whole_package_is_summed_up(tmp_path, good, contents):
     path.write_bytes(good)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     assert efpkg.verify_command(path).splitlines() == [
-        f"net-board-int8_static.efpkg: whole, 8 KiB, sha256 {hashlib.sha256(good).hexdigest()}",
+        f"net-board-int8_static.efpkg: whole, 8.5 KiB, sha256 {hashlib.sha256(good).hexdigest()}",
         "  variant          net/board/int8_static, release counter 3",
         "  runtime          interpreter: interpreter ≥ 2.1; armv7e-m, cpu",
         "  needs            memory 64 KiB, flash 768 B",

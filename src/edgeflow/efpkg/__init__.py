@@ -7,10 +7,10 @@ from edgeflow.efpkg.manifest import (
     Manifest,
     Needs,
     Postprocessing,
-    Preprocessing,
     RuntimeNeed,
 )
 from edgeflow.efpkg.summary import verify_command
+from edgeflow.preprocessing import Preprocessing, Resize
 
 __all__ = [
     "SCHEMA",
@@ -19,6 +19,7 @@ __all__ = [
     "Needs",
     "Postprocessing",
     "Preprocessing",
+    "Resize",
     "RuntimeNeed",
     "build",
     "describe",

@@ -11,6 +11,7 @@ from typing import Any
 
 import rfc8785
 
+from edgeflow.preprocessing import Preprocessing
 from edgeflow.types import Ladder, Measurement, Operators, Signature, Verdict, from_json, to_json
 
 SCHEMA = "edgeflow.package/v1"
@@ -49,19 +50,6 @@ class Needs:
     accelerator: str
     memory_bytes: int | None  # measured peak; None when the package ships without that figure
     flash_bytes: int  # of the program
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a raw sample becomes the program's input: scale, resize to `shape`, (x − mean) / std; then the signature's
-    layout, and its scale and zero point where it has them.
-    """
-
-    scale: str  # range that raw values are brought into: "[0, 1]"
-    resize: str  # "bilinear"
-    shape: tuple[int, ...]  # of one sample: (channels, height, width)
-    mean: tuple[float, ...]  # one, or one per channel, in the scaled range
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...], dict[str, s
     """Pre-processing, labels and the SHA-256 of each split from dataset.json; DataError names what does not fit."""
     found = files.read_json(path)
     try:
-        preprocessing = from_json(efpkg.Preprocessing, {"shape": found["shape"], **found["preprocessing"]})
+        preprocessing = from_json(efpkg.Preprocessing, found["preprocessing"])
         splits = {name: str(found["splits"][name]["sha256"]) for name in ("evaluation", "calibration")}
         return preprocessing, tuple(str(label) for label in found["labels"]), splits
     except KeyError as error:
