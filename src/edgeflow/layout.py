@@ -92,11 +92,12 @@ def plan() -> Files:
 
 
 def report() -> Files:
-    """The report, its figures as a table, and what to ship per target."""
+    """The report, its figures as a table, what to ship per target, and what all of it was made from."""
     return {
         "html": f"{RESULTS}/report/index.html",
         "summary": f"{RESULTS}/summary.csv",
         "decision": f"{RESULTS}/report/decision.json",
+        "sources": f"{RESULTS}/report/sources.json",
     }
 
 

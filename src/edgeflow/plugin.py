@@ -186,6 +186,7 @@ class Runtime:
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
+    estimates: tuple[str, ...] = ()  # metrics that `compile` estimates: what a search can minimise is known before
     target_options: Mapping[str, Option] = field(default_factory=dict)
     preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready
     api_version: int = API_VERSION

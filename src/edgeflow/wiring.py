@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers, reach
+from edgeflow.config.digests import digests
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
@@ -422,6 +423,7 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.

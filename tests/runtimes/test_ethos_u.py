@@ -119,6 +119,7 @@ def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, 
     assert estimates.keys() == {
         *("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "flash_bytes", "accelerator_cycles", "cpu_operators")
     }
+    assert estimates.keys() == set(plugin.estimates)
     assert estimates["cpu_operators"] == 0
     assert estimates["latency_p90_s"] == estimates["latency_p50_s"]
     assert estimates["accelerator_cycles"] == pytest.approx(500e6 * estimates["latency_p50_s"])  # core_clock

@@ -177,6 +177,10 @@ plugin = Runtime(
     build_with="litert",
     runs="model",
     package_files=package_files,
+    estimates=(
+        *("latency_p50_s", "latency_p90_s", "memory_peak_bytes"),
+        *("flash_bytes", "accelerator_cycles", "cpu_operators"),
+    ),
     preload=tflite_micro.plugin.preload,
     target_options={
         "system_config": Option(
