@@ -74,7 +74,7 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
         return said
     program = (job.work / "model_vela.tflite").read_bytes()
     if left := _left_on_cpu(program, said):
-        return Unsupported(f"{sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
+        return Unsupported(f"Ethos-U: {sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
     summary = _summary(job.work)
     job.output.write_bytes(program)
     # vela's own encoding of the weights is not read: they are those of the model

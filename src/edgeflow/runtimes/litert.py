@@ -75,6 +75,7 @@ def convert(job: ConvertJob) -> Unsupported | None:
 
     example = torch.from_numpy(job.example)
     model = job.model
+    _pad_unevenly(model)
     if example.ndim == 4:
         model = litert_torch.to_channel_last_io(model, args=[0]).eval()
         example = example.permute(0, 2, 3, 1).contiguous()
@@ -85,6 +86,21 @@ def convert(job: ConvertJob) -> Unsupported | None:
         return Unsupported(f"LiteRT: litert_torch cannot convert the model: {why}")
     job.output.write_bytes(compact(job.output.read_bytes(), named=True))
     return None
+
+
+def _pad_unevenly(model: Any) -> None:
+    """Pad before convolutions with padding "same" that is not the same on both sides: the converter fails on them."""
+    import torch
+
+    def pad(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (torch.nn.functional.pad(inputs[0], module._reversed_padding_repeated_twice), *inputs[1:])
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d) and module.padding == "same":
+            sides = module._reversed_padding_repeated_twice
+            if sides[::2] != sides[1::2] and module.padding_mode == "zeros":
+                module.padding = (0,) * len(module.kernel_size)
+                module.register_forward_pre_hook(pad)
 
 
 def compact(content: bytes, *, named: bool = False) -> bytes:
@@ -146,9 +162,9 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
 
 
 def clipped_biases(content: bytes) -> list[str]:
-    """Operators with an integer bias at the end of 32 bits or beyond: the quantizer clips what does not fit.
+    """Operators with an integer bias at an end of 32 bits.
 
-    int16 models have room for 64 bits in the file, and the multiplier for what is added has not.
+    The quantizer clips there what does not fit, also where the file has room for 64.
     """
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema
@@ -168,7 +184,7 @@ def clipped_biases(content: bytes) -> list[str]:
             data = model.buffers[tensor.buffer].data
             if tensor.type in dtypes and data is not None:
                 values = np.frombuffer(bytes(data), dtypes[tensor.type])
-                if values.max(initial=0) >= limits.max or values.min(initial=0) <= limits.min:
+                if np.isin(values, (limits.min, limits.max)).any():
                     found.append(kind)
     return found
 

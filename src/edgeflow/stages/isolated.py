@@ -133,6 +133,7 @@ def _work(work: Callable[[], T], writable: int, quiet: bool) -> None:
     """In the child: do it, say what came of it, end; never returns."""
     try:
         if quiet:
+            faulthandler.disable()
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
