@@ -29,13 +29,21 @@ class CeilPool(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(2, 4, 3, padding=1)
-        self.plain = nn.AvgPool2d(3, stride=2, ceil_mode=True)
-        self.counted = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
-        self.uncounted = nn.AvgPool2d(4, stride=3, padding=1, ceil_mode=True, count_include_pad=False)
+        self.pools = nn.ModuleList([nn.AvgPool2d(3, stride=2, ceil_mode=True)])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv(x)
-        return torch.cat([pool(x).flatten(1) for pool in (self.plain, self.counted, self.uncounted)], 1)
+        return torch.cat([pool(x).flatten(1) for pool in self.pools], 1)
+
+
+class CeilPoolPadded(CeilPool):
+    """The same with padding that counts, and with padding that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        counted = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
+        uncounted = nn.AvgPool2d(4, stride=3, padding=1, ceil_mode=True, count_include_pad=False)
+        self.pools = nn.ModuleList([counted, uncounted])
 
 
 class HardSwish(nn.Module):
@@ -164,6 +172,7 @@ IMAGE, SEQUENCE = (2, 12, 10), (12, 4)
 NETS: dict[str, tuple[type[nn.Module], tuple[int, ...]]] = {
     "transposed_view": (TransposedView, (6, 8)),
     "ceil_pool": (CeilPool, IMAGE),
+    "ceil_pool_padded": (CeilPoolPadded, IMAGE),
     "hard_swish": (HardSwish, IMAGE),
     "even_kernel": (EvenKernel, (3, 24)),
     "aligned_corners": (AlignedCorners, IMAGE),

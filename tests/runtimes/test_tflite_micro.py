@@ -174,6 +174,13 @@ def test_the_runner_refuses_what_it_cannot_run(
     assert found.endswith(words)
 
 
+@toolchain
+def test_ties_are_rounded_as_the_kernel_rounds_them(optimized: Path, edge: Toolchain) -> None:
+    (found,) = edge(["ties", optimized / "mixed.int8_static.tflite"])
+    assert found["litert"] == found["tflite_micro"] == found["layers"] == found["kernel"]
+    assert len(set(found["kernel"])) > 50
+
+
 # --- compile ---------------------------------------------------------------------------------------------------------
 
 
