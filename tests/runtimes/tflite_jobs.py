@@ -25,15 +25,18 @@ from edgeflow.types import Scheme, Target, from_json, to_json
 # --- with the torch toolchain ----------------------------------------------------------------------------------------
 
 
-def convert(net: str, inputs: str, output: str) -> None:
-    """A network as .tflite, and what PyTorch answers beside it."""
+def convert(net: str, inputs: str, output: str) -> str | None:
+    """A network as .tflite, and what PyTorch answers beside it; or why it cannot be converted."""
     import torch
     from tflite_nets import build
 
     x, model = np.load(inputs), build(net)
-    litert.convert(ConvertJob(model, x[:1], Path(output)))
+    refusal = litert.convert(ConvertJob(model, x[:1], Path(output)))
+    if refusal:
+        return refusal.reason
     with torch.no_grad():
         np.save(Path(output).with_suffix(".npy"), model(torch.from_numpy(x)).numpy())
+    return None
 
 
 def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
@@ -56,7 +59,8 @@ def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> 
     samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
-        litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
+        refusal = litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
+    assert refusal is None, refusal
     return Path(output).stat().st_size
 
 

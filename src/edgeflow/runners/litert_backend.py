@@ -19,7 +19,7 @@ else:
     except ImportError:
         from edgeflow.runners.harness import RefusedError, dequantize, quantize
 
-IDENTIFIER = b"TFL3"  # of TFLite's file format
+DAMAGED = "not a valid Flatbuffer"  # what LiteRT says of a file that is no model, with the same error as of refusals
 DELEGATE = "DELEGATE"  # a node that stands for a part of the graph; the one delegate that is attached here is XNNPACK
 
 
@@ -34,7 +34,7 @@ class Session:
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            kind = ValueError if content[4:8] != IDENTIFIER else RefusedError
+            kind = ValueError if DAMAGED in str(error) else RefusedError
             raise kind(f"{program}: LiteRT {version('ai-edge-litert')} cannot load it: {error}") from error
         self._program = program
         self._input = _only(program, "input", self._interpreter.get_input_details())

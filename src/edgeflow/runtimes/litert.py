@@ -300,16 +300,22 @@ def compiles_for(scheme: Scheme, target: Target) -> Target:
     return Target("any", target.runtime, "", "cpu")
 
 
-def compile_program(job: CompileJob) -> Compiled:
-    """The program is the model; RefusedError when LiteRT cannot load it.
+def compile_program(job: CompileJob) -> Compiled | Unsupported:
+    """The program is the model; Unsupported says why LiteRT refuses it, StageError why it cannot be read.
 
     XNNPACK takes its operators over when the interpreter starts, on the device: the runner says which ones.
     """
+    from edgeflow.runners.harness import RefusedError
     from edgeflow.runners.litert_backend import Session
 
     content = job.source.read_bytes()
     job.output.write_bytes(content)
-    Session(str(job.source), threads=1)
+    try:
+        Session(str(job.output), threads=1)
+    except RefusedError as refusal:
+        return Unsupported(str(refusal).removeprefix(f"{job.output}: "))
+    except ValueError as error:
+        raise StageError(f"compile: {error}") from error
     return Compiled(zero_weights_ratio=zero_weights(content))
 
 
