@@ -51,7 +51,8 @@ class Release(StrEnum):
     RELEASED = "released"
     HELD = "held"  # nothing failed, but a figure is missing, too weak, or from too few samples
     REJECTED = "rejected"  # a budget failed
-    INFEASIBLE = "infeasible"
+    INFEASIBLE = "infeasible"  # no program can exist
+    FAILED = "failed"  # a job on the way to it broke: nothing is known of it
 
 
 class Direction(StrEnum):
@@ -130,6 +131,36 @@ class Verdict:
     reasons: tuple[str, ...]  # why it is not simply released; empty when it is
     shipped_without: tuple[str, ...]  # metrics that the target accepts to ship without and that are unmeasured
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()  # what makes good figures mean little, whatever becomes of the variant
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model on the evaluation samples: what drops are counted from."""
+
+    metric: str  # "accuracy"
+    value: float
+    n: int
+    interval: Interval
+    direction: Direction  # MAX: more is better
+    chance: float | None  # the metric of who looks at no input, on the same samples; None: the task does not say
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether its interval is on the good side of chance, or nobody says where that is."""
+        if self.chance is None:
+            return True
+        if self.direction == Direction.MAX:
+            return self.interval.low > self.chance
+        return self.interval.high < self.chance
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a training showed of the network itself (in `train.json`)."""
+
+    without_gradient: tuple[str, ...] = ()  # parameters that were to be trained, and that no loss ever depended on
+    softmax_twice: bool = False  # it answers with probabilities, to a loss that takes logits
 
 
 @dataclass(frozen=True)
@@ -280,6 +311,7 @@ class Measured:
     operators: tuple[Operators, ...]
     signature: Signature | None
     not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric → why there is nothing to compare with
+    reference: Reference | None = None  # None where nothing was measured
 
 
 @dataclass(frozen=True)
@@ -367,6 +399,22 @@ class Cell:
     def program(self) -> str:
         """`model/runtime/build/scheme`, as messages name a program."""
         return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that broke in the last run, and what is lost by that (`failures.json`)."""
+
+    stage: str  # the rule: "train", "toolchain"
+    key: tuple[str, ...]  # of the job, as layout.py has it
+    reason: str  # one line
+    log: str  # path in the project; empty where the job has none
+    cells: tuple[str, ...]  # `Cell.id` of every variant that needs what the job makes
+
+    @property
+    def sentence(self) -> str:
+        """Stage, job and reason, as a table shows them."""
+        return f"{self.stage} {'/'.join(self.key)} failed: {self.reason}"
 
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow import layout, pointers
+from edgeflow import layout, pointers, reach
 from edgeflow.config.project import control_of, recipe_id
-from edgeflow.errors import UsageError
+from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
@@ -56,6 +56,7 @@ class Job:
     libraries: tuple[str, ...] = ()  # of the core environment, that the result depends on
     toolchain: str = CORE  # that the stage runs in
     preload: tuple[str, ...] = ()  # modules that the toolchain's warm worker imports before
+    fault: str = ""  # why it will fail, where that is known before it runs
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
@@ -110,8 +111,13 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        kept = _pointers(config.options.values())
-        read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
+        pointed = _pointers(config.options.values())
+        fault = ""
+        try:
+            kept = _checked(pointed)
+            read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
+        except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
+            kept, read, fault = [], (), str(error)
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -127,10 +133,11 @@ class Wiring:
             "source": config.source,
         }
         watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
+        inputs = {"files": [str(path) for path in watched], "pointers": [str(path) for path in pointed]}
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
-        content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
+        seen = fault or (json.dumps(known, sort_keys=True) if known else "")
+        content = hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else ""
         return Job(
             "prepare",
             spec,
@@ -139,6 +146,7 @@ class Wiring:
             toolchain=loader.toolchain,
             content=content,
             libraries=PREPARE_LIBRARIES,
+            fault=fault,
         )
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -148,7 +156,7 @@ class Wiring:
         steps = self.project.recipes[recipe]
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
-        builders = (self.project.models[teacher].builder for teacher in teachers)
+        builders = [self.project.models[teacher].builder for teacher in teachers]
         job = Job(
             "train",
             {
@@ -167,6 +175,7 @@ class Wiring:
             tuple(dict.fromkeys((*references, *builders))),
             toolchain=framework.toolchain,
             preload=framework.preload,
+            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), ""),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})
@@ -341,6 +350,19 @@ class Wiring:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
         return (self._compiled(baseline), "") if runtime.times else (None, "")
 
+    def faults(self) -> Mapping[Cell, str]:
+        """Why a cell will fail, of every cell for which that is known before anything runs."""
+        routes = self.plan.routes
+        datasets = dict.fromkeys(route.dataset for route in routes.values())
+        trained = dict.fromkeys(key for route in routes.values() for key in route.trained)
+        unprepared = {dataset: self.job("prepare", {"dataset": dataset}).fault for dataset in datasets}
+        untrained = {(m, recipe): self.job("train", {"model": m, "recipe": recipe}).fault for m, recipe in trained}
+        found = {
+            cell: next(filter(None, (unprepared[route.dataset], *(untrained[key] for key in route.trained))), "")
+            for cell, route in routes.items()
+        }
+        return {cell: fault for cell, fault in found.items() if fault}
+
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""
         return self.plugins.runtimes[self.project.target(target).runtime].times
@@ -354,8 +376,12 @@ class Wiring:
                 "scheme": scheme,
                 "budgets": self._budgets_json(target),
                 "release_without": self.project.targets[target].release_without,
+                "accept_chance_level": self.project.models[model].accept_chance_level,
             },
-            _pick(layout.measure(model, target, scheme), "measurement"),
+            {
+                **_pick(layout.measure(model, target, scheme), "measurement"),
+                "train": layout.train(model, recipe_id(()))["info"],  # the network itself, without a scheme's steps
+            },
         )
 
     def _package(self, model: str, target: str, scheme: str) -> Job:
@@ -409,13 +435,15 @@ class Wiring:
         return {scheme: dense for scheme, dense in found.items() if dense}
 
 
-def _pointers(options: Iterable[Any]) -> list[Pointer]:
-    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed.
-
-    Raises DataError when the data that are here differ from their pointer.
-    """
+def _pointers(options: Iterable[Any]) -> list[Path]:
+    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed."""
     found = (pointers.covering(Path(value)) for value in options if isinstance(value, str) and value)
-    kept = [pointers.read(file) for file in dict.fromkeys(found) if file is not None]
+    return [file for file in dict.fromkeys(found) if file is not None]
+
+
+def _checked(files: Iterable[Path]) -> list[Pointer]:
+    """What pointers say; DataError when the data that are here differ from it."""
+    kept = [pointers.read(file) for file in files]
     for pointer in kept:
         if pointer.out.exists():
             pointers.check(pointer)

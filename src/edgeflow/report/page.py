@@ -154,6 +154,7 @@ def _environment() -> Any:
         "optional": show.optional,
         "short_reason": short_reason,
         "short_evidence": short_evidence,
+        "elsewhere": lambda evidence: "" if evidence is Evidence.DEVICE else f" ({evidence})",
         "steps": ladder_charts.steps,
         "explain": explain,
     }
@@ -162,6 +163,8 @@ def _environment() -> Any:
 
 def short_reason(variant: Variant, prefer: str) -> str:
     """What a cell of the matrix has room for: the figure that counts, or what stands in the way."""
+    if variant.failure:
+        return variant.failure.sentence
     if variant.release is Release.INFEASIBLE:
         return "; ".join(variant.reasons)
     if variant.release is Release.RELEASED:
@@ -211,9 +214,14 @@ def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: 
     tips = {point.tip for point in drawn}
     absent = [v for tip, v in variants.items() if tip not in tips]
     infeasible = [v.cell.scheme for v in absent if v.release is Release.INFEASIBLE]
-    unmeasured = [v.cell.scheme for v in absent if v.release is not Release.INFEASIBLE]
+    failed = [v.cell.scheme for v in absent if v.release is Release.FAILED]
+    unmeasured = [v.cell.scheme for v in absent if v.release not in (Release.INFEASIBLE, Release.FAILED)]
     notes = [f"Infeasible: {', '.join(infeasible)}." if infeasible else ""]
+    notes += [f"Failed: {', '.join(failed)}." if failed else ""]
     notes += [f"{show.name(metric).capitalize()} not measured: {', '.join(unmeasured)}." if unmeasured else ""]
+    if elsewhere := [point.scheme for point in drawn if not point.chooses]:
+        evidence = ", ".join(dict.fromkeys(p.cost.evidence.value for p in drawn if not p.chooses))
+        notes.append(f"{evidence.capitalize()} evidence, which chooses nothing here: {', '.join(elsewhere)}.")
     return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))
 
 

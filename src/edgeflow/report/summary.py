@@ -15,6 +15,8 @@ COLUMNS = (
     "scheme",
     "status",
     "reason",
+    "failed_stage",  # of the job that broke
+    "log",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
@@ -32,6 +34,7 @@ COLUMNS = (
     "evidence_latency",
     "evidence_memory",
     "shipped_without",
+    "warnings",
 )
 
 
@@ -54,6 +57,8 @@ def _row(variant: Variant) -> dict[str, str | float | None]:
         "scheme": variant.cell.scheme,
         "status": variant.release.value,
         "reason": "; ".join(variant.reasons),
+        "failed_stage": variant.failure.stage if variant.failure else None,
+        "log": variant.failure.log if variant.failure else None,
         "accuracy_low": interval.low if interval else None,
         "accuracy_high": interval.high if interval else None,
         "accuracy_drop_upper": show.upper(variant.figures.get("accuracy_drop")),
@@ -62,5 +67,6 @@ def _row(variant: Variant) -> dict[str, str | float | None]:
         "evidence_latency": variant.evidence("latency_p50_s"),
         "evidence_memory": variant.evidence("memory_peak_bytes"),
         "shipped_without": "; ".join(variant.shipped_without),
+        "warnings": "; ".join(variant.warnings),
     }
     return {column: special[column] if column in special else variant.value(column) for column in COLUMNS}

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES = {Release.RELEASED: "green", Release.HELD: "yellow", Release.REJECTED: "red", Release.INFEASIBLE: "dim"}
+_STYLES = {
+    Release.RELEASED: "green",
+    Release.HELD: "yellow",
+    Release.REJECTED: "red",
+    Release.INFEASIBLE: "dim",
+    Release.FAILED: "bold red",
+}
 _MARKS = {Evidence.DEVICE: "", Evidence.SIMULATOR: " ˢ", Evidence.HOST: " ʰ", Evidence.ESTIMATE: " ᵉ"}
 _CAPTION = (
     "evidence: ˢ simulator  ʰ host  ᵉ estimate  (no mark: device)   – not measured\n"
@@ -41,7 +47,7 @@ def table(decision: Sequence[Any]) -> Table:
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        caption=_CAPTION,
+        caption=Text("\n".join((_CAPTION, *_warnings(decisions)))),
         caption_justify="left",
     )
     for heading, right in _HEADINGS:
@@ -52,6 +58,12 @@ def table(decision: Sequence[Any]) -> Table:
             result.add_row(*_row(entry))
         result.add_section()
     return result
+
+
+def _warnings(decisions: Sequence[Decision]) -> list[str]:
+    """What makes figures mean little: a line per model and warning, whatever the target."""
+    lines = (f"warning: {entry.model}: {warning}" for entry in decisions for warning in entry.warnings)
+    return list(dict.fromkeys(lines))
 
 
 _HEADINGS = (
