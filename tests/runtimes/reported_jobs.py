@@ -38,7 +38,7 @@ TARGETS = {
     "micro": Target("micro", "tflite_micro", "armv7e-m", "cpu"),
     "ethos": Target("ethos", "ethos_u", "armv8.1-m.main", "ethos-u55-128", options=VELA),
 }
-SINGLE = 3  # samples that are asked one by one too
+SINGLE = 3  # samples that the optimized model is asked one by one too
 
 
 def _runtime(name: str) -> Runtime:
@@ -86,7 +86,7 @@ def build(folder: Path) -> None:
 
 
 def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | Unsupported:
-    """What the optimized model and the program answer, and to the first samples one by one; or why there is none."""
+    """What the optimized model and the program answer, and the model to single samples; or why there is no program."""
     target, asked, x = TARGETS[name], SCHEMES[scheme], np.load(folder / f"{net}.npz")["x"]
     runtime = _runtime(target.runtime)
     if refusal := runtime.supports(asked, target):
@@ -110,9 +110,10 @@ def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | U
             return compiled
         source = program if step.runs == "program" else source
     after = _ask(runtime, source, x)
-    return (
-        after if isinstance(after, Unsupported) else {"model": before, "program": after, **_single(runtime, source, x)}
-    )
+    if isinstance(after, Unsupported):
+        return after
+    single = [_ask(maker, optimized, x[i : i + 1]) for i in range(SINGLE)]
+    return {"model": before, "program": after, "single": np.concatenate(single)}
 
 
 def _optimize(maker: Runtime, scheme: Scheme, profile: str, x: Any, output: Path, source: Path) -> Unsupported | None:
@@ -135,10 +136,6 @@ def _ask(runtime: Runtime, program: Path, x: Any) -> Any:
         return harness.predict(str(runtime.backend), str(path), x, runtime.layout)
 
     return attempt(runtime, "executing", program, predict)
-
-
-def _single(runtime: Runtime, program: Path, x: Any) -> dict[str, Any]:
-    return {"single": np.concatenate([_ask(runtime, program, x[i : i + 1]) for i in range(SINGLE)])}
 
 
 if __name__ == "__main__":
