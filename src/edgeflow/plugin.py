@@ -142,7 +142,7 @@ class Converter:
     """How models of one framework become this runtime's file format."""
 
     toolchain: str
-    convert: Callable[[ConvertJob], None]
+    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
     tolerance: Tolerance
     preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
 
@@ -177,11 +177,13 @@ class Runtime:
     build_with: str = ""
     converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
-    optimize: Callable[[OptimizeJob], None] | None = None
+    optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
     # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
     activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from

@@ -146,9 +146,12 @@ def test_vela_again_gives_the_same_bytes(optimized: Path, edge: Toolchain) -> No
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("sine.int8_static", "3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
-        ("mixed.fp32", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
-        ("mixed.int8_dynamic", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        ("sine.int8_static", "Ethos-U: 3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
+        ("mixed.fp32", "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        (
+            "mixed.int8_dynamic",
+            "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN",
+        ),
     ],
 )
 def test_operators_on_the_cpu_are_refused_by_name(optimized: Path, edge: Toolchain, file: str, reason: str) -> None:
