@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MOST_PROBLEMS = 1000  # in one message
+
 
 class EdgeflowError(Exception):
     """Base of every error that edgeflow raises on purpose; the command line prints it without a traceback."""
@@ -46,6 +48,13 @@ class DataError(EdgeflowError):
     """A dataset or an input file is missing or malformed."""
 
     exit_code = 3
+
+    @classmethod
+    def of_all(cls, what: str, problems: Sequence[str]) -> DataError:
+        """One error for all that is wrong, a line each; names of files may hold line ends too."""
+        shown = [problem.replace("\n", "\\n") for problem in problems[:MOST_PROBLEMS]]
+        more = [f"and {len(problems) - len(shown):,} more"] if len(problems) > len(shown) else []
+        return cls("\n  ".join([f"{what}:", *shown, *more]))
 
 
 class PluginError(EdgeflowError):

@@ -26,7 +26,12 @@ def prepare(dataset: str) -> Files:
     """Key: dataset."""
     folder = f"{RESULTS}/prepare/{dataset}"
     splits = {name: f"{folder}/{name}.npz" for name in ("train", "calibration", "evaluation", "golden")}
-    return {**splits, "info": f"{folder}/dataset.json"}
+    return {
+        **splits,
+        "golden_raw": f"{folder}/golden_raw.npz",  # golden samples as they were before preprocessing
+        "samples": f"{folder}/samples.csv",  # which sample is in which split
+        "info": f"{folder}/dataset.json",
+    }
 
 
 def train(model: str, recipe: str) -> Files:

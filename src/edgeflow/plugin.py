@@ -5,16 +5,16 @@ entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-i
 module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
-Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are
-float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its arrays transposed.
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N], outputs
+are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
 
@@ -310,20 +310,36 @@ class Task:
 
 @dataclass(frozen=True)
 class LoadJob:
-    """Read a dataset, scaled to [0, 1]; splitting, resizing and normalising are the prepare stage's work."""
+    """Read a dataset as it was recorded; splitting, resizing, scaling and normalising are the prepare stage's work."""
 
     dataset: str  # id, for messages
     options: Mapping[str, Any]
     root: Path  # folder that relative paths in `options` start from
 
 
+class Readable(Protocol):
+    """A number of arrays: an array, a list, or an object that reads each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Samples:
-    """A whole dataset in memory."""
+    """A dataset of N samples.
 
-    x: Float32  # float32[N, C, H, W] in [0, 1], or a list of float32[C, H, W] where sizes differ
+    x[i] is asked for once, so that samples that are many and large need not all be in memory. It may raise DataError:
+    prepare reads the others too, and reports all at once.
+    """
+
+    # x[i]: an image [C, H, W] or, grey, [H, W] of any size; a sequence [C, L]; or features [F]. Integers or floats
+    x: Readable
     y: Int64
     labels: tuple[str, ...]  # name of class i
+    names: Sequence[str] = ()  # of sample i, for people: its file; () where the index is all there is
+    skipped: tuple[str, ...] = ()  # files that are nobody's samples, such as the thumbnails of file managers
+    decode: tuple[str, ...] = ()  # how a file became x[i], step by step, for who must do the same; () for arrays
 
 
 @dataclass(frozen=True)
@@ -334,7 +350,8 @@ class DatasetLoader:
     description: str
     toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
-    files: Callable[[LoadJob], tuple[Path, ...]]  # the files that `load` reads, so that an edit of one prepares again
+    # The files there are that `load` reads, so that an edit of one prepares again; what is wrong with them `load` says.
+    files: Callable[[LoadJob], tuple[Path, ...]]
     options: Mapping[str, Option] = field(default_factory=dict)
     api_version: int = API_VERSION
 

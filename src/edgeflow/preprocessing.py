@@ -23,8 +23,8 @@ CHANNELS = (
     "becomes their mean, (R + G + B) / 3 in float32; else the channels are those of the sample"
 )
 FORMULA = (
-    "along the width, then along the height, from n pixels to m: out[i] = sum(w[j] * in[j]) / sum(w[j]) over the pixels "
-    "j there are, 0 <= j < n, with w[j] = max(0, 1 - abs(j + 0.5 - (i + 0.5) * n / m) / max(1, n / m))"
+    "along the width, then along the height, from n pixels to m: out[i] = sum(w[j] * in[j]) / sum(w[j]) over the "
+    "pixels 0 <= j < n, with w[j] = max(0, 1 - abs(j + 0.5 - (i + 0.5) * n / m) / max(1, n / m))"
 )
 
 

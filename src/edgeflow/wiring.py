@@ -124,6 +124,7 @@ class Wiring:
             "loader": reference,
             "options": config.options,
             "shape": config.shape,
+            "range": config.range,
             "mean": config.normalize.mean,
             "std": config.normalize.std,
             "classes": config.classes,

@@ -40,8 +40,8 @@ def described(dataset: str, **matrix: object) -> prepare.Outputs:
     opened = config.load(Path(), {**default, **matrix}, plugins)
     job = Wiring(opened, plugins, plan.plan(opened, plugins)).job("prepare", {"dataset": dataset})
     assert all(Path(file).is_file() for file in job.inputs["files"])
-    names = ("train", "calibration", "evaluation", "golden")
-    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("dataset.json"))
+    names = ("train", "calibration", "evaluation", "golden", "golden_raw")
+    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("samples.csv"), Path("dataset.json"))
     prepare.run(from_json(prepare.Spec, job.spec), prepare.Inputs(), made)
     return made
 

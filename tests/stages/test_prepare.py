@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow import files
+from edgeflow import files, preprocessing
 from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, Samples
 from edgeflow.stages import command, prepare
@@ -41,7 +41,8 @@ SPEC = prepare.Spec(
 
 def outputs(folder: Path) -> prepare.Outputs:
     """Where prepare writes."""
-    return prepare.Outputs(*(folder / f"{name}.npz" for name in SPLITS), folder / "dataset.json")
+    arrays = (folder / f"{name}.npz" for name in (*SPLITS, "golden_raw"))
+    return prepare.Outputs(*arrays, folder / "samples.csv", folder / "dataset.json")
 
 
 def read(folder: Path) -> dict[str, tuple[Any, Any]]:
@@ -156,7 +157,7 @@ def test_two_processes_write_the_same_bytes(data: Path, project: Path) -> None:
         )
     first, second = ({p.name: files.sha256_file(p) for p in (data / seed).iterdir()} for seed in ("1", "2"))
     assert first == second
-    assert len(first) == 5
+    assert len(first) == 7
 
 
 # --- what models get to see ------------------------------------------------------------------------------------------
@@ -205,8 +206,14 @@ def test_what_there_is_to_know_is_written_beside(data: Path) -> None:
         "id": "own",
         "source": "made up",
         "labels": ["a", "b", "c", "d"],
-        "shape": [1, 1, 1],
-        "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.0], "std": [1.0]},
+        "preprocessing": {
+            **{"order": ["decode", "channels", "resize", "scale", "normalize"], "decode": []},
+            **{"channels": preprocessing.CHANNELS, "resize": asdict(preprocessing.bilinear())},
+            **{"scale": {"float32": [0, 1]}, "shape": [1, 1, 1], "mean": [0.0], "std": [1.0]},
+        },
+        "skipped_files": 0,
+        "golden_raw": {"rows": list(range(8)), "sha256": files.sha256_file(data / "golden_raw.npz")},
+        "samples": {"sha256": files.sha256_file(data / "samples.csv")},
         "splits": {
             name: {"samples": len(y), "sha256": files.sha256_file(data / f"{name}.npz")}
             for name, (_, y) in read(data).items()
@@ -230,17 +237,33 @@ def with_one(image: Any) -> list[Any]:
         (
             with_one(np.zeros((4, 2, 2))),
             {"shape": (3, 2, 2)},
-            "dataset own: sample 5 has shape [4, 2, 2], and 'shape' says [3, 2, 2]: 4 channels cannot become 3; "
-            "only grey (1) becomes any number, and colour (3) grey",
+            "sample 5 has shape [4, 2, 2], and 'shape' says [3, 2, 2] (channels, height, width): 4 channels cannot "
+            "become 3; only grey (1) becomes any number, and colour (3) grey",
         ),
         (with_one(np.zeros((28, 28, 1))), {}, "28 channels cannot become 1;"),
         (with_one(np.zeros((3, 2, 2))), {"shape": (2, 2, 2)}, "3 channels cannot become 2;"),
-        (with_one(np.zeros((2, 2))), {}, "dataset own: sample 5 has shape [2, 2]; expected [channels, height, width]"),
-        (with_one(np.zeros((1, 0, 2))), {}, "dataset own: sample 5 has shape [1, 0, 2]; expected"),
-        (with_one([[[0, np.nan]]]), {}, "dataset own: sample 5 has values from nan to nan; expected values in [0, 1]"),
-        (with_one([[[0, np.inf]]]), {}, "dataset own: sample 5 has values from 0 to inf; expected values in [0, 1]"),
-        (X + 255, {}, "dataset own: sample 0 has values from 255 to 255; expected values in [0, 1]"),
-        (X - 0.1, {}, "dataset own: sample 0 has values from -0.1 to -0.1; expected values in [0, 1]"),
+        (with_one(np.zeros((6, 7, 1))), {}, "colour (3) grey; are its axes [height, width, channels]? The npz loader"),
+        (with_one(np.zeros(2)), {}, "sample 5 has shape [2]; 'shape' says [1, 1, 1] (channels, height, width)"),
+        (with_one(np.zeros((1, 0, 2))), {}, "sample 5 has shape [1, 0, 2]; 'shape' says [1, 1, 1]"),
+        (with_one([[[0, np.nan]]]), {}, "sample 5 has values from nan to nan; expected finite numbers"),
+        (with_one([[[0, np.inf]]]), {}, "sample 5 has values from 0 to inf; expected finite numbers"),
+        (X + 255, {}, "sample 0 has values from 255 to 255; expected floats in [0, 1]: give their own 'range: [low, "),
+        (X - 0.1, {}, "sample 0 has values from -0.1 to -0.1; expected floats in [0, 1]: give their own 'range: "),
+        (X - 0.1, {"range": (0.0, 9.0)}, "sample 0 has values from -0.1 to -0.1; 'range' says [0, 9]"),
+        (X + 9.5, {"range": (-9.0, 9.0)}, "sample 0 has values from 9.5 to 9.5; 'range' says [-9, 9]"),
+        (
+            X.astype(np.int16),
+            {},
+            "sample 0 is int16, of no known range; give it in 'range: [low, high]', or 'range: any'",
+        ),
+        (X > 0, {}, "sample 0 is bool; expected numbers"),
+        (
+            np.zeros((6, 9, 2)),
+            {"shape": (2, 9)},
+            "sample 0 has shape [9, 2]; 'shape' says [2, 9] (channels, length); are its axes [length, channels]? The "
+            "npz loader turns them with 'layout: NLC'",
+        ),
+        (np.zeros((6, 4)), {"shape": (5,)}, "sample 0 has shape [4]; 'shape' says [5] (features)"),
         (X, {"classes": 3}, "dataset own: 2 classes in the data (a, b); 'classes' says 3"),
         (
             X,
@@ -257,6 +280,15 @@ def test_data_that_do_not_fit(prepared: Prepare, tmp_path: Path, x: Any, spec: d
     assert not (tmp_path / "out").exists()
 
 
+def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None:
+    x = [*X[:3], np.full((1, 2, 2), 2.0), np.zeros((2, 2, 2)), np.full((1, 2, 2), np.nan)]
+    with pytest.raises(DataError) as caught:
+        prepared(x, Y)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "dataset own: 3 of 6 samples cannot be used; repair or remove them:"
+    assert [line.partition(" has ")[0] for line in lines] == ["  sample 3", "  sample 4", "  sample 5"]
+
+
 def test_a_class_without_samples(prepared: Prepare) -> None:
     with pytest.raises(DataError, match=r"dataset own: class 1 \(b\) has no samples"):
         prepared(X, Y * 2, labels=("a", "b", "c"), classes=3)
@@ -271,8 +303,8 @@ def test_a_class_that_nothing_is_left_of_for_training(prepared: Prepare) -> None
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (Y[:5], "gave 6 images and 5 classes; expected one class per image"),
-        (np.append(Y, 0), "gave 6 images and 7 classes; expected one class per image"),
+        (Y[:5], "gave 6 samples and 5 classes; expected one class per sample"),
+        (np.append(Y, 0), "gave 6 samples and 7 classes; expected one class per sample"),
         (Y + 1, "gave classes from 1 to 2 and 2 names; expected a name for each"),
         (Y - 1, "gave classes from -1 to 0 and 2 names; expected a name for each"),
         (Y.astype(np.int32), "y is int32[6]; a loader gives int64[N]"),
