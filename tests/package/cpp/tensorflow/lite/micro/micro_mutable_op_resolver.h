@@ -13,6 +13,7 @@ class MicroOpResolver {
 template <unsigned int tOpCount>
 class MicroMutableOpResolver : public MicroOpResolver {
  public:
+  TfLiteStatus AddAdd() { return add(); }
   TfLiteStatus AddConv2D() { return add(); }
   TfLiteStatus AddDepthwiseConv2D() { return add(); }
   TfLiteStatus AddEthosU() { return add(); }
