@@ -213,4 +213,4 @@ def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
     assert "arena[net_int8_static_arena_bytes + 16384]" in glue  # vela's figure is not all of it
     assert "ethosu_init()" in glue
     # nothing here executes vela's output: the golden answers are of the model, and the example says whose
-    assert "The golden answers are\n// real: tflite-micro 0.1." in added["example.cc"].decode()
+    assert "The golden answers are real: tflite-micro 0.1." in added["example.cc"].decode()
