@@ -250,6 +250,8 @@ class Trained:
 
     figures: Mapping[str, float]  # final loss, number of parameters, …
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # metric → value after each epoch
+    without_gradient: tuple[str, ...] = ()  # parameters that were to be trained, and that no loss ever depended on
+    loss_takes_logits: bool = False  # as cross-entropy does: outputs that are probabilities already learn badly
 
 
 @dataclass(frozen=True)
@@ -300,8 +302,13 @@ class Task:
     metric: str  # "accuracy"
     direction: Direction
     score: Callable[[Float32, Int64], Score]  # outputs, y
-    drop: Callable[[Float32, Float32, Int64], Drop]  # reference outputs, outputs, y: paired on the same samples
+    # reference outputs, outputs, y: paired on the same samples; `stats.no_difference` where they are equal bit for bit
+    drop: Callable[[Float32, Float32, Int64], Drop]
     agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
+    chance: Callable[[Int64], float] | None = None  # y → metric of who looks at no input; None: nothing says so
+    # metric or its drop, limit → evaluation samples below which not even a flawless result is within it; None: no
+    # number is enough
+    least_samples: Callable[[str, float], int | None] | None = None
     api_version: int = API_VERSION
 
 

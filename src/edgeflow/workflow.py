@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import hashlib
 import inspect
@@ -16,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-from edgeflow import failures, files, layout
+from edgeflow import failures, files, layout, locks
 from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
@@ -65,7 +64,9 @@ class Flow:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
-        self._alive = _clear_stale_locks(Path(layout.running()))
+        self._alive = locks.present()
+        locks.clear_stale()
+        locks.explain()
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
@@ -113,6 +114,11 @@ class Flow:
         gc.freeze()
         gc.enable()
 
+    @staticmethod
+    def claim_locks(workflow: Any) -> None:
+        """For `onstart`: if this run is killed, the next one knows which of Snakemake's locks were its own."""
+        locks.claim(workflow.persistence)
+
     def begin(self) -> None:
         """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
         import psutil
@@ -159,8 +165,10 @@ class Flow:
         dag = workflow.dag
         broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]
         now = [failure for job in broken if (failure := self._failure(job, dag)).cells]
-        whole = any(job.rule.name == "report" for job in dag.jobs)
         record = Path(layout.failures())
+        if not now and not record.exists():
+            return
+        whole = any(job.rule.name == "report" for job in dag.jobs)
         known = () if whole else failures.read(record)
         tried = {(job.rule.name, _key(job)) for job in dag.jobs}
         failures.write(record, failures.merged(known, now, tried))
@@ -297,21 +305,3 @@ def _collect_no_garbage() -> None:
     """Until jobs run: searching a growing graph of thousands of jobs again and again takes time and frees nothing."""
     gc.freeze()
     gc.disable()
-
-
-def _clear_stale_locks(running: Path) -> IO[str]:
-    """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.
-
-    Every run holds this file shared until it ends, however it ends; who gets it exclusively is alone.
-    """
-    running.parent.mkdir(exist_ok=True)
-    alive = running.open("w")
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        for lock in (running.parent / "locks").glob("*.lock"):
-            lock.unlink()
-    fcntl.flock(alive, fcntl.LOCK_SH)
-    return alive

@@ -14,6 +14,7 @@ from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
 from edgeflow.techniques import distill, prune, prune_channels, quantize_aware, training
 from edgeflow.techniques.training import Phase, Trainer
+from edgeflow.units import fraction
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
@@ -41,7 +42,6 @@ _LIMITS: Mapping[str, tuple[float, float, bool]] = {
     "batch_size": (1, math.inf, False),
     "learning_rate": (0, math.inf, True),
     "weight_decay": (0, math.inf, False),
-    "label_smoothing": (0, 1, False),
     "noise": (0, math.inf, False),
 }
 
@@ -50,12 +50,18 @@ def _settings(model: ModelSpec) -> Training:
     """Checked training settings; ConfigError names every key that is unknown or whose value is unusable."""
     names = [field.name for field in fields(Training)]
     found = {name: f"unknown key; known: {', '.join(names)}" for name in model.training if name not in names}
+    settings = dict(model.training)
     for name, value in model.training.items():
-        if name in names and (problem := _unusable(name, value)):
+        if name == "label_smoothing":
+            try:
+                settings[name] = fraction(value)
+            except ValueError as error:
+                found[name] = str(error)
+        elif name in names and (problem := _unusable(name, value)):
             found[name] = problem
     if found:
         raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in found.items()])
-    return Training(**model.training)
+    return Training(**settings)
 
 
 def _unusable(name: str, value: Any) -> str:
@@ -117,7 +123,8 @@ def train(job: TrainJob) -> Trained:
     if fewer:
         figures["macs"], _ = prune_channels.cost(model, trainer.x[:1])
         figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
-    return Trained(figures, {"train_loss": tuple(trainer.losses)})
+    curves = {"train_loss": tuple(trainer.losses)}
+    return Trained(figures, curves, trainer.without_gradient, loss_takes_logits=True)
 
 
 def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
@@ -245,7 +252,7 @@ plugin = Framework(
         "batch_size": Option("samples per step"),
         "learning_rate": Option("highest learning rate of the one-cycle schedule"),
         "weight_decay": Option("AdamW's weight decay"),
-        "label_smoothing": Option("ratio of the label mass spread over all classes"),
+        "label_smoothing": Option("ratio of the label mass spread over all classes, e.g. 10 %"),
         "noise": Option("standard deviation of the noise added to normalised inputs"),
     },
 )

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeflow import efpkg, files
+from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
+from edgeflow.figures import strongest
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.registry import load_reference
@@ -361,15 +362,9 @@ def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:
 
 def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...], verdict: Verdict) -> efpkg.Needs:
     metric = "memory_peak_bytes"
-    best = None if metric in verdict.shipped_without else strongest(measurements).get(metric)
-    memory = math.ceil(best.value) if best else None
+    best = strongest(measurements).get(metric)
+    memory = math.ceil(best.value) if best and metric not in verdict.shipped_without else None
     return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
-
-
-def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
-    """Metric → its best proven figure; where several are as strong, the first."""
-    ordered = sorted(measurements, key=lambda m: -m.evidence.strength)
-    return {m.metric: m for m in reversed(ordered)}
 
 
 def _made(info: Program, inputs: Inputs) -> dict[str, str]:
@@ -391,16 +386,17 @@ def _replaced(record: Path) -> Iterator[Path]:
     """Yield a path in an empty folder that becomes the record's when the block succeeds; until then nothing changes.
 
     Where the record is gone, as before Snakemake makes it anew, the rest of its folder must not pass for a package.
-    What killed runs left is moved in and removed with it, so that a run that still writes there fails and publishes
-    nothing.
+    What killed runs left is moved in and removed with it; what a run of another host or container may still write to
+    stays.
     """
     folder = record.parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = f".{folder.name}.", ".building"
-    leftovers = [p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix)]
+    left = (p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix))
+    leftovers = [p for p in left if files.abandoned(p)]
     if folder.exists() and not record.exists():
         leftovers.append(folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, suffix=suffix) as name:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{prefix}{host.owner()}.", suffix=suffix) as name:
         work = Path(name)
         for i, leftover in enumerate(leftovers):
             leftover.rename(work / str(i))

@@ -17,14 +17,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edgeflow import files, layout
+from edgeflow import failures, files, layout
 from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Measurement
+from edgeflow.types import Evidence, Failure, JobCost, Measurement, Release
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
@@ -55,7 +56,7 @@ class Build:
 
 
 def collect(jobs: Jobs) -> Document:
-    """The document of the results in this folder; variants that are not finished are left out.
+    """The document of the results in this folder; variants that are not finished are left out, failed ones are there.
 
     Raises TrackingError when nothing was built yet, DataError for files that are malformed.
     """
@@ -63,7 +64,10 @@ def collect(jobs: Jobs) -> Document:
     if not plan.is_file():
         raise TrackingError(f"{plan} is not there: there are no results to track yet; run 'snakemake' first")
     runs: list[dict[str, Any]] = []
-    for variant in report_variants.finished(plan, Path(layout.RESULTS)):
+    for variant in report_variants.finished(plan, Path(layout.RESULTS), failures.read(Path(layout.failures()))):
+        if variant.failure:
+            runs.append(_failed(variant, variant.failure))
+            continue
         record = Path(layout.package(*_names(variant))["record"])
         if record.is_file():  # the last file of a variant
             runs.append(_run(variant, files.read_json(record), jobs))
@@ -124,12 +128,12 @@ def _build(build: Build, plan: Path, runs: Sequence[Mapping[str, Any]]) -> dict[
     return {
         "id": build.id,
         "name": f"build {build.commit[:12] or 'without commit'}{mark}",
-        "start_ms": min((run["start_ms"] for run in runs), default=0),
+        "start_ms": min((run["start_ms"] for run in runs if run["start_ms"]), default=0),
         "end_ms": max((run["end_ms"] for run in runs), default=0),
         "params": {name: str(value)[:_MAX_TEXT] for name, value in params.items()},
         "tags": {
             "edgeflow.matrix": build.matrix,
-            "edgeflow.finished": f"{len(runs)}/{len(cells)}",
+            "edgeflow.finished": f"{len(runs) - counts[Release.FAILED]}/{len(cells)}",
             **{f"edgeflow.{release}": str(counts[release]) for release in sorted(counts)},
             **({"mlflow.source.git.commit": build.commit} if build.commit else {}),
             "mlflow.source.name": "edgeflow",
@@ -155,6 +159,29 @@ def _run(variant: Variant, record: Mapping[str, Any], jobs: Jobs) -> dict[str, A
         "folder": str(Path(package).parent),
     }
     return {**run, "fingerprint": _digest(run)[:16], "record_sha256": files.sha256_file(Path(package))}
+
+
+def _failed(variant: Variant, failure: Failure) -> dict[str, Any]:
+    """A variant of which a job broke: no figures, and a failed run. That it was tried again alone is no news."""
+    tags = {
+        "edgeflow.release": variant.release.value,
+        "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
+        "edgeflow.failed_stage": failure.stage,
+        "edgeflow.log": failure.log,
+    }
+    said = {"variant": variant.cell.id, "params": _params(variant, {}), "tags": tags, "status": "FAILED"}
+    start_ms, end_ms = _tried(Path(layout.job(failure.stage, *failure.key)))
+    times = {"start_ms": start_ms, "end_ms": end_ms}
+    return {**said, **times, "metrics": [], "inputs": [], "folder": "", "fingerprint": _digest(said)[:16]}
+
+
+def _tried(record: Path) -> tuple[int, int]:
+    """Milliseconds since 1970 in which the job of a record ran; 0 where it left none."""
+    if not record.is_file():
+        return 0, 0
+    cost = files.read_as(JobCost, record)
+    start_s = datetime.fromisoformat(cost.started_at).timestamp()
+    return int(1000 * start_s), int(1000 * (start_s + cost.wall_s))
 
 
 def _times(jobs: Jobs, package: str, variant: Variant) -> tuple[int, int]:
@@ -202,7 +229,7 @@ def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
 def _curves(specs: Mapping[str, Mapping[str, Any]], end_ms: int) -> Iterator[list[Any]]:
     """A step per epoch, from 1."""
     spec = specs.get("train")
-    path = Path(layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
+    path = inside(Path(), layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
     if path and path.is_file():
         for metric, values in files.read_json(path).get("curves", {}).items():
             yield from ([metric, value, epoch, end_ms] for epoch, value in enumerate(values, 1))
@@ -223,6 +250,8 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
         "edgeflow.release": variant.release.value,
         "edgeflow.evidence": evidence.value if evidence else "",
+        # beside the figures, which are bare numbers in a store: what another machine took is not the target's
+        **{f"edgeflow.evidence.{name}": _listed(variant, name) for name in Evidence},
         "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
         "edgeflow.package.path": str(Path(package).with_name(archive["name"])) if archive else "",
         "edgeflow.package.sha256": archive["sha256"] if archive else "",
@@ -231,13 +260,18 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
     return {name: value for name, value in tags.items() if value}
 
 
+def _listed(variant: Variant, evidence: Evidence) -> str:
+    """The metrics whose figures were obtained so."""
+    return ", ".join(metric for metric, figure in variant.figures.items() if figure.evidence is evidence)
+
+
 def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The splits that a variant was trained, calibrated and evaluated on."""
     dataset = specs.get("prepare", {}).get("dataset")
     if dataset is None:
         return []
     paths = layout.prepare(dataset)
-    info = Path(paths["info"])
+    info = inside(Path(), paths["info"])
     if not info.is_file():
         return []
     calibrates = specs.get("optimize", {}).get("scheme", {}).get("calibration_samples", 0) > 0
