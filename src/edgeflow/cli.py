@@ -17,6 +17,7 @@ the project
   search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
+  data list   show which sample of a dataset is in which split
   verify      refuse a damaged or hostile package
 
 artifacts in DVC, metrics in MLflow

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MOST_PROBLEMS = 1000  # in one message
+MOST_NAMES, MOST_PROBLEMS = 8, 1000  # in the first line of a message, and below it
 
 
 class EdgeflowError(Exception):
@@ -51,10 +51,20 @@ class DataError(EdgeflowError):
 
     @classmethod
     def of_all(cls, what: str, problems: Sequence[str]) -> DataError:
-        """One error for all that is wrong, a line each; names of files may hold line ends too."""
-        shown = [problem.replace("\n", "\\n") for problem in problems[:MOST_PROBLEMS]]
-        more = [f"and {len(problems) - len(shown):,} more"] if len(problems) > len(shown) else []
-        return cls("\n  ".join([f"{what}:", *shown, *more]))
+        """One error for all that is wrong, "which: why" each: the names in the first line, and below it a line each.
+
+        The first line is what a table has room for; names of files may hold line ends too.
+        """
+        lines = [problem.replace("\n", "\\n") for problem in problems[:MOST_PROBLEMS]]
+        if len(lines) == 1:
+            return cls(f"{what}: {lines[0]}")
+        names = ", ".join(line.partition(": ")[0] for line in lines[:MOST_NAMES])
+        first = f"{what}: {names}{_more(problems, MOST_NAMES)}"
+        return cls("\n  ".join([first, *lines]) + _more(problems, MOST_PROBLEMS))
+
+
+def _more(problems: Sequence[str], shown: int) -> str:
+    return f" and {len(problems) - shown:,} more" if len(problems) > shown else ""
 
 
 class PluginError(EdgeflowError):

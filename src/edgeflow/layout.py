@@ -34,6 +34,11 @@ def prepare(dataset: str) -> Files:
     }
 
 
+def prepared(project: Path) -> list[str]:
+    """The datasets that there are splits of."""
+    return sorted(path.parent.name for path in project.glob(prepare("*")["samples"]))
+
+
 def train(model: str, recipe: str) -> Files:
     """Key: model, recipe; shared by all schemes with the same training-time steps."""
     folder = f"{RESULTS}/train/{model}/{recipe}"

@@ -340,7 +340,7 @@ class Samples:
     prepare reads the others too, and reports all at once.
     """
 
-    # x[i]: an image [C, H, W] or, grey, [H, W] of any size; a sequence [C, L]; or features [F]. Integers or floats
+    # x[i], integers or floats: an image [C, H, W] of any size, a sequence [C, L], or features [F]; no C is one channel
     x: Readable
     y: Int64
     labels: tuple[str, ...]  # name of class i
@@ -357,7 +357,7 @@ class DatasetLoader:
     description: str
     toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
-    # The files there are that `load` reads, so that an edit of one prepares again; what is wrong with them `load` says.
+    # The files that `load` reads, so that an edit of one prepares again; DataError says early what `load` would say.
     files: Callable[[LoadJob], tuple[Path, ...]]
     options: Mapping[str, Option] = field(default_factory=dict)
     api_version: int = API_VERSION

@@ -135,7 +135,9 @@ class Wiring:
             "source": config.source,
         }
         watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(path) for path in pointed]}
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        named = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
+        inputs = {"files": named, "pointers": [str(path) for path in pointed]}
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
         seen = fault or (json.dumps(known, sort_keys=True) if known else "")

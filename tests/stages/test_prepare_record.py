@@ -151,6 +151,7 @@ def test_the_record_names_library_version_and_filter(photos: None, prepared: Pre
         ((4,), np.random.default_rng(0).normal(900, 30, (20, 4)), {"range": ()}),
         ((4,), np.random.default_rng(0).integers(-900, 900, (20, 4), np.int16), {"range": (-1000.0, 1000.0)}),
         ((3, 11), np.random.default_rng(0).normal(0, 9, (20, 3, 11)).astype(np.float32), {"range": ()}),
+        ((1, 11), np.random.default_rng(0).normal(0, 9, (20, 11)), {"range": ()}),
         ((3, 4, 5), np.random.default_rng(0).normal(0, 9, (20, 2, 9, 8)).astype(np.float32), {"range": (-90.0, 90.0)}),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +66,9 @@ def load(job: LoadJob) -> Samples:
     """
     import numpy as np
 
-    root = _root(job)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder (dataset {job.dataset}, options.folder)")
-    found = _scan(root)
+    found = _scan(_root(job))
     if found.problems:
-        problems = [*found.problems, *_damaged(found.images)]
-        raise DataError.of_all(f"dataset {job.dataset}: {len(problems)} problems in {root}", problems)
+        raise _unusable(job, [*found.problems, *_damaged(found.images)])
     y = np.repeat(np.arange(len(found.classes)), [len(paths) for _, paths in found.classes])
     return Samples(
         Images(found.images),
@@ -87,7 +84,14 @@ def _root(job: LoadJob) -> Path:
     given = job.options["folder"]
     if not isinstance(given, str):
         raise ConfigError([f"dataset {job.dataset}: options.folder: {given!r} is not text; put it in quotes"])
-    return job.root / given
+    root = job.root / given
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (dataset {job.dataset}, options.folder)")
+    return root
+
+
+def _unusable(job: LoadJob, problems: Sequence[str]) -> DataError:
+    return DataError.of_all(f"dataset {job.dataset}: folder {job.options['folder']} cannot be used", problems)
 
 
 def _scan(root: Path) -> Found:
@@ -100,8 +104,9 @@ def _scan(root: Path) -> Found:
         inside, systems, wrong = _listing(entry)
         skipped += systems
         problems += wrong or ([] if inside else [f"{entry}: no images for this class"])
-        problems += [misplaced for path in inside if (misplaced := _misplaced(path))]
-        classes.append((entry.name, tuple(path for path in inside if path.is_file())))
+        images = {path: None for path in inside if path.is_file()}
+        problems += [_misplaced(path) for path in inside if path not in images]
+        classes.append((entry.name, tuple(images)))
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folders"
         problems.append(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
@@ -122,9 +127,7 @@ def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
 
 
 def _misplaced(path: Path) -> str:
-    """Why something in the folder of a class is no image; "" when it may be one."""
-    if path.is_file():
-        return ""
+    """Why what is no file cannot be an image of a class."""
     if path.is_symlink() and not path.exists():
         return f"{path}: is a link to a file that is not there"
     return f"{path}: is not a file; the images of a class lie directly in its folder"
@@ -200,9 +203,11 @@ def _decoding() -> tuple[str, ...]:
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:
-    """Every image; what is wrong with the folder `load` says. Raises ConfigError for an unusable option."""
-    root = _root(job)
-    return _scan(root).images if root.is_dir() else ()
+    """Every image; raises as `load` does, but for images that cannot be read: none is opened."""
+    found = _scan(_root(job))
+    if found.problems:
+        raise _unusable(job, found.problems)
+    return found.images
 
 
 plugin = DatasetLoader(

@@ -92,11 +92,16 @@ def _file(job: LoadJob, settings: Settings) -> Path:
     """The file, downloaded first where the options say from where."""
     if settings.url:
         return _download(job, settings)
+    path = _present(job, settings)
+    if settings.sha256 and (digest := whole_files.sha256_file(path)) != settings.sha256.lower():
+        raise DataError(f"{path}: its SHA-256 is {digest}; dataset {job.dataset}, options.sha256 says otherwise")
+    return path
+
+
+def _present(job: LoadJob, settings: Settings) -> Path:
     path = job.root / settings.file
     if not path.is_file():
         raise DataError(f"{path}: no such file (dataset {job.dataset}, options.file)")
-    if settings.sha256 and (digest := whole_files.sha256_file(path)) != settings.sha256.lower():
-        raise DataError(f"{path}: its SHA-256 is {digest}; dataset {job.dataset}, options.sha256 says otherwise")
     return path
 
 
@@ -198,13 +203,12 @@ def _values(path: Path, settings: Settings, x: NDArray[Any]) -> NDArray[Any]:
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:
-    """The file, if it is there and not downloaded: then its digest is in the options.
+    """The file, unless it is downloaded: then its digest is in the options.
 
-    Raises ConfigError for unusable options.
+    Raises ConfigError for unusable options, DataError when there is no such file.
     """
     settings = _settings(job)
-    path = job.root / settings.file
-    return (path,) if not settings.url and path.is_file() else ()
+    return () if settings.url else (_present(job, settings),)
 
 
 plugin = DatasetLoader(

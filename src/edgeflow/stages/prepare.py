@@ -184,8 +184,9 @@ def _read(
         if name == "golden" and (not raw or sum(kept.nbytes for kept in raw.values()) + sample.nbytes <= RAW_BYTES):
             raw[row] = sample.copy()  # it may be a view of the loader's whole array, or of what it reads into
     if found:
-        count = f"{len(found)} of {len(samples.y)} samples cannot be used; repair or remove them"
-        raise DataError.of_all(f"dataset {spec.dataset}: {count}", found)
+        raise DataError.of_all(
+            f"dataset {spec.dataset}: {len(found)} of {len(samples.y)} samples cannot be used", found
+        )
     scale = how.scale and {name: limits for name, limits in how.scale.items() if name in types}
     return x, raw, replace(how, scale=scale)
 
@@ -207,15 +208,15 @@ def _how(spec: Spec, samples: Samples) -> Preprocessing:
 
 
 def _sample(spec: Spec, samples: Samples, index: int) -> NDArray[Any]:
-    """One sample as the loader gives it, with an axis for the one channel of a grey image; DataError names it."""
+    """One sample as the loader gives it, with an axis for the channel where it has but one; DataError names it."""
     import numpy as np
 
     given = np.asarray(samples.x[index])
     where = f"sample {index}" + (f" ({samples.names[index]})" if samples.names else "")
-    grey = given.ndim == 2 and len(spec.shape) == 3
-    sample = np.ascontiguousarray(given[None] if grey else given, given.dtype.newbyteorder("="))
+    bare = given.ndim == len(spec.shape) - 1 > 0
+    sample = np.ascontiguousarray(given[None] if bare else given, given.dtype.newbyteorder("="))
     if problem := _misshapen(sample, spec.shape) or _out_of_range(sample, spec.range):
-        raise DataError(f"{where} {problem}")
+        raise DataError(f"{where}: {problem}")
     return sample
 
 
@@ -286,7 +287,7 @@ def _moments(x: Float32) -> tuple[tuple[float, ...], tuple[float, ...], list[int
     mean = np.sum([x[chunk].sum(axes, np.float64) for chunk in chunks], axis=0) / count
     shifted = mean.reshape(-1, *(1 for _ in x.shape[2:]))
     std = np.sqrt(np.sum([((x[chunk] - shifted) ** 2).sum(axes) for chunk in chunks], axis=0) / count)
-    constant = x.min(axes) == x.max(axes)
+    constant = (x.min(axes) == x.max(axes)) | (std.astype(np.float32) == 0)
     std[constant] = 1
     # as float32, in which they are used: what is recorded is what was done
     numbers = [tuple(map(float, found.astype(np.float32))) for found in (mean, std)]
