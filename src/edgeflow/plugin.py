@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgeflow.preprocessing import Preprocessing
+
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
 
@@ -128,13 +130,31 @@ class Compiled:
 
 
 @dataclass(frozen=True)
+class GoldenSamples:
+    """A few samples that a package ships with what the program answered, N of each."""
+
+    scaled: Float32  # float32[N, …] in the runtime's layout, before mean and std
+    inputs: NDArray[Any]  # [N, …] as the program takes it
+    outputs: NDArray[Any]  # [N, K] as the program gives it
+    tolerance: float  # greatest difference of real outputs that another machine may show
+    answered_by: str  # what ran: "tflite-micro 0.dev20261023182759"
+
+
+@dataclass(frozen=True)
 class PackageJob:
-    """What a runtime may turn into further files of a package."""
+    """What a runtime may turn into further files of a package.
+
+    A file named `example` with any suffix is the package's example: it asks the program, and proves on the golden
+    samples that an app prepares and answers as it should. It finds the manifest beside it.
+    """
 
     program: Path
     info: Program
     target: Target
     measurements: tuple[Measurement, ...]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]  # of class i
+    golden: GoldenSamples
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgeflow.config import Project
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
+EXAMPLES = tuple(sorted(Path(__file__).with_name("runtimes").joinpath("examples").glob("*.*")))  # of packages
 REPORT = (  # what the report is drawn with
     *("jinja2", "html.entities", "plotly.graph_objects", "plotly.io", "plotly.io._json"),
     *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
@@ -397,21 +398,27 @@ class Wiring:
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,
+            "activations": self.project.scheme(scheme).activations,
             "calibrated": self.project.scheme(scheme).calibration_samples > 0,
             "infeasible": cell.reason,
         }
-        return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
+        return Job("package", spec, self._packed(cell), (reference,), EXAMPLES, preload=("rfc8785", "numpy"))
 
     def _packed(self, cell: Cell) -> Inputs:
         """What a package holds, and what names the rest by digest; nothing for a cell that the plan refused."""
         names = (cell.model, cell.target, cell.scheme)
+        data = ("dataset", "golden", "golden_raw")
         if cell.reason:
-            return dict.fromkeys(("verdict", "measurement", "program", "info", "dataset"), NONE)
+            return dict.fromkeys(("verdict", "measurement", "program", "info", "answers", *data), NONE)
+        prepared = layout.prepare(self.plan.routes[cell].dataset)
+        compiled = self._compiled(cell)
         return {
             **layout.judge(*names),
             **_pick(layout.measure(*names), "measurement"),
-            **_pick(self._compiled(cell), "program", "info"),
-            "dataset": layout.prepare(self.plan.routes[cell].dataset)["info"],
+            **_pick(compiled, "program", "info"),
+            "answers": compiled["outputs"],
+            "dataset": prepared["info"],
+            **_pick(prepared, "golden", "golden_raw"),
         }
 
     def _report(self) -> Job:

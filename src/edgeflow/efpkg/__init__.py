@@ -2,24 +2,33 @@
 
 from edgeflow.efpkg.archive import build, describe, verify, verify_stream
 from edgeflow.efpkg.manifest import (
+    ITEM_BYTES,
     SCHEMA,
+    SCHEMA_V1,
+    Array,
     File,
+    Golden,
     Manifest,
+    ManifestV1,
     Needs,
     Postprocessing,
+    PreprocessingV1,
     RuntimeNeed,
 )
 from edgeflow.efpkg.summary import verify_command
-from edgeflow.preprocessing import Preprocessing, Resize
 
 __all__ = [
+    "ITEM_BYTES",
     "SCHEMA",
+    "SCHEMA_V1",
+    "Array",
     "File",
+    "Golden",
     "Manifest",
+    "ManifestV1",
     "Needs",
     "Postprocessing",
-    "Preprocessing",
-    "Resize",
+    "PreprocessingV1",
     "RuntimeNeed",
     "build",
     "describe",
