@@ -18,6 +18,7 @@ the project
   search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
+  data list   show which sample of a dataset is in which split
   verify      refuse a damaged or hostile package
 
 artifacts in DVC, metrics in MLflow
@@ -131,7 +132,7 @@ def _summary(rest: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from edgeflow import files, layout
+    from edgeflow import failures, files, layout
     from edgeflow.errors import DataError
     from edgeflow.report import terminal
 
@@ -140,6 +141,8 @@ def _summary(rest: Sequence[str]) -> int:
         raise DataError(f"{paths['decision']} is not there: there is no report yet; run 'snakemake' first")
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
+    for line in failures.lines(failures.read(Path(layout.failures()))):
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
     if age := _age(arguments, Path(paths["sources"])):
         console.print(age, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -189,7 +192,7 @@ def _toolchain(rest: Sequence[str]) -> int:
     from edgeflow.errors import UsageError
     from edgeflow.toolchains import environments
 
-    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt"))
+    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt") if "." not in path.stem)
     parser = argparse.ArgumentParser(prog="edgeflow toolchain", description="Make the environment of a toolchain.")
     parser.add_argument("id", help=f"one of {', '.join(known) or 'the locks in envs/'}")
     toolchain = parser.parse_args(rest).id

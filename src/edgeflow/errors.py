@@ -22,6 +22,8 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
+MOST_NAMES, MOST_PROBLEMS = 8, 1000  # in the first line of a message, and below it
+
 
 class EdgeflowError(Exception):
     """Base of every error that edgeflow raises on purpose; the command line prints it without a traceback."""
@@ -49,6 +51,23 @@ class DataError(EdgeflowError):
     """A dataset or an input file is missing or malformed."""
 
     exit_code = 3
+
+    @classmethod
+    def of_all(cls, what: str, problems: Sequence[str]) -> DataError:
+        """One error for all that is wrong, "which: why" each: the names in the first line, and below it a line each.
+
+        The first line is what a table has room for; names of files may hold line ends too.
+        """
+        lines = [problem.replace("\n", "\\n") for problem in problems[:MOST_PROBLEMS]]
+        if len(lines) == 1:
+            return cls(f"{what}: {lines[0]}")
+        names = ", ".join(line.partition(": ")[0] for line in lines[:MOST_NAMES])
+        first = f"{what}: {names}{_more(problems, MOST_NAMES)}"
+        return cls("\n  ".join([first, *lines]) + _more(problems, MOST_PROBLEMS))
+
+
+def _more(problems: Sequence[str], shown: int) -> str:
+    return f" and {len(problems) - shown:,} more" if len(problems) > shown else ""
 
 
 class PluginError(EdgeflowError):

@@ -112,7 +112,8 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         where = f"{stage} needs the module {error.name!r}, which this environment does not have: {sys.prefix}"
-        print(f"ToolchainError: {where}; name another one with --toolchain, or add it to the lock", file=sys.stderr)
+        way = "name another one with --toolchain, or write it into envs/<toolchain>.user.in and run 'make lock'"
+        print(f"ToolchainError: {where}; {way}", file=sys.stderr)
         return ToolchainError.exit_code
     except Exception as error:
         if (refusal := storage_error(error)) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -162,7 +163,9 @@ def fetch(rest: Sequence[str]) -> int:
 
 
 def data(rest: Sequence[str]) -> int:
-    """`edgeflow data POINTER…`: what `prepare` runs first."""
+    """`edgeflow data list`; `edgeflow data POINTER…`: what `prepare` runs first."""
+    if rest[:1] == ["list"]:
+        return _list_samples(rest[1:])
     parser = argparse.ArgumentParser(prog="edgeflow data", description="Bring tracked datasets, and check them.")
     parser.add_argument("pointers", nargs="*", type=Path, metavar="FILE.dvc")
     arguments = parser.parse_args(rest)
@@ -173,6 +176,30 @@ def data(rest: Sequence[str]) -> int:
         with exclusive():
             for pointer in arguments.pointers:
                 objects.fetch_data(pointer)
+    return 0
+
+
+def _list_samples(rest: Sequence[str]) -> int:
+    """`edgeflow data list [--split SPLIT] [--dataset ID]`: as CSV, since names of files may hold anything."""
+    parser = argparse.ArgumentParser(prog="edgeflow data list", description="Show which sample is in which split.")
+    parser.add_argument("--split", choices=("train", "calibration", "evaluation", "golden"), help="of all if not given")
+    parser.add_argument("--dataset", metavar="ID", help="every dataset that is prepared if not given")
+    arguments = parser.parse_args(rest)
+    import csv
+
+    datasets = layout.prepared(Path())
+    if arguments.dataset not in (None, *datasets) or not datasets:
+        wanted = layout.prepare(arguments.dataset or "<dataset>")["info"]
+        raise DataError(
+            f"no splits of {arguments.dataset or 'any dataset'} here; 'snakemake --cores 2 {wanted}' makes them"
+        )
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(("dataset", "split", "row", "index", "name", "label"))
+    for dataset in datasets if arguments.dataset is None else [arguments.dataset]:
+        with Path(layout.prepare(dataset)["samples"]).open(encoding="utf-8", newline="") as stream:
+            for line in list(csv.reader(stream))[1:]:
+                if arguments.split in (None, line[0]):
+                    lines.writerow((dataset, *line))
     return 0
 
 
