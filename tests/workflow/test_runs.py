@@ -221,6 +221,7 @@ def test_a_pruned_scheme_ships_its_zeros_and_is_held_against_its_control(fresh: 
 def test_a_dry_run_where_nothing_can_be_written_says_what_would_run(copy: Project, known: str) -> None:
     judge = copy.folder / "src/edgeflow/judge.py"
     judge.write_text(judge.read_text() + "\n\nEDITED = True\n")
+    (copy.folder / "results/judge/tiny_a/linux_x86_ort/fp32/verdict.json").unlink()
     locks = copy.folder / ".snakemake/locks"  # which Snakemake makes where it is missing, and edgeflow may have removed
     locks.mkdir(exist_ok=True)
     if known == "without a folder":
