@@ -11,6 +11,7 @@ float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     Int64: TypeAlias = NDArray[np.int64]
 
 API_VERSION = 1
+# What a library does to itself. What others do to it, as the kernel when memory runs out (SIGKILL), proves nothing.
+CRASHES = frozenset(
+    (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)
+)
 
 
 @dataclass(frozen=True)
