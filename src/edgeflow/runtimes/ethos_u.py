@@ -17,11 +17,12 @@ from pathlib import Path
 from edgeflow.errors import StageError
 from edgeflow.plugin import CRASHES, Compiled, CompileJob, Estimate, Option, PackageJob, Runtime, Unsupported
 from edgeflow.runtimes import tflite_micro
-from edgeflow.runtimes.c_array import identifier, sources
+from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import zero_weights
 from edgeflow.types import Evidence, Operators, Scheme, Target
 from edgeflow.units import show
 
+INTERPRETER_BYTES = 16 * 1024  # room for what vela does not plan; nobody measured how much of it is needed
 CUSTOM = "ethos-u"  # the operator that stands for everything the accelerator does
 ACCELERATORS = (
     *("ethos-u55-32", "ethos-u55-64", "ethos-u55-128", "ethos-u55-256"),
@@ -176,11 +177,14 @@ def _version() -> str:
 
 
 def package_files(job: PackageJob) -> Mapping[str, bytes]:
-    """C array and header with vela's SRAM figure as the arena."""
-    name = identifier(job.info.model, job.info.scheme)
-    arena = "SRAM that vela plans for activations; the interpreter's own structures, a few KiB, come on top."
-    size = tflite_micro.measured_arena_bytes(job)
-    return sources(name, job.program.read_bytes(), size, arena, (CUSTOM,))
+    """C++ source with vela's SRAM figure as the arena."""
+    arena = Arena(
+        tflite_micro.measured_arena_bytes(job),
+        "SRAM that vela plans for activations; the interpreter's own structures, a few KiB, come on top.",
+        extra_bytes=INTERPRETER_BYTES,
+        before="The board must be set up before, and the accelerator: ethosu_init() of Arm's ethos-u-core-driver.",
+    )
+    return sources(job, arena, (CUSTOM,))
 
 
 plugin = Runtime(
@@ -201,6 +205,10 @@ plugin = Runtime(
     build_with="litert",
     runs="model",
     package_files=package_files,
+    estimates=(
+        *("latency_p50_s", "latency_p90_s", "memory_peak_bytes"),
+        *("flash_bytes", "accelerator_cycles", "cpu_operators"),
+    ),
     preload=tflite_micro.plugin.preload,
     target_options={
         "system_config": Option(

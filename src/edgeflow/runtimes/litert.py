@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,13 @@ from edgeflow.plugin import (
     Converter,
     ConvertJob,
     OptimizeJob,
+    PackageJob,
     Runtime,
     Tolerance,
     Unsupported,
 )
 from edgeflow.runtimes import litert_layers
+from edgeflow.runtimes.python_example import python_example
 from edgeflow.types import Evidence, Scheme, Target
 
 if TYPE_CHECKING:
@@ -368,6 +370,11 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
     return Tolerance(0.0, "the program is the model")
 
 
+def package_files(job: PackageJob) -> Mapping[str, bytes]:
+    """The example in Python."""
+    return python_example("litert")
+
+
 CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 4e-7")
 plugin = Runtime(
     id="litert",
@@ -392,5 +399,6 @@ plugin = Runtime(
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
+    package_files=package_files,
     preload=("ai_edge_quantizer", "ai_edge_litert.interpreter", "ai_edge_litert.tools.flatbuffer_utils"),
 )

@@ -23,11 +23,13 @@ from edgeflow.plugin import (
     ConvertJob,
     Layer,
     OptimizeJob,
+    PackageJob,
     Runtime,
     Tolerance,
     Unsupported,
 )
 from edgeflow.runtimes import onnxruntime_layers
+from edgeflow.runtimes.python_example import python_example
 from edgeflow.types import Evidence, Scheme, Target
 
 if TYPE_CHECKING:
@@ -422,6 +424,11 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
     return Tolerance(0.02, "int8: QDQ and integer kernels may round a tie apart, 4e-3 a step; measured 1 step")
 
 
+def package_files(job: PackageJob) -> Mapping[str, bytes]:
+    """The example in Python."""
+    return python_example("onnxruntime")
+
+
 CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7")
 EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds
     *("onnx", "onnxruntime", "torch.onnx", "torch.export", "torch.export._trace", "torch.export._unlift"),
@@ -456,6 +463,7 @@ plugin = Runtime(
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
+    package_files=package_files,
     preload=(
         *("numpy.ma", "onnxruntime", "onnxruntime.quantization", "onnxruntime.quantization.shape_inference"),
         *("onnxruntime.tools.onnx_model_utils", "onnxconverter_common.float16"),

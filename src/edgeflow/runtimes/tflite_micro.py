@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import CRASHES, Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
-from edgeflow.runtimes.c_array import identifier, sources
+from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import beginnings, zero_weights
 from edgeflow.types import Evidence, Scheme, Target
 
@@ -92,11 +92,9 @@ def compile_tolerance(scheme: Scheme) -> Tolerance:
 
 
 def package_files(job: PackageJob) -> Mapping[str, bytes]:
-    """C array and header with the arena that was measured."""
-    name = identifier(job.info.model, job.info.scheme)
-    arena = f"Tensor arena as measured on a 64-bit host: an upper bound for {job.target.arch}."
-    operators = (o.operator for o in job.info.operators)
-    return sources(name, job.program.read_bytes(), measured_arena_bytes(job), arena, operators)
+    """C++ source with the arena that was measured."""
+    source = f"Tensor arena as measured on a 64-bit host: an upper bound for {job.target.arch}."
+    return sources(job, Arena(measured_arena_bytes(job), source), (o.operator for o in job.info.operators))
 
 
 def measured_arena_bytes(job: PackageJob) -> int:

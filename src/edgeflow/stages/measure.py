@@ -252,7 +252,7 @@ class Figures:
             artifact_sha256=files.sha256_file(Path(job["program"])),
             method="",
             time=conditions.pop("measured_at"),
-            tools={**info.tools, **versions},
+            tools=versions,  # what executed; what converted and compiled is in program.json
             conditions=conditions,
         )
         self.substitute = "" if info.runs == "program" else "; ran the model that the program was compiled from"
