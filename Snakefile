@@ -9,6 +9,8 @@ configfile: "config/config.yaml"
 
 
 flow = edgeflow.workflow.Flow(config)
+if workflow.output_settings.dryrun:
+    flow.look_only()
 
 
 wildcard_constraints:
@@ -30,6 +32,7 @@ localrules:
 
 
 onstart:
+    flow.claim_locks(workflow)
     flow.collect_garbage()
     flow.begin()
     if workflow.local_exec:

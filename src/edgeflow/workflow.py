@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import hashlib
 import inspect
@@ -16,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-from edgeflow import failures, files, layout
+from edgeflow import failures, files, layout, locks
 from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
@@ -61,11 +60,12 @@ class Flow:
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
-    REASONS_SHOWN = 10  # at the end of a run; the report has all
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
-        self._alive = _clear_stale_locks(Path(layout.running()))
+        self._alive = locks.present()
+        locks.clear_stale()
+        locks.explain()
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
@@ -113,6 +113,21 @@ class Flow:
         gc.freeze()
         gc.enable()
 
+    @staticmethod
+    def look_only() -> None:
+        """For dry runs: in a checkout that cannot be written, what would be made again is shown and not an error."""
+        import snakemake.jobs
+
+        async def allow(_: object) -> None:
+            return
+
+        snakemake.jobs.Job.check_protected_output = allow
+
+    @staticmethod
+    def claim_locks(workflow: Any) -> None:
+        """For `onstart`: if this run is killed, the next one knows which of Snakemake's locks were its own."""
+        locks.claim(workflow.persistence)
+
     def begin(self) -> None:
         """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
         import psutil
@@ -155,6 +170,9 @@ class Flow:
         An interrupted run has no failures: what was stopped is tried again, and the last report stays.
         """
         if self._interrupted:
+            from snakemake.logging import logger
+
+            logger.warning("Interrupted: what was stopped has not failed, and the same command goes on from here.")
             return
         dag = workflow.dag
         broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]
@@ -204,12 +222,10 @@ class Flow:
         """The last words of a run in which jobs broke."""
         from snakemake.logging import logger
 
-        found = sorted(broken, key=lambda failure: -len(failure.cells))
+        found = [*broken]
         cells = {cell for failure in found for cell in failure.cells}
         lines = [f"{len(cells)} of {len(self.plan.cells)} cells failed:"]
-        lines += [f"  {f.sentence} ({len(f.cells)} cells, log: {f.log or 'none'})" for f in found[: self.REASONS_SHOWN]]
-        if more := len(found) - self.REASONS_SHOWN:
-            lines += [f"  and {more} more jobs"] if more > 0 else []
+        lines += [f"  {line}" for line in failures.lines(found)]
         lines += [f"The report has these and all that was built: {report}"] if report else []
         logger.warning("\n".join([*lines, "The next run tries what failed again."]))
 
@@ -299,21 +315,3 @@ def _collect_no_garbage() -> None:
     """Until jobs run: searching a growing graph of thousands of jobs again and again takes time and frees nothing."""
     gc.freeze()
     gc.disable()
-
-
-def _clear_stale_locks(running: Path) -> IO[str]:
-    """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.
-
-    Every run holds this file shared until it ends, however it ends; who gets it exclusively is alone.
-    """
-    running.parent.mkdir(exist_ok=True)
-    alive = running.open("w")
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        for lock in (running.parent / "locks").glob("*.lock"):
-            lock.unlink()
-    fcntl.flock(alive, fcntl.LOCK_SH)
-    return alive

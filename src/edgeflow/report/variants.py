@@ -16,6 +16,7 @@ from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
 from edgeflow.failures import by_cell
 from edgeflow.figures import may_choose, strongest
+from edgeflow.paths import problem
 from edgeflow.types import (
     Cell,
     Check,
@@ -138,6 +139,10 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
             f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, build}}, …]}} as '
             f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
+    for cell in cells:
+        for name in filter(None, (cell.model, cell.target, cell.scheme, cell.runtime, cell.build)):
+            if "/" in name or problem(name):
+                raise DataError(f"{plan}: {name!a} is no name of a part of {cell.id!a}; make the plan again")
     if twice := sorted(name for name, count in Counter(cell.id for cell in cells).items() if count > 1):
         raise DataError(f"{plan}: {twice[0]} is there twice")
     return cells

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgeflow import files
 from edgeflow.errors import StageError
 
 Loss = Callable[[Any, Any, Any], Any]  # inputs, outputs float32[B, K], labels int64[B] → loss float32[]
@@ -135,9 +136,8 @@ class Trainer:
             "schedule": schedule.state_dict(),
             "random": torch.get_rng_state(),
         }
-        new = path.with_suffix(".new")
-        torch.save(state, new)
-        new.replace(path)
+        with files.atomic(path) as new:
+            torch.save(state, new)
 
     def _resume(self, epochs: int, network: Any, optimizer: Any, schedule: Any) -> int:
         """The first epoch of this phase that is still to do."""

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import failures, files, layout
-from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
@@ -54,8 +54,10 @@ class Build:
     results: str  # digest of what the variants came to
 
 
-def collect(jobs: Jobs) -> Document:
+def collect(jobs: Jobs, title: str) -> Document:
     """The document of the results in this folder; variants that are not finished are left out, failed ones are there.
+
+    `title` is that of the matrix, and so the name of the experiment, unless the environment has another one.
 
     Raises TrackingError when nothing was built yet, DataError for files that are malformed.
     """
@@ -73,7 +75,7 @@ def collect(jobs: Jobs) -> Document:
     build = _identify(plan, runs)
     return {
         "schema": SCHEMA,
-        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or str(read_matrix(Path()).get("title", "edgeflow")),
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or title,
         "build": _build(build, plan, runs),
         "cells": len(files.read_json(plan)["cells"]),
         "variants": runs,
@@ -228,7 +230,7 @@ def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
 def _curves(specs: Mapping[str, Mapping[str, Any]], end_ms: int) -> Iterator[list[Any]]:
     """A step per epoch, from 1."""
     spec = specs.get("train")
-    path = Path(layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
+    path = inside(Path(), layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
     if path and path.is_file():
         for metric, values in files.read_json(path).get("curves", {}).items():
             yield from ([metric, value, epoch, end_ms] for epoch, value in enumerate(values, 1))
@@ -270,7 +272,7 @@ def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     if dataset is None:
         return []
     paths = layout.prepare(dataset)
-    info = Path(paths["info"])
+    info = inside(Path(), paths["info"])
     if not info.is_file():
         return []
     calibrates = specs.get("optimize", {}).get("scheme", {}).get("calibration_samples", 0) > 0
