@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers, reach
+from edgeflow.config.digests import digests
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edgeflow.config import Project
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
+EXAMPLES = tuple(sorted(Path(__file__).with_name("runtimes").joinpath("examples").glob("*.*")))  # of packages
 REPORT = (  # what the report is drawn with
     *("jinja2", "html.entities", "plotly.graph_objects", "plotly.io", "plotly.io._json"),
     *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
@@ -116,6 +118,7 @@ class Wiring:
             "loader": reference,
             "options": config.options,
             "shape": config.shape,
+            "range": config.range,
             "mean": config.normalize.mean,
             "std": config.normalize.std,
             "classes": config.classes,
@@ -396,21 +399,27 @@ class Wiring:
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,
+            "activations": self.project.scheme(scheme).activations,
             "calibrated": self.project.scheme(scheme).calibration_samples > 0,
             "infeasible": cell.reason,
         }
-        return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
+        return Job("package", spec, self._packed(cell), (reference,), EXAMPLES, preload=("rfc8785", "numpy"))
 
     def _packed(self, cell: Cell) -> Inputs:
         """What a package holds, and what names the rest by digest; nothing for a cell that the plan refused."""
         names = (cell.model, cell.target, cell.scheme)
+        data = ("dataset", "golden", "golden_raw")
         if cell.reason:
-            return dict.fromkeys(("verdict", "measurement", "program", "info", "dataset"), NONE)
+            return dict.fromkeys(("verdict", "measurement", "program", "info", "answers", *data), NONE)
+        prepared = layout.prepare(self.plan.routes[cell].dataset)
+        compiled = self._compiled(cell)
         return {
             **layout.judge(*names),
             **_pick(layout.measure(*names), "measurement"),
-            **_pick(self._compiled(cell), "program", "info"),
-            "dataset": layout.prepare(self.plan.routes[cell].dataset)["info"],
+            **_pick(compiled, "program", "info"),
+            "answers": compiled["outputs"],
+            "dataset": prepared["info"],
+            **_pick(prepared, "golden", "golden_raw"),
         }
 
     def _report(self) -> Job:
@@ -422,6 +431,7 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
@@ -455,7 +465,8 @@ def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Dat
     try:
         kept = _checked(pointed)
         watched = [path for path in read(all(p.out.exists() for p in kept)) if pointers.covering(path) is None]
-        inputs["files"] = [str(path) for path in watched]
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        inputs["files"] = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
     except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record

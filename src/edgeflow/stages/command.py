@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeflow.errors import EdgeflowError, ToolchainError, UsageError
+from edgeflow.errors import EdgeflowError, ToolchainError, UsageError, storage_error
 from edgeflow.types import from_json
 
 
@@ -115,4 +115,9 @@ def main(argv: Sequence[str]) -> int:
         way = "name another one with --toolchain, or write it into envs/<toolchain>.user.in and run 'make lock'"
         print(f"ToolchainError: {where}; {way}", file=sys.stderr)
         return ToolchainError.exit_code
+    except Exception as error:
+        if (refusal := storage_error(error)) is None:
+            raise
+        print(f"{type(refusal).__name__}: {refusal}", file=sys.stderr)
+        return refusal.exit_code
     return 0
