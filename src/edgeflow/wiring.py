@@ -89,6 +89,7 @@ class Wiring:
         self._target_json = cache(lambda target: to_json(project.target(target)))
         # what a table says about a scheme changes nothing that is made
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
+        self._fault = cache(reach.fault)
         self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
@@ -167,7 +168,7 @@ class Wiring:
             content=named.content,
             toolchain=framework.toolchain,
             preload=framework.preload,
-            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), named.fault),
+            fault=next(filter(None, map(self._fault, (self.project.models[model].builder, *builders))), named.fault),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})

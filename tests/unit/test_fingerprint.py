@@ -33,7 +33,7 @@ def source(project: Path, tmp_path: Path) -> Path:
         ("judge.py", {"judge"}),
         ("stages/judge.py", {"judge"}),
         ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
-        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure"}),
+        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure", "package"}),
         ("types.py", set(STAGES)),
         ("cli.py", set()),
         ("workflow.py", set()),
