@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import hashlib
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -115,13 +118,24 @@ class Flow:
 
     @staticmethod
     def look_only() -> None:
-        """For dry runs: in a checkout that cannot be written, what would be made again is shown and not an error."""
+        """For dry runs, which work in a checkout that cannot be written: Snakemake would make folders for its records
+        there, and takes what it may not write for an error, although it writes nothing.
+        """
         import snakemake.jobs
+        from snakemake.persistence import PersistenceBase
 
         async def allow(_: object) -> None:
             return
 
         snakemake.jobs.Job.check_protected_output = allow
+        records = Path(layout.running()).parent
+        if not os.access(records if records.exists() else Path(), os.W_OK):
+            make, elsewhere = PersistenceBase.__init__, _seen_elsewhere(records)
+
+            def made(self: Any, **options: Any) -> None:
+                make(self, **{**options, "path": elsewhere})
+
+            PersistenceBase.__init__ = made
 
     @staticmethod
     def claim_locks(workflow: Any) -> None:
@@ -281,6 +295,16 @@ class Flow:
             ):
                 found.update(dict.fromkeys(made.values()))
         return [path for path in found if not os.path.exists(path)]
+
+
+def _seen_elsewhere(folder: Path) -> Path:
+    """A folder of this process in which Snakemake's records can be read, and others can be made beside them."""
+    elsewhere = Path(tempfile.mkdtemp(prefix="edgeflow-"))
+    atexit.register(shutil.rmtree, elsewhere, ignore_errors=True)
+    for name in ("metadata", "incomplete", "locks"):
+        if (path := folder / name).is_dir():
+            (elsewhere / name).symlink_to(path.absolute())
+    return elsewhere
 
 
 def _key(job: Any) -> tuple[str, ...]:
