@@ -19,6 +19,7 @@ from typing import IO, Any
 from edgeflow import files, host, layout
 from edgeflow.errors import DataError
 
+LOCKED = "this folder is locked"  # how a run that cannot begin says so
 Stamp = list[int]  # inode, and when content and inode were last changed, in ns: of two files never the same
 
 
@@ -106,13 +107,14 @@ def _holder() -> str:
         with suppress(DataError, KeyError, TypeError):
             found = files.read_json(record)
             return (
-                f"another run is building here: process {found['pid']} on {found['host']}{_of_whom(record)}. Wait "
-                "until it has ended, or end it; if it is gone already, 'snakemake --unlock' removes its lock"
+                f"{LOCKED}: another run is building here, process {found['pid']} on {found['host']}{_of_whom(record)}. "
+                "Wait until it has ended, or end it; if it is gone already, 'snakemake --unlock' removes its lock"
             )
     lock = next(iter(sorted(Path(layout.locks()["folder"]).glob("*.lock"))), None)
+    made = f"{lock}{_of_whom(lock)}" if lock else "a run"
     return (
-        f"{lock or 'this folder'} is the lock of a run{_of_whom(lock) if lock else ''} of which nothing is known here: "
-        "if none runs, on this or another machine, 'snakemake --unlock' removes it"
+        f"{LOCKED} by {made}, and nothing is known here of who made that: if no run is left, on this or another "
+        "machine, 'snakemake --unlock' removes it"
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from edgeflow import files, layout
+from edgeflow import files, layout, locks
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.plugin import Drop
@@ -169,8 +169,8 @@ class Snakemake:
         shared = (*self._shared, self._reference)
         wanted = [*made.values(), *shared]
         code, said = self._snakemake(wanted, "--cores", str(self._cores), "--keep-going")
-        if "cannot be locked" in said:
-            raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
+        if locked := next((line for line in said.splitlines() if locks.LOCKED in line), ""):
+            raise UsageError(locked.strip())
         if code == 0:
             return {}
         pending = self._pending(wanted)
