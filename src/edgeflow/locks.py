@@ -19,7 +19,6 @@ from typing import IO, Any
 from edgeflow import files, host, layout
 from edgeflow.errors import DataError
 
-LOCKED = "this folder is locked"  # how a run that cannot begin says so
 Stamp = list[int]  # inode, and when content and inode were last changed, in ns: of two files never the same
 
 
@@ -92,7 +91,7 @@ def explain() -> None:
     import snakemake.exceptions
 
     class LockException(snakemake.exceptions.WorkflowError):  # type: ignore[misc]
-        """This folder is locked."""
+        """This folder is locked. Who reads Snakemake's events knows it by this name."""
 
         def __init__(self) -> None:
             super().__init__(_holder())
@@ -107,13 +106,13 @@ def _holder() -> str:
         with suppress(DataError, KeyError, TypeError):
             found = files.read_json(record)
             return (
-                f"{LOCKED}: another run is building here, process {found['pid']} on {found['host']}{_of_whom(record)}. "
+                f"this folder is locked: another run is building here, process {found['pid']} on {found['host']}{_of_whom(record)}. "
                 "Wait until it has ended, or end it; if it is gone already, 'snakemake --unlock' removes its lock"
             )
     lock = next(iter(sorted(Path(layout.locks()["folder"]).glob("*.lock"))), None)
     made = f"{lock}{_of_whom(lock)}" if lock else "a run"
     return (
-        f"{LOCKED} by {made}, and nothing is known here of who made that: if no run is left, on this or another "
+        f"this folder is locked by {made}, and nothing is known here of who made that: if no run is left, on this or another "
         "machine, 'snakemake --unlock' removes it"
     )
 

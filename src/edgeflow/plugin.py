@@ -5,22 +5,24 @@ entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-i
 module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
-Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are
-float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its arrays transposed.
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N], outputs
+are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgeflow.preprocessing import Preprocessing
 
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
@@ -128,13 +130,31 @@ class Compiled:
 
 
 @dataclass(frozen=True)
+class GoldenSamples:
+    """A few samples that a package ships with what the program answered, N of each."""
+
+    scaled: Float32  # float32[N, …] in the runtime's layout, before mean and std
+    inputs: NDArray[Any]  # [N, …] as the program takes it
+    outputs: NDArray[Any]  # [N, K] as the program gives it
+    tolerance: float  # greatest difference of real outputs that another machine may show
+    answered_by: str  # what ran: "tflite-micro 0.dev20261023182759"
+
+
+@dataclass(frozen=True)
 class PackageJob:
-    """What a runtime may turn into further files of a package."""
+    """What a runtime may turn into further files of a package.
+
+    A file named `example` with any suffix is the package's example: it asks the program, and proves on the golden
+    samples that an app prepares and answers as it should. It finds the manifest beside it.
+    """
 
     program: Path
     info: Program
     target: Target
     measurements: tuple[Measurement, ...]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]  # of class i
+    golden: GoldenSamples
 
 
 @dataclass(frozen=True)
@@ -142,7 +162,7 @@ class Converter:
     """How models of one framework become this runtime's file format."""
 
     toolchain: str
-    convert: Callable[[ConvertJob], None]
+    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
     tolerance: Tolerance
     preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
 
@@ -177,15 +197,18 @@ class Runtime:
     build_with: str = ""
     converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
-    optimize: Callable[[OptimizeJob], None] | None = None
+    optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
     # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
     activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
+    estimates: tuple[str, ...] = ()  # metrics that `compile` estimates: what a search can minimise is known before
     target_options: Mapping[str, Option] = field(default_factory=dict)
     preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready
     api_version: int = API_VERSION
@@ -206,6 +229,7 @@ class ModelSpec:
     input_shape: tuple[int, ...]  # without the batch axis
     classes: int
     training: Mapping[str, Any]  # validated against `Framework.training_options`
+    weights: str = ""  # file with trained weights that are taken as they are; "": the model is trained
 
 
 @dataclass(frozen=True)
@@ -225,11 +249,23 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
+class WeightsJob:
+    """Take the trained weights that someone brings, as they are."""
+
+    model: ModelSpec
+    weights: Path  # in whatever format the framework reads; nothing of it may be executed
+    x: Float32  # a few prepared samples, that the network must be able to take
+    checkpoint: Path  # safetensors to write, as `TrainJob.checkpoint`
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a training says about itself."""
 
     figures: Mapping[str, float]  # final loss, number of parameters, …
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # metric → value after each epoch
+    without_gradient: tuple[str, ...] = ()  # parameters that were to be trained, and that no loss ever depended on
+    loss_takes_logits: bool = False  # as cross-entropy does: outputs that are probabilities already learn badly
 
 
 @dataclass(frozen=True)
@@ -244,6 +280,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    take_weights: Callable[[WeightsJob], Trained] | None = None  # None: models are trained here, and only here
     steps: tuple[str, ...] = ()  # kinds of training-time steps that `train` can take
     preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION
@@ -280,8 +317,13 @@ class Task:
     metric: str  # "accuracy"
     direction: Direction
     score: Callable[[Float32, Int64], Score]  # outputs, y
-    drop: Callable[[Float32, Float32, Int64], Drop]  # reference outputs, outputs, y: paired on the same samples
+    # reference outputs, outputs, y: paired on the same samples; `stats.no_difference` where they are equal bit for bit
+    drop: Callable[[Float32, Float32, Int64], Drop]
     agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
+    chance: Callable[[Int64], float] | None = None  # y → metric of who looks at no input; None: nothing says so
+    # metric or its drop, limit → evaluation samples below which not even a flawless result is within it; None: no
+    # number is enough
+    least_samples: Callable[[str, float], int | None] | None = None
     api_version: int = API_VERSION
 
 
@@ -290,20 +332,36 @@ class Task:
 
 @dataclass(frozen=True)
 class LoadJob:
-    """Read a dataset, scaled to [0, 1]; splitting, resizing and normalising are the prepare stage's work."""
+    """Read a dataset as it was recorded; splitting, resizing, scaling and normalising are the prepare stage's work."""
 
     dataset: str  # id, for messages
     options: Mapping[str, Any]
     root: Path  # folder that relative paths in `options` start from
 
 
+class Readable(Protocol):
+    """A number of arrays: an array, a list, or an object that reads each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Samples:
-    """A whole dataset in memory."""
+    """A dataset of N samples.
 
-    x: Float32  # float32[N, C, H, W] in [0, 1], or a list of float32[C, H, W] where sizes differ
+    x[i] is asked for once, so that samples that are many and large need not all be in memory. It may raise DataError:
+    prepare reads the others too, and reports all at once.
+    """
+
+    # x[i], integers or floats: an image [C, H, W] of any size, a sequence [C, L], or features [F]; no C is one channel
+    x: Readable
     y: Int64
     labels: tuple[str, ...]  # name of class i
+    names: Sequence[str] = ()  # of sample i, for people: its file; () where the index is all there is
+    skipped: tuple[str, ...] = ()  # files that are nobody's samples, such as the thumbnails of file managers
+    decode: tuple[str, ...] = ()  # how a file became x[i], step by step, for who must do the same; () for arrays
 
 
 @dataclass(frozen=True)
@@ -314,7 +372,8 @@ class DatasetLoader:
     description: str
     toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
-    files: Callable[[LoadJob], tuple[Path, ...]]  # the files that `load` reads, so that an edit of one prepares again
+    # The files that `load` reads, so that an edit of one prepares again; DataError says early what `load` would say.
+    files: Callable[[LoadJob], tuple[Path, ...]]
     options: Mapping[str, Option] = field(default_factory=dict)
     api_version: int = API_VERSION
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, WithJsonSchema
@@ -22,6 +23,8 @@ ARCHITECTURES = (
     *("x86_64", "aarch64", "armv7l", "riscv64"),
     *("armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main", "riscv32", "xtensa"),
 )
+
+WEIGHTS = (".safetensors", ".pt", ".pth")  # suffixes of files with trained weights
 
 # Kind of thing or plugin → the ids that a reference may name; the context of validation.
 Known: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -73,6 +76,12 @@ def _builder(value: str) -> str:
     return value
 
 
+def _weights(value: str) -> str:
+    if PurePath(value).suffix not in WEIGHTS:
+        raise ValueError(f"{value!r} is no {' or '.join(WEIGHTS)} file; save 'model.state_dict()' as one of them")
+    return value
+
+
 def _only(allowed: str, reason: str, value: str) -> str:
     if value != allowed:
         raise ValueError(f"{value!r} is not available: {reason}")
@@ -87,6 +96,7 @@ def _one_of(choices: tuple[str, ...], value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength": 1})]
 Builder = Annotated[str, AfterValidator(_builder)]
+Weights = Annotated[str, AfterValidator(_weights)]
 Architecture = Annotated[
     str, AfterValidator(partial(_one_of, ARCHITECTURES)), Field(json_schema_extra={"enum": list(ARCHITECTURES)})
 ]
@@ -123,14 +133,6 @@ def _at_least_zero(unit: str, value: Any) -> float:
     return found
 
 
-def _fraction(value: Any) -> float:
-    found = _at_least_zero("ratio", value)
-    if found > 1:
-        hint = "" if "%" in str(value) else f"; write '{value} %' if percent is meant"
-        raise ValueError(f"{value!r} is more than 100 %{hint}")
-    return found
-
-
 def _schema(unit: str) -> WithJsonSchema:
     text = {"type": "string", "pattern": units.pattern(unit)}
     return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, text]} if "" in units.UNITS[unit] else text)
@@ -139,7 +141,18 @@ def _schema(unit: str) -> WithJsonSchema:
 Seconds = Annotated[float, BeforeValidator(partial(_positive, "second")), _schema("second")]
 Hertz = Annotated[float, BeforeValidator(partial(_positive, "hertz")), _schema("hertz")]
 Bytes = Annotated[int, BeforeValidator(_bytes), _schema("byte")]
-Fraction = Annotated[float, BeforeValidator(_fraction), _schema("ratio")]
+Fraction = Annotated[
+    float,
+    BeforeValidator(units.fraction),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": units.FRACTION_PATTERN},
+            ]
+        }
+    ),
+]
 Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("ratio")]
 Positive = Annotated[float, Field(gt=0)]  # 4 is one too, true and "4" are none
 Share = Annotated[Fraction, Field(gt=0, lt=1)]

@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
-from edgeflow.plugin import Runtime, Task
+from edgeflow.figures import strongest
+from edgeflow.plugin import Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
+from edgeflow.stages import reference
+from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
 from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Float32, Int64
 
 RATIO = "latency_ratio_fp32"
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
@@ -82,9 +85,16 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     runtime: Runtime = load_reference(spec.runtime)
     baseline, not_applicable = _baseline(spec, inputs)
     job = _job(spec, inputs, info, runtime, baseline)
-    result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs)
+    executed = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", runtime, inputs)
+    if isinstance(executed, Unsupported):
+        _record_infeasible(spec, info, outputs, executed.reason)
+        return
+    result, answers = executed
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
+    task: Task = load_reference(spec.task)
+    (labels,) = files.read_npz(inputs.evaluation, "y")
+    (trained,) = files.read_npz(inputs.reference, "evaluation")
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
         return
@@ -94,7 +104,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, load_reference(spec.task), inputs, answers),
+            *_task_figures(figures, task, inputs, (trained, answers, labels)),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -104,6 +114,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         # the runner saw which kernels ran; where the program itself cannot run here, the compiler knows
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
+        reference=reference.score(task, trained, labels),
     )
     files.write_json(outputs.measurement, measured)
 
@@ -119,8 +130,7 @@ def _no_flash(target: Target, info: Program) -> str:
 def _no_ram(target: Target, measurements: Sequence[Measurement]) -> str:
     """Why the target cannot run a program: the best proven figure of its working memory is more than there is."""
     has = target.ram_bytes
-    found = [m for m in measurements if m.metric == "memory_peak_bytes"]
-    needs = max(found, key=lambda m: m.evidence.strength, default=None)
+    needs = strongest(measurements).get("memory_peak_bytes")
     if has is None or needs is None or needs.value <= has:
         return ""
     return f"needs {show(needs.value, 'byte')} of RAM, {target.id} has {show(has, 'byte')}"
@@ -179,8 +189,13 @@ def _need(inputs: Inputs, name: str) -> Path:
     return path
 
 
-def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict[str, Any], Float32]:
-    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter."""
+def _execute(
+    job: Mapping[str, Any], variant: str, runtime: Runtime, inputs: Inputs
+) -> tuple[dict[str, Any], Float32] | Unsupported:
+    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter.
+
+    Unsupported says why the runtime cannot run the program: it refuses, or it crashes.
+    """
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
         answers, question, result = (Path(folder, name) for name in ("outputs.npz", "job.json", "result.json"))
         # An interpreter that only stands in for the device answered all samples when the program was compiled: the
@@ -194,6 +209,8 @@ def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict
             errors="replace",
             check=False,
         )
+        if done.returncode < 0 or done.returncode == harness.REFUSED:
+            return _refusal(done, f"measuring {variant}", runtime, job["program"])
         if done.returncode != 0:
             raise StageError(
                 f"measure: {variant}: the runner ended with exit code {done.returncode} on {job['program']}: "
@@ -202,6 +219,17 @@ def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
     return found, evaluation
+
+
+def _refusal(done: subprocess.CompletedProcess[str], doing: str, runtime: Runtime, program: str) -> Unsupported:
+    """Why the runtime cannot run a program; StageError when the runner was ended from outside."""
+    print(done.stderr, file=sys.stderr)
+    try:
+        check_ending(done.returncode, doing)
+    except CrashError as crash:
+        print(crash, file=sys.stderr)
+        return Unsupported(f"{runtime.description}: {crash}")
+    return Unsupported(done.stderr.strip().rpartition("\n")[2].removeprefix(f"{program}: "))
 
 
 class Figures:
@@ -224,10 +252,12 @@ class Figures:
             artifact_sha256=files.sha256_file(Path(job["program"])),
             method="",
             time=conditions.pop("measured_at"),
-            tools={**info.tools, **versions},
+            tools=versions,  # what executed; what converted and compiled is in program.json
             conditions=conditions,
         )
         self.substitute = "" if info.runs == "program" else "; ran the model that the program was compiled from"
+        if self.substitute and not _stands_for_the_program(info):
+            self.substitute += ", and nothing here can execute what the compiler made of it"
 
     def figure(self, metric: str, value: float, method: str, **more: Any) -> Measurement:
         """One figure of the run; `conditions` are added to those of the run."""
@@ -242,7 +272,7 @@ class Figures:
             metric="size_bytes",
             value=float(self._info.size_bytes),
             unit="byte",
-            evidence=self._ran.evidence,
+            evidence=max(self._ran.evidence, Evidence.HOST, key=lambda evidence: evidence.strength),
             device=self._ran.device,
             artifact_sha256=self._info.sha256,
             method="length of the program file",
@@ -252,25 +282,41 @@ class Figures:
 def _evidence(spec: Spec, info: Program, runtime: Runtime, machine: str) -> Evidence:
     """What running on `machine` proves for the target."""
     if info.runs != "program":
+        if not _stands_for_the_program(info):
+            return Evidence.ESTIMATE
         return min(runtime.evidence, Evidence.HOST, key=lambda evidence: evidence.strength)
     if spec.device and runtime.times and machine == spec.target.arch:
         return Evidence.DEVICE
     return runtime.evidence
 
 
-def _task_figures(figures: Figures, task: Task, inputs: Inputs, answers: Float32) -> Iterator[Measurement]:
-    """The task metric, and its drop against the trained model on the same samples."""
-    (labels,) = files.read_npz(inputs.evaluation, "y")
-    (reference,) = files.read_npz(inputs.reference, "evaluation")
-    if answers.shape != reference.shape:
+def _stands_for_the_program(info: Program) -> bool:
+    """Whether what ran in a program's place is a program too: of `Runtime.compiles_from`, which the compiler took.
+
+    Of a model that was compiled in one step nothing that a compiler made was ever executed: it could be anything.
+    """
+    return any(rung.stage == "compile" for rung in info.ladder.rungs)
+
+
+def _task_figures(
+    figures: Figures, task: Task, inputs: Inputs, answered: tuple[Float32, Float32, Int64]
+) -> Iterator[Measurement]:
+    """The task metric, and its drop against the trained model on the same samples.
+
+    `answered`: what the trained model and the program answer, float32[N, K], and the labels int64[N].
+    """
+    trained, answers, labels = answered
+    if answers.shape != trained.shape:
         raise MismatchError(
-            f"measure: the program answered {answers.shape}, the trained model {reference.shape} ({inputs.reference})"
+            f"measure: the program answered {answers.shape}, the trained model {trained.shape} ({inputs.reference})"
         )
     score = task.score(answers, labels)
     method = f"{task.metric} on the evaluation split"
     yield figures.figure(task.metric, score.value, method, n=score.n, interval=score.interval)
-    drop = task.drop(reference, answers, labels)
+    drop = task.drop(trained, answers, labels)
     method = f"{task.metric} lost against the trained model on the same samples"
+    if "answers" in drop.conditions:
+        method += f"; its answers are {drop.conditions['answers']}"
     yield figures.figure(
         f"{task.metric}_drop", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
     )

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import failures, files, layout
-from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
 from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Failure, JobCost, Measurement, Release
+from edgeflow.types import Evidence, Failure, JobCost, Measurement, Release
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
@@ -55,8 +54,10 @@ class Build:
     results: str  # digest of what the variants came to
 
 
-def collect(jobs: Jobs) -> Document:
+def collect(jobs: Jobs, title: str) -> Document:
     """The document of the results in this folder; variants that are not finished are left out, failed ones are there.
+
+    `title` is that of the matrix, and so the name of the experiment, unless the environment has another one.
 
     Raises TrackingError when nothing was built yet, DataError for files that are malformed.
     """
@@ -74,7 +75,7 @@ def collect(jobs: Jobs) -> Document:
     build = _identify(plan, runs)
     return {
         "schema": SCHEMA,
-        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or str(read_matrix(Path()).get("title", "edgeflow")),
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or title,
         "build": _build(build, plan, runs),
         "cells": len(files.read_json(plan)["cells"]),
         "variants": runs,
@@ -250,12 +251,19 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
         "edgeflow.release": variant.release.value,
         "edgeflow.evidence": evidence.value if evidence else "",
+        # beside the figures, which are bare numbers in a store: what another machine took is not the target's
+        **{f"edgeflow.evidence.{name}": _listed(variant, name) for name in Evidence},
         "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
         "edgeflow.package.path": str(Path(package).with_name(archive["name"])) if archive else "",
         "edgeflow.package.sha256": archive["sha256"] if archive else "",
         **{f"edgeflow.artifact.{name}": link for name, link in links.items()},
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def _listed(variant: Variant, evidence: Evidence) -> str:
+    """The metrics whose figures were obtained so."""
+    return ", ".join(metric for metric, figure in variant.figures.items() if figure.evidence is evidence)
 
 
 def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
