@@ -107,8 +107,8 @@ def _holder() -> str:
             found = files.read_json(record)
             whose = f"process {found['pid']} on {found['host']}{_of_whom(record)}"
             return (
-                f"this folder is locked: another run is building here, {whose}. Wait until it has ended, or end it; if it "
-                "is gone already, 'snakemake --unlock' removes its lock"
+                f"this folder is locked: another run is building here, {whose}. Wait until it has ended, or end it; if "
+                "it is gone already, 'snakemake --unlock' removes its lock"
             )
     lock = next(iter(sorted(Path(layout.locks()["folder"]).glob("*.lock"))), None)
     made = f"{lock}{_of_whom(lock)}" if lock else "a run"
