@@ -183,6 +183,7 @@ class Flow:
 
         An interrupted run has no failures: what was stopped is tried again, and the last report stays.
         """
+        _distrust(workflow)
         if self._interrupted:
             from snakemake.logging import logger
 
@@ -310,6 +311,18 @@ def _seen_elsewhere(folder: Path) -> Path:
 def _key(job: Any) -> tuple[str, ...]:
     """The wildcards of one of Snakemake's jobs, in the order of its rule: the key that layout.py has."""
     return tuple(str(value) for _, value in job.wildcards.items())
+
+
+def _distrust(workflow: Any) -> None:
+    """Have made again what a job that broke left: told to keep it by `--keep-incomplete`, Snakemake records it as
+    finished.
+    """
+    if not workflow.execution_settings.keep_incomplete:
+        return
+    for either in workflow.scheduler.failed:
+        for job in getattr(either, "jobs", [either]):  # of a group, who knows which
+            workflow.persistence.cleanup(job)
+            workflow.persistence.started(job)
 
 
 def _broken(failed: Any, dag: Any) -> list[Any]:
