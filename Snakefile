@@ -11,6 +11,10 @@ configfile: "config/config.yaml"
 flow = edgeflow.workflow.Flow(config)
 
 
+envvars:
+    flow.IDENTITY,  # a node of a cluster is another machine than the one that started the run
+
+
 wildcard_constraints:
     dataset=flow.ID,
     model=flow.ID,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,6 +22,7 @@ from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
 from edgeflow.registry import Plugins, file_of
+from edgeflow.runners import identity
 from edgeflow.toolchains import environments
 from edgeflow.toolchains.client import CORE
 from edgeflow.types import Cell, to_json
@@ -38,6 +40,8 @@ PREPARE_LIBRARIES = ("numpy", "pillow", "scikit-learn")  # decode, resize and ch
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
+
+IDENTITY = "EDGEFLOW_IDENTITY"  # of the machine that started the run, as JSON
 
 Inputs = Mapping[str, str | list[str]]
 NONE: list[str] = []  # an input that this job does not have; Snakemake drops it and the shell line says `name=`
@@ -76,6 +80,12 @@ def _fingerprint(
     stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None, libraries: tuple[str, ...]
 ) -> str:
     return fingerprint(stage, [*map(file_of, references), *files], lock, libraries)
+
+
+def identity_of_run() -> Mapping[str, str]:
+    """Identity of the machine that started the run: a node of a cluster, to which it is handed on, has another."""
+    said = os.environ.get(IDENTITY)
+    return dict(json.loads(said)) if said else identity.here()
 
 
 class Wiring:
@@ -308,6 +318,7 @@ class Wiring:
                 "task": task,
                 "runtime": reference,
                 "device": self.project.device_of(target) or "",
+                "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
@@ -340,6 +351,11 @@ class Wiring:
         if baseline.reason:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
         return (self._compiled(baseline), "") if runtime.times else (None, "")
+
+    def _identity(self, target: str) -> Mapping[str, str]:
+        """The machine that times of a target are to come from: figures of another one are measured again."""
+        device = self.project.device_of(target)
+        return (self.project.pinned(device) if device else {}) or identity_of_run()
 
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from edgeflow.config import Project, load, read_matrix
+from edgeflow.config.models import Identity
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
 from edgeflow.plugin import Unsupported
 from edgeflow.registry import Plugins, discover
+from edgeflow.runners import identity
 from edgeflow.types import Scheme, Target
-from edgeflow.wiring import Wiring
+from edgeflow.wiring import IDENTITY, Wiring
 
 DSCNN = "digits_dscnn"
 COMPILED = ("model", "runtime", "build", "scheme")
@@ -111,6 +113,35 @@ def test_what_is_not_timed_says_why_it_has_no_baseline(
     }
     assert said.pop("ethos_u55_128").startswith("fp32 is infeasible on this target: Ethos-U executes int8")
     assert set(said.values()) == {""}
+
+
+def test_what_is_timed_depends_on_the_machine_that_starts_the_run_or_on_the_one_that_is_the_device(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the spec is what Snakemake measures again for."""
+    found, planned = make(models=[DSCNN], schemes=["int8_static"])
+    pinned = found.devices["this_host"].model_copy(update={"identity": Identity(machine_id="0" * 32, governor="")})
+
+    def identities(project: Project) -> dict[str, dict[str, str]]:
+        wiring = Wiring(project, plugins, planned)
+        return {
+            cell.target: dict(
+                wiring.job("measure", {"model": DSCNN, "target": cell.target, "scheme": "int8_static"}).spec["identity"]
+            )
+            for cell in planned.cells
+        }
+
+    here, elsewhere = dict(identity.here()), {**identity.here(), "machine_id": "f" * 32}
+    timed = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert")
+    simulated: dict[str, dict[str, str]] = {"cortex_m4_tflm": {}, "ethos_u55_128": {}}
+    for machine in (here, elsewhere):
+        monkeypatch.setenv(IDENTITY, json.dumps(machine))
+        assert identities(found) == {**dict.fromkeys(timed, machine), **simulated}
+        pinned_ones = {target: {"machine_id": "0" * 32, "governor": ""} for target in timed[:2]}
+        expected = {**pinned_ones, timed[2]: machine, **simulated}
+        assert identities(replace(found, devices={"this_host": pinned})) == expected
+    monkeypatch.delenv(IDENTITY)
+    assert identities(found)["linux_x86_ort"] == here
 
 
 def test_a_baseline_that_cannot_be_made_is_no_comparison(

@@ -360,12 +360,26 @@ class SchemeConfig(Section):
 # --- config/devices ------------------------------------------------------------------------------------------------
 
 
+class Identity(Section):
+    """What a machine says about itself where it is the device: `edgeflow device identity` prints it. See
+    runners/identity.py.
+    """
+
+    machine_id: f.Text = Field(description="digest of the machine's id")
+    cpu: str | None = Field(None, description="model of the processor")
+    os: str | None = Field(None, description="name, release and build of the kernel")
+    governor: str | None = Field(None, description="of the CPU's frequency; '' where the system does not tell")
+
+
 class DeviceConfig(Section):
     """One physical unit."""
 
     description: str = Field("", description="one line for tables")
     targets: TargetIds = Field(description="ids of the targets that it is a unit of")
     reach: f.Reach = Field("local", description="how to get at it: local is the machine that edgeflow runs on")
+    identity: Identity | None = Field(
+        None, description="the one machine that it is; without, each machine that runs edgeflow is a device of its own"
+    )
 
 
 KINDS: Mapping[str, type[Section]] = {
