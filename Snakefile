@@ -35,16 +35,18 @@ localrules:
 
 onstart:
     flow.collect_garbage()
-    flow.stop_on_sigterm()
+    flow.begin()
     if workflow.local_exec:
         flow.prepare_workers(workflow.dag.needrun_jobs(), workflow.dag.ready_jobs)
 
 
 onsuccess:
+    flow.end(workflow)
     flow.leave_at_once()
 
 
 onerror:
+    flow.end(workflow)
     flow.leave_at_once()
 
 

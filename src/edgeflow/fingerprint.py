@@ -60,7 +60,11 @@ def _imports(path: Path) -> tuple[Path, ...]:
     if path.suffix != ".py":  # a template, say
         return ()
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # for the job that runs it to say
+        return ()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -90,6 +90,11 @@ def report() -> Files:
     }
 
 
+def failures() -> str:
+    """The jobs that broke in the last run; not there when none did. No output of a rule: Snakemake tries them again."""
+    return f"{RESULTS}/report/failures.json"
+
+
 def search(model: str, target: str) -> Files:
     """Key: model, target. The study, the schemes that it made, the matrix that builds them, and what came of them.
 

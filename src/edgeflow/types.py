@@ -51,7 +51,8 @@ class Release(StrEnum):
     RELEASED = "released"
     HELD = "held"  # nothing failed, but a figure is missing, too weak, or from too few samples
     REJECTED = "rejected"  # a budget failed
-    INFEASIBLE = "infeasible"
+    INFEASIBLE = "infeasible"  # no program can exist
+    FAILED = "failed"  # a job on the way to it broke: nothing is known of it
 
 
 class Direction(StrEnum):
@@ -363,6 +364,22 @@ class Cell:
     def program(self) -> str:
         """`model/runtime/build/scheme`, as messages name a program."""
         return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that broke in the last run, and what is lost by that (`failures.json`)."""
+
+    stage: str  # the rule: "train", "toolchain"
+    key: tuple[str, ...]  # of the job, as layout.py has it
+    reason: str  # one line
+    log: str  # path in the project; empty where the job has none
+    cells: tuple[str, ...]  # `Cell.id` of every variant that needs what the job makes
+
+    @property
+    def sentence(self) -> str:
+        """Stage, job and reason, as a table shows them."""
+        return f"{self.stage} {'/'.join(self.key)} failed: {self.reason}"
 
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers
 from edgeflow.config.project import control_of, recipe_id
-from edgeflow.errors import UsageError
+from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
@@ -60,6 +60,7 @@ class Job:
     libraries: tuple[str, ...] = ()  # of the core environment, that the result depends on
     toolchain: str = CORE  # that the stage runs in
     preload: tuple[str, ...] = ()  # modules that the toolchain's warm worker imports before
+    fault: str = ""  # why it will fail, where that is known before it runs
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
@@ -120,8 +121,13 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        kept = _pointers(config.options.values())
-        read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
+        pointed = _pointers(config.options.values())
+        fault = ""
+        try:
+            kept = _checked(pointed)
+            read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
+        except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
+            kept, read, fault = [], (), str(error)
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -137,10 +143,11 @@ class Wiring:
             "source": config.source,
         }
         watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(p.file) for p in kept]}
+        inputs = {"files": [str(path) for path in watched], "pointers": [str(path) for path in pointed]}
         # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
         known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
-        content = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16] if known else ""
+        seen = fault or (json.dumps(known, sort_keys=True) if known else "")
+        content = hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else ""
         return Job(
             "prepare",
             spec,
@@ -149,6 +156,7 @@ class Wiring:
             toolchain=loader.toolchain,
             content=content,
             libraries=PREPARE_LIBRARIES,
+            fault=fault,
         )
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -357,6 +365,19 @@ class Wiring:
         device = self.project.device_of(target)
         return (self.project.pinned(device) if device else {}) or identity_of_run()
 
+    def faults(self) -> Mapping[Cell, str]:
+        """Why a cell will fail, of every cell for which that is known before anything runs."""
+        routes = self.plan.routes
+        datasets = dict.fromkeys(route.dataset for route in routes.values())
+        trained = dict.fromkeys(key for route in routes.values() for key in route.trained)
+        unprepared = {dataset: self.job("prepare", {"dataset": dataset}).fault for dataset in datasets}
+        untrained = {(m, recipe): self.job("train", {"model": m, "recipe": recipe}).fault for m, recipe in trained}
+        found = {
+            cell: next(filter(None, (unprepared[route.dataset], *(untrained[key] for key in route.trained))), "")
+            for cell, route in routes.items()
+        }
+        return {cell: fault for cell, fault in found.items() if fault}
+
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""
         return self.plugins.runtimes[self.project.target(target).runtime].times
@@ -425,13 +446,15 @@ class Wiring:
         return {scheme: dense for scheme, dense in found.items() if dense}
 
 
-def _pointers(options: Iterable[Any]) -> list[Pointer]:
-    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed.
-
-    Raises DataError when the data that are here differ from their pointer.
-    """
+def _pointers(options: Iterable[Any]) -> list[Path]:
+    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed."""
     found = (pointers.covering(Path(value)) for value in options if isinstance(value, str) and value)
-    kept = [pointers.read(file) for file in dict.fromkeys(found) if file is not None]
+    return [file for file in dict.fromkeys(found) if file is not None]
+
+
+def _checked(files: Iterable[Path]) -> list[Pointer]:
+    """What pointers say; DataError when the data that are here differ from it."""
+    kept = [pointers.read(file) for file in files]
     for pointer in kept:
         if pointer.out.exists():
             pointers.check(pointer)

@@ -10,20 +10,22 @@ import inspect
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from edgeflow import layout
+from edgeflow import failures, files, layout
 from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
-from edgeflow.types import to_json
+from edgeflow.types import Failure, JobCost, to_json
 from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, identity_of_run
 
 Wildcards = Mapping[str, str]
@@ -35,6 +37,8 @@ def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project,
     given = matrix if matrix is not None else read_matrix(Path())
     plugins = discover(plugin_files(given, Path()))
     project = load(Path(), given, plugins)
+    for warning in project.warnings:
+        print(f"warning: {warning} (the matrix does not use this file)", file=sys.stderr)
     return project, plugins, plan(project, plugins)
 
 
@@ -53,6 +57,7 @@ class Flow:
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
     IDENTITY = IDENTITY
+    REASONS_SHOWN = 10  # at the end of a run; the report has all
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
@@ -65,6 +70,8 @@ class Flow:
         os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)
         self._jobs: dict[tuple[str, ...], Job] = {}
+        self._interrupted = False
+        self._begin_s = time.time()
         self.matrix = json.dumps(to_json(config), sort_keys=True)
         self.cells = hashlib.sha256(json.dumps(self.plan.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
@@ -85,17 +92,17 @@ class Flow:
         One param and not many, since Snakemake goes a long way for each, for every job of every run.
         """
 
-        def of(wildcards: Any) -> Mapping[str, str]:
-            job = self._job(stage, wildcards)
-            return {
-                "job": layout.job(stage, *(str(key) for _, key in wildcards.items())),
-                "spec": json.dumps(job.spec, sort_keys=True, default=to_json),
-                "toolchain": job.toolchain,
-                "preload": ",".join(job.preload),  # modules that a warm worker imports before it runs the job
-                "fingerprint": job.fingerprint(),
-            }
+        return _known_signature(lambda wildcards: self._call(stage, wildcards))
 
-        return _known_signature(of)
+    def _call(self, stage: str, wildcards: Any) -> Mapping[str, str]:
+        job = self._job(stage, wildcards)
+        return {
+            "job": layout.job(stage, *(str(key) for _, key in wildcards.items())),
+            "spec": json.dumps(job.spec, sort_keys=True, default=to_json),
+            "toolchain": job.toolchain,
+            "preload": ",".join(job.preload),  # modules that a warm worker imports before it runs the job
+            "fingerprint": job.fingerprint(),
+        }
 
     @staticmethod
     def collect_garbage() -> None:
@@ -103,18 +110,22 @@ class Flow:
         gc.freeze()
         gc.enable()
 
-    @staticmethod
-    def stop_on_sigterm() -> None:
+    def begin(self) -> None:
         """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
         import psutil
 
-        def stop(_number: int, _frame: object) -> None:
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.terminate()
+        def interrupt(number: int, _frame: object) -> None:
+            self._interrupted = True
+            if number == signal.SIGTERM:
+                for child in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.terminate()
             raise KeyboardInterrupt
 
-        signal.signal(signal.SIGTERM, stop)
+        self._begin_s = time.time()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, interrupt)
 
     def prepare_workers(self, jobs: Iterable[Any], ready: Iterable[Any]) -> None:
         """For `onstart`: workers import what the first jobs of their toolchain need while others compute.
@@ -134,6 +145,68 @@ class Flow:
                 first[made.toolchain] = stage, {**(modules if stage == known else {}), **dict.fromkeys(made.preload)}
         for toolchain, (_, modules) in first.items():
             client.prepare_worker(toolchain, ",".join(modules))
+
+    def end(self, workflow: Any) -> None:
+        """For `onsuccess` and `onerror`: what broke is put on record, and the report made of all that did not.
+
+        An interrupted run has no failures: what was stopped is tried again, and the last report stays.
+        """
+        if self._interrupted:
+            return
+        dag = workflow.dag
+        broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]
+        now = [failure for job in broken if (failure := self._failure(job, dag)).cells]
+        whole = any(job.rule.name == "report" for job in dag.jobs)
+        record = Path(layout.failures())
+        known = () if whole else failures.read(record)
+        tried = {(job.rule.name, _key(job)) for job in dag.jobs}
+        failures.write(record, failures.merged(known, now, tried))
+        if now:
+            self._say(now, self._report_failures() if whole else "")
+
+    def _failure(self, job: Any, dag: Any) -> Failure:
+        """What is known of a job that broke: its log, how it ended, and the cells that need what it makes."""
+        key, log = _key(job), next(iter(job.log), "")
+        needed_by = (other for other in _dependents(dag, job) if other.rule.name == "package")
+        cells = tuple(dict.fromkeys("/".join(_key(other)) for other in needed_by))
+        reason = failures.reason(Path(log) if log else None, self._exit_code(job.rule.name, key))
+        return Failure(job.rule.name, key, reason, str(log), cells)
+
+    def _exit_code(self, stage: str, key: Iterable[str]) -> int | None:
+        """Of the job that this run started; None where it left no record."""
+        path = Path(layout.job(stage, *key))
+        if not path.is_file() or path.stat().st_mtime < self._begin_s:
+            return None
+        return files.read_as(JobCost, path).exit_code
+
+    def _report_failures(self) -> str:
+        """Make the report, which Snakemake does not where a package is missing; returns where it is."""
+        call, paths = self._call("report", {}), layout.report()
+        if not Path(layout.plan()["plan"]).is_file():
+            return ""
+        where = ["--toolchain", call["toolchain"], f"--preload={call['preload']}", "--job", call["job"]]
+        given = {**layout.plan(), "results": layout.RESULTS, "failures": layout.failures()}
+        command = [sys.executable, "-m", "edgeflow", "report", *where, "--spec", call["spec"]]
+        command += ["--input", *(f"{name}={path}" for name, path in given.items())]
+        command += ["--output", *(f"{name}={path}" for name, path in paths.items())]
+        log = Path(layout.log("report"))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False)
+        return paths["html"] if done.returncode == 0 else f"not made: {failures.reason(log, None)} (log: {log})"
+
+    def _say(self, broken: Iterable[Failure], report: str) -> None:
+        """The last words of a run in which jobs broke."""
+        from snakemake.logging import logger
+
+        found = sorted(broken, key=lambda failure: -len(failure.cells))
+        cells = {cell for failure in found for cell in failure.cells}
+        lines = [f"{len(cells)} of {len(self.plan.cells)} cells failed:"]
+        lines += [f"  {f.sentence} ({len(f.cells)} cells, log: {f.log or 'none'})" for f in found[: self.REASONS_SHOWN]]
+        if more := len(found) - self.REASONS_SHOWN:
+            lines += [f"  and {more} more jobs"] if more > 0 else []
+        lines += [f"The report has these and all that was built: {report}"] if report else []
+        logger.warning("\n".join([*lines, "The next run tries what failed again."]))
 
     @staticmethod
     def leave_at_once() -> None:
@@ -187,6 +260,28 @@ class Flow:
             ):
                 found.update(dict.fromkeys(made.values()))
         return [path for path in found if not os.path.exists(path)]
+
+
+def _key(job: Any) -> tuple[str, ...]:
+    """The wildcards of one of Snakemake's jobs, in the order of its rule: the key that layout.py has."""
+    return tuple(str(value) for _, value in job.wildcards.items())
+
+
+def _broken(failed: Any, dag: Any) -> list[Any]:
+    """The jobs that broke: of a group those without their files that waited for no other of them."""
+    missing = [job for job in getattr(failed, "jobs", ()) if not all(os.path.exists(path) for path in job.output)]
+    roots = [job for job in missing if not any(other in missing for other in dag.dependencies.get(job, ()))]
+    return roots if failed.is_group() else [failed]
+
+
+def _dependents(dag: Any, job: Any) -> Iterator[Any]:
+    """A job and all that need what it makes, as far as Snakemake's graph goes."""
+    seen, todo = {job}, [job]
+    while todo:
+        yield (current := todo.pop())
+        following = [other for other in dag.depending.get(current, ()) if other not in seen]
+        seen.update(following)
+        todo.extend(following)
 
 
 def _known_signature(function: Callable[[Any], T]) -> Callable[[Any], T]:

@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
-from edgeflow import files, layout
+from edgeflow import failures, files, layout
 from edgeflow.report.decide import TargetInfo
 from edgeflow.stages.report import Inputs, Outputs, Spec
 from edgeflow.types import (
@@ -20,6 +21,7 @@ from edgeflow.types import (
     Check,
     Direction,
     Evidence,
+    Failure,
     Interval,
     JobCost,
     Ladder,
@@ -89,8 +91,9 @@ def _arena(correct: int, size: int, memory: int) -> Case:
 
 
 KiB = 1024
-# A string: infeasible by plan. A tuple: found out by compile. Absent figures: None.
-MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
+# A string: infeasible by plan. A tuple: found out by compile. A failure: a job broke. Absent figures: None.
+Outcome: TypeAlias = Case | str | tuple[str] | Failure
+MATRIX: Mapping[tuple[str, str, str], Outcome] = {
     ("digits_dscnn", "linux_x86_ort", "fp32"): Case(889, 103 * KiB, 1_420_000, 65.2e-6),
     ("digits_dscnn", "linux_x86_ort", "fp16"): Case(889, 56 * KiB, 1_510_000, 64.1e-6),
     ("digits_dscnn", "linux_x86_ort", "int8_dynamic"): _rejected(
@@ -197,6 +200,18 @@ MATRIX: Mapping[tuple[str, str, str], Case | str | tuple[str]] = {
     ("digits_resnet8", "ethos_u55_128", "int16x8"): ("2 operators would run on the CPU (ADD); this target accepts 0",),
 }
 
+BROKEN = ("digits_dscnn", "ethos_u55_128", "int16x8")
+WITH_FAILURE: Mapping[tuple[str, str, str], Outcome] = {
+    **MATRIX,
+    BROKEN: Failure(
+        "compile",
+        ("digits_dscnn", "runtime", "ethos_u55_128", "int16x8"),
+        "ended by SIGSEGV",
+        "results/logs/compile/digits_dscnn/ethos_u/u55/int16x8.log",
+        ("/".join(BROKEN),),
+    ),
+}
+
 _EVIDENCE: Mapping[str, tuple[Evidence, Evidence, Evidence]] = {  # of accuracy, latency, memory
     "linux_x86_ort": (Evidence.DEVICE, Evidence.DEVICE, Evidence.DEVICE),
     "linux_x86_litert": (Evidence.DEVICE, Evidence.DEVICE, Evidence.DEVICE),
@@ -212,12 +227,12 @@ _BUDGETS = (
 )
 
 
-def cells(matrix: Mapping[tuple[str, str, str], Case | str | tuple[str]] = MATRIX) -> tuple[Cell, ...]:
+def cells(matrix: Mapping[tuple[str, str, str], Outcome] = MATRIX) -> tuple[Cell, ...]:
     """The plan: model by model, target by target."""
     return tuple(_cell(*key, outcome) for key, outcome in matrix.items())
 
 
-def _cell(model: str, target: str, scheme: str, outcome: Case | str | tuple[str]) -> Cell:
+def _cell(model: str, target: str, scheme: str, outcome: Outcome) -> Cell:
     """A cell whose program no other target shares: each target of the matrix has its own figures."""
     if isinstance(outcome, str):
         return Cell(model, target, scheme, outcome)
@@ -231,7 +246,7 @@ def program(model: str, target: str, scheme: str) -> layout.Files:
 
 def build(
     root: Path,
-    matrix: Mapping[tuple[str, str, str], Case | str | tuple[str]] = MATRIX,
+    matrix: Mapping[tuple[str, str, str], Outcome] = MATRIX,
     targets: tuple[TargetInfo, ...] = TARGETS,
     title: str = "edgeflow: digits on five targets",
 ) -> tuple[Spec, Inputs, Outputs]:
@@ -246,10 +261,13 @@ def build(
         cost = JobCost(stage, "torch", worker, "2026-01-01T00:00:00Z", 2.0 + i, 1.0 + i, (100 + i) << 20, 0)
         files.write_json(path(results, layout.job(stage, *key)), cost)
     for (model, target, scheme), outcome in matrix.items():
-        if not isinstance(outcome, str):
+        if isinstance(outcome, Case | tuple):
             _write_cell(results, _cell(model, target, scheme, outcome), outcome)
+    broken = [outcome for outcome in matrix.values() if isinstance(outcome, Failure)]
+    record = path(results, layout.failures())
+    failures.write(record, broken)
     outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
-    return Spec(title, "fp32", targets), Inputs(results / "plan.json", results), outputs
+    return Spec(title, "fp32", targets), Inputs(results / "plan.json", results, record if broken else None), outputs
 
 
 HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
@@ -258,7 +276,7 @@ HOSTILE = '"><script>window.pwned=1</script><img src=x onerror=window.pwned=1>'
 def build_hostile(root: Path) -> tuple[Spec, Inputs, Outputs]:
     """Names and reasons that try to leave their place in the page; a name is a folder, so it cannot hold a slash."""
     name = HOSTILE.replace("/", "")
-    matrix: dict[tuple[str, str, str], Case | str | tuple[str]] = {}
+    matrix: dict[tuple[str, str, str], Outcome] = {}
     for (model, target, scheme), case in MATRIX.items():
         if (model, target) == ("digits_dscnn", "linux_x86_ort"):
             hurt = replace(case, reasons=(HOSTILE,)) if isinstance(case, Case) and case.reasons else case

@@ -16,11 +16,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from synthetic import MATRIX, TARGETS, Case, build, build_hostile
+from synthetic import MATRIX, TARGETS, WITH_FAILURE, Case, build, build_hostile
 
 from edgeflow.stages import report
 from edgeflow.stages.report import Outputs
-from edgeflow.types import Release
+from edgeflow.types import Failure, Release
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one browser for all
 FRONT = "rgb(59, 91, 140)"
@@ -51,7 +51,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-    spec, inputs, outputs = build(tmp_path_factory.mktemp("report"))
+    spec, inputs, outputs = build(tmp_path_factory.mktemp("report"), WITH_FAILURE)
     report.run(spec, inputs, outputs)
     return outputs
 
@@ -192,7 +192,7 @@ def test_the_pareto_front_is_drawn_without_rejected_points(page: webdriver.Chrom
 
 def test_heat_map_has_a_cell_per_plan_cell(page: webdriver.Chrome) -> None:
     cells = _all(page, ".heat td.cell")
-    assert len(cells) == len(MATRIX) == 50
+    assert len(cells) == len(WITH_FAILURE) == 50
     counts = [len(_all(page, f".heat td.cell-{release}")) for release in Release]
     assert sum(counts) == 50
     assert min(counts) > 0
@@ -231,7 +231,10 @@ def test_hovering_a_point_shows_all_its_figures(page: webdriver.Chrome) -> None:
 
 def test_all_reasons_stand_in_the_page_as_text(page: webdriver.Chrome) -> None:
     text = page.execute_script("return document.querySelector('.all-reasons').textContent")
-    for outcome in MATRIX.values():
+    for outcome in WITH_FAILURE.values():
+        if isinstance(outcome, Failure):
+            assert f"{outcome.sentence} (log: {outcome.log})" in text
+            continue
         for reason in (outcome,) if isinstance(outcome, str) else getattr(outcome, "reasons", outcome):
             assert reason in text
 

@@ -21,7 +21,7 @@ def test_every_cell_of_the_plan_becomes_a_variant(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
     variants = read(inputs.plan, inputs.results)
     assert [(v.cell.model, v.cell.target, v.cell.scheme) for v in variants] == list(MATRIX)
-    assert {v.release for v in variants} == set(Release)
+    assert {v.release for v in variants} == set(Release) - {Release.FAILED}
     assert all(v.reasons for v in variants if v.release is not Release.RELEASED)
 
 

@@ -11,7 +11,9 @@ import pytest
 from tests.unit.bad_configs import matrix, models, schemes, targets
 from tests.unit.bad_configs.project import (
     GOOD,
+    INT8,
     MATRIX,
+    WORDS,
     Case,
     Edit,
     write_project,
@@ -43,6 +45,48 @@ def test_load_raises_everything_at_once(tmp_path: Path, config_plugins: Plugins)
         load(tmp_path, None, config_plugins)
     assert caught.value.problems == several.problems
     assert str(caught.value) == "\n".join(several.problems)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "warning"),
+    [
+        (
+            "config/models/old.yaml",
+            "framework: torch\nbuilder: gone/net.py:build\ndataset: words\ntask: classification\ntraining: {epochs: 1}\n",
+            "config/models/old.yaml: builder: no such file: gone/net.py; paths start at the project folder",
+        ),
+        ("config/datasets/old.yaml", "loader: {", "config/datasets/old.yaml: not valid YAML"),
+        ("config/schemes/old.yaml", "weights: int7\n", "config/schemes/old.yaml: weights: "),
+        ("config/targets/old.yaml", "runtime: tflite_mikro\n", "config/targets/old.yaml: runtime: "),
+        ("config/devices/old.yaml", "targets: [spare]\ncolour: red\n", "config/devices/old.yaml: colour: unknown key"),
+        ("config/models/Old Net.yaml", "framework: torch\n", "config/models/Old Net.yaml: the file's name"),
+    ],
+)
+def test_a_fault_in_a_file_that_the_matrix_does_not_use_is_a_warning(
+    file: str, content: str, warning: str, tmp_path: Path, config_plugins: Plugins
+) -> None:
+    spare = GOOD["config/targets/gateway.yaml"]
+    write_project(tmp_path, (Edit(file, None, content), Edit("config/targets/spare.yaml", None, spare)))
+    project = load(tmp_path, None, config_plugins)
+    assert project.warnings
+    assert project.warnings[0].startswith(warning)
+    assert {said.split(": ")[0] for said in project.warnings} == {file}
+    assert project.cells() == tuple(("kws", t, s) for t in ("gateway", "sensor") for s in ("fp32", "int8"))
+
+
+def test_a_fault_in_what_the_matrix_uses_at_a_distance_is_an_error(tmp_path: Path, config_plugins: Plugins) -> None:
+    """A dataset by its model, a teacher by a scheme, the baseline by the matrix."""
+    old = "framework: torch\nbuilder: gone/net.py:build\ndataset: words\ntask: classification\n"
+    step = "steps:\n  - distill: {teacher: old, epochs: 1}\n"
+    edit = Edit("config/models/old.yaml", None, old)
+    write_project(tmp_path, (edit,))
+    assert load(tmp_path, None, config_plugins).warnings
+    write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8] + step)))
+    with pytest.raises(ConfigError, match=r"gone/net\.py"):
+        load(tmp_path, None, config_plugins)
+    write_project(tmp_path, (Edit(WORDS, None, "loader: {"),))
+    with pytest.raises(ConfigError, match=r"config/datasets/words\.yaml: not valid YAML"):
+        load(tmp_path, None, config_plugins)
 
 
 OVERRIDES: Mapping[str, tuple[Mapping[str, Any], str]] = {

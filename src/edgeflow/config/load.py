@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from edgeflow.config import checks
 from edgeflow.config.fields import NOT_AN_ID, Known, is_id
 from edgeflow.config.models import KINDS, Matrix
 from edgeflow.config.problem import FOLDERS, MATRIX, Problem
-from edgeflow.config.project import Project
+from edgeflow.config.project import Project, cells
 from edgeflow.config.reader import read
 from edgeflow.config.validate import validate
 from edgeflow.errors import ConfigError
@@ -25,16 +26,17 @@ COMMAND_LINE = "--config"
 def load(root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins) -> Project:
     """The configuration of the project in folder `root`; `matrix` stands in for the content of config/config.yaml.
 
-    Raises ConfigError with every problem of every file.
+    What is wrong in files that the matrix does not use is in `Project.warnings`.
+    Raises ConfigError with every problem of every file when something that it does use is wrong.
     """
     project, problems = _collect(root, matrix, plugins)
     if project is None:
         raise ConfigError([str(problem) for problem in problems])
-    return project
+    return replace(project, warnings=tuple(str(problem) for problem in problems))
 
 
 def find_problems(root: Path, matrix: Mapping[str, Any] | None, plugins: Plugins) -> tuple[str, ...]:
-    """Everything that is wrong with the configuration, one line each; empty when `load` would succeed."""
+    """Everything that is wrong with the configuration, one line each, also what `load` only warns of."""
     return tuple(str(problem) for problem in _collect(root, matrix, plugins)[1])
 
 
@@ -84,9 +86,32 @@ def _collect(
     in_file = in_file or {}
     overridden = {key for key, value in (given or {}).items() if key not in in_file or in_file[key] != value}
     problems += [_relabelled(problem, overridden) for problem in found]
-    if problems or checked_matrix is None:
-        return None, tuple(sorted(problems, key=_order))
-    return Project(checked_matrix, *(things[kind] for kind in KINDS)), ()
+    problems.sort(key=_order)
+    if checked_matrix is None:
+        return None, tuple(problems)
+    needed = {labels[kind][name] for kind, name in _needed(checked_matrix, things, labels) if name in labels[kind]}
+    if any(problem.file in (COMMAND_LINE, MATRIX, *needed) for problem in problems):
+        return None, tuple(problems)
+    return Project(checked_matrix, *(things[kind] for kind in KINDS)), tuple(problems)
+
+
+def _needed(
+    matrix: Matrix, things: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """(kind, id) of all that the matrix uses, and what that uses in turn."""
+    planned = cells(matrix)
+    models, targets, schemes = (dict.fromkeys(cell[i] for cell in planned) for i in range(3))
+    yield from (("target", name) for name in targets)
+    yield from (("scheme", name) for name in (matrix.baseline, *schemes))
+    used = [things["scheme"][name] for name in schemes if name in things["scheme"]]
+    steps = [section.step() for scheme in used for section in scheme.steps]
+    models.update(dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options))
+    yield from (("model", name) for name in models)
+    yield from (("dataset", things["model"][name].dataset) for name in models if name in things["model"])
+    for name in labels["device"]:  # one that cannot be read may be that of any target
+        device = things["device"].get(name)
+        if device is None or not targets.keys().isdisjoint(device.targets):
+            yield "device", name
 
 
 def _matrix_file(root: Path, *, required: bool) -> tuple[dict[str, Any] | None, list[Problem]]:

@@ -30,6 +30,7 @@ class Project:
     targets: Mapping[str, TargetConfig]
     schemes: Mapping[str, SchemeConfig]
     devices: Mapping[str, DeviceConfig]
+    warnings: tuple[str, ...] = ()  # what is wrong in files that the matrix does not use
 
     @property
     def title(self) -> str:

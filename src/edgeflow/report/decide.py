@@ -80,12 +80,29 @@ def _decide(group: Sequence[Variant], target: TargetInfo, baseline: str) -> Deci
         metric = _ranking_metric(candidates, target.prefer)
         best = _best(candidates, metric)
         if release is Release.RELEASED:
-            return _decision(best, fp32, best.cell.scheme, _why_it_ships(best, candidates, fp32, metric, target.prefer))
+            why = _why_it_ships(best, candidates, fp32, metric, target.prefer)
+            return _decision(best, fp32, best.cell.scheme, f"{why}{_failed_beside(group)}")
         return _decision(best, fp32, None, _why_nothing_ships(best, group))
+    return _nothing(group)
+
+
+def _nothing(group: Sequence[Variant]) -> Decision:
+    """The decision where no scheme has a program."""
     reasons = "; ".join(dict.fromkeys(reason.rstrip(".") for v in group for reason in v.reasons))
     first = group[0].cell
-    why = f"Nothing ships: every scheme is infeasible: {reasons}."
-    return Decision(first.target, first.model, None, Release.INFEASIBLE, None, why)
+    failed = any(v.failure for v in group)
+    release = Release.FAILED if failed else Release.INFEASIBLE
+    tally = _tally(group) if len({v.release for v in group}) > 1 else f"every scheme {_IS[release]}"
+    return Decision(first.target, first.model, None, release, None, f"Nothing ships: {tally}: {reasons}.")
+
+
+_IS = {Release.FAILED: "failed", Release.INFEASIBLE: "is infeasible"}
+
+
+def _failed_beside(group: Sequence[Variant]) -> str:
+    """What the reader must know of a choice between fewer schemes than were planned."""
+    failed = [v.cell.scheme for v in group if v.failure]
+    return f" Not compared, since they failed: {', '.join(failed)}." if failed else ""
 
 
 def _best(candidates: Sequence[Variant], metric: str) -> Variant:
@@ -142,7 +159,7 @@ def _figure(variant: Variant, metric: str) -> str:
 
 def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     """What the variant gains against fp32 on the same target: "1.92× as fast as fp32", "3.60× smaller than fp32"."""
-    if fp32 is None or fp32.release is Release.INFEASIBLE:
+    if fp32 is None or fp32.release in (Release.INFEASIBLE, Release.FAILED):
         return ["there is no fp32 here to compare with"]
     if variant is fp32:
         return []
@@ -163,10 +180,13 @@ def size_ratio(variant: Variant, fp32: Variant | None) -> float | None:
 
 
 def _why_nothing_ships(best: Variant, group: Sequence[Variant]) -> str:
-    counts = Counter(v.release for v in group)
-    tally = ", ".join(f"{counts[release]} {release.value}" for release in Release if counts[release])
     reasons = "; ".join(reason.rstrip(".") for reason in best.reasons)
-    return f"Nothing ships: {tally}. {best.cell.scheme} comes closest and is {best.release.value}: {reasons}."
+    return f"Nothing ships: {_tally(group)}. {best.cell.scheme} comes closest and is {best.release.value}: {reasons}."
+
+
+def _tally(group: Sequence[Variant]) -> str:
+    counts = Counter(v.release for v in group)
+    return ", ".join(f"{counts[release]} {release.value}" for release in Release if counts[release])
 
 
 def _listed(metrics: Sequence[str]) -> str:

@@ -162,6 +162,8 @@ def _environment() -> Any:
 
 def short_reason(variant: Variant, prefer: str) -> str:
     """What a cell of the matrix has room for: the figure that counts, or what stands in the way."""
+    if variant.failure:
+        return variant.failure.sentence
     if variant.release is Release.INFEASIBLE:
         return "; ".join(variant.reasons)
     if variant.release is Release.RELEASED:
@@ -211,8 +213,10 @@ def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: 
     tips = {point.tip for point in drawn}
     absent = [v for tip, v in variants.items() if tip not in tips]
     infeasible = [v.cell.scheme for v in absent if v.release is Release.INFEASIBLE]
-    unmeasured = [v.cell.scheme for v in absent if v.release is not Release.INFEASIBLE]
+    failed = [v.cell.scheme for v in absent if v.release is Release.FAILED]
+    unmeasured = [v.cell.scheme for v in absent if v.release not in (Release.INFEASIBLE, Release.FAILED)]
     notes = [f"Infeasible: {', '.join(infeasible)}." if infeasible else ""]
+    notes += [f"Failed: {', '.join(failed)}." if failed else ""]
     notes += [f"{show.name(metric).capitalize()} not measured: {', '.join(unmeasured)}." if unmeasured else ""]
     return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))
 

@@ -23,6 +23,7 @@ RELEASE: Mapping[Release, str] = {
     Release.HELD: "no budget failed, but a figure is missing, too weak, or from too few samples",
     Release.REJECTED: "a budget failed",
     Release.INFEASIBLE: "no such program exists",
+    Release.FAILED: "a job on the way to it broke: nothing is known of it, and the next run tries again",
 }
 
 _NAMES: Mapping[str, str] = {

@@ -15,6 +15,8 @@ COLUMNS = (
     "scheme",
     "status",
     "reason",
+    "failed_stage",  # of the job that broke
+    "log",
     "accuracy",
     "accuracy_low",
     "accuracy_high",
@@ -54,6 +56,8 @@ def _row(variant: Variant) -> dict[str, str | float | None]:
         "scheme": variant.cell.scheme,
         "status": variant.release.value,
         "reason": "; ".join(variant.reasons),
+        "failed_stage": variant.failure.stage if variant.failure else None,
+        "log": variant.failure.log if variant.failure else None,
         "accuracy_low": interval.low if interval else None,
         "accuracy_high": interval.high if interval else None,
         "accuracy_drop_upper": show.upper(variant.figures.get("accuracy_drop")),

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES = {Release.RELEASED: "green", Release.HELD: "yellow", Release.REJECTED: "red", Release.INFEASIBLE: "dim"}
+_STYLES = {
+    Release.RELEASED: "green",
+    Release.HELD: "yellow",
+    Release.REJECTED: "red",
+    Release.INFEASIBLE: "dim",
+    Release.FAILED: "bold red",
+}
 _MARKS = {Evidence.DEVICE: "", Evidence.SIMULATOR: " ˢ", Evidence.HOST: " ʰ", Evidence.ESTIMATE: " ᵉ"}
 _CAPTION = (
     "evidence: ˢ simulator  ʰ host  ᵉ estimate  (no mark: device)   – not measured\n"

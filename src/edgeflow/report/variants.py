@@ -1,6 +1,7 @@
 """What the stages left for every cell of the plan, read into one value per cell.
 
-A planned variant without its files is lost, which is an error: the report never has a hole.
+A planned variant without its files is lost, which is an error: the report never has a hole. A variant of which a job
+broke is a result like any other.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
+from edgeflow.failures import by_cell
 from edgeflow.types import (
     Cell,
     Check,
     Evidence,
+    Failure,
     Ladder,
     Measured,
     Measurement,
@@ -33,7 +36,8 @@ class Variant:
     """One cell of the plan with all that is known about it."""
 
     cell: Cell
-    verdict: Verdict | None = None  # None exactly when the plan already says that there is no such variant
+    verdict: Verdict | None = None  # None where the plan already says that there is no such variant, or a job broke
+    failure: Failure | None = None  # the job that broke
     program: Program | None = None
     ladder: Ladder = field(default_factory=lambda: Ladder(rungs=()))
     figures: Mapping[str, Measurement] = field(default_factory=dict)  # metric → its best proven measurement
@@ -43,11 +47,15 @@ class Variant:
     @property
     def release(self) -> Release:
         """What becomes of it."""
+        if self.failure:
+            return Release.FAILED
         return self.verdict.release if self.verdict else Release.INFEASIBLE
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is not simply released."""
+        if self.failure:
+            return (f"{self.failure.sentence} (log: {self.failure.log or 'none'})",)
         return self.verdict.reasons if self.verdict else (self.cell.reason,)
 
     @property
@@ -77,25 +85,36 @@ class Variant:
         return min(judged, key=lambda evidence: evidence.strength, default=None)
 
 
-def read(plan: Path, results: Path) -> tuple[Variant, ...]:
-    """One variant per cell of the plan, in the plan's order.
+def read(plan: Path, results: Path, failures: Sequence[Failure] = ()) -> tuple[Variant, ...]:
+    """One variant per cell of the plan, in the plan's order. What an earlier run left of a cell of which a job broke
+    is not read: it may be of another model, data or code.
 
     Raises StageError that names every planned variant whose files are not there, DataError for a file that does not
     fit its cell.
     """
     cells = _cells(plan)
-    if lost := [problem for cell in cells if not cell.reason and (problem := _missing(cell, results))]:
+    broken = by_cell(failures)
+    expected = (cell for cell in cells if not cell.reason and cell.id not in broken)
+    if lost := [problem for cell in expected if (problem := _missing(cell, results))]:
         raise StageError(
             f"report: {len(lost)} of {len(cells)} planned cells are lost: {'; '.join(lost)}. "
             "Every stage up to judge leaves its files even for what fails: run snakemake again and read results/logs"
         )
-    return tuple(Variant(cell) if cell.reason else _read_variant(cell, results) for cell in cells)
+    return tuple(_variant(cell, results, broken) for cell in cells)
 
 
-def finished(plan: Path, results: Path) -> tuple[Variant, ...]:
-    """As `read`, of those cells only whose files are there: while a run is going on."""
-    cells = (cell for cell in _cells(plan) if cell.reason or not _missing(cell, results))
-    return tuple(Variant(cell) if cell.reason else _read_variant(cell, results) for cell in cells)
+def finished(plan: Path, results: Path, failures: Sequence[Failure] = ()) -> tuple[Variant, ...]:
+    """As `read`, of those cells only whose files are there or of which a job broke: while a run is going on."""
+    broken = by_cell(failures)
+    cells = (cell for cell in _cells(plan) if cell.reason or cell.id in broken or not _missing(cell, results))
+    return tuple(_variant(cell, results, broken) for cell in cells)
+
+
+def _variant(cell: Cell, results: Path, broken: Mapping[str, Failure]) -> Variant:
+    if cell.reason:
+        return Variant(cell)
+    failure = broken.get(cell.id)
+    return Variant(cell, failure=failure) if failure else _read_variant(cell, results)
 
 
 def _cells(plan: Path) -> tuple[Cell, ...]:

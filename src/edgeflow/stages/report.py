@@ -1,6 +1,7 @@
 """report: the decision per target, the whole matrix and every figure behind it.
 
-Takes plan.json and the results folder; makes index.html (one file that opens offline), summary.csv and decision.json.
+Takes plan.json, the results folder and what broke in the run, if anything did; makes index.html (one file that opens
+offline), summary.csv and decision.json.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edgeflow.report.recipes import savings
 from edgeflow.report.sensitivity import read as read_rankings
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
+from edgeflow.types import Failure
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Inputs:
 
     plan: Path
     results: Path
+    failures: Path | None = None  # failures.json of a run in which jobs broke
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
     Raises StageError when a planned variant has no files, DataError when a file does not fit.
     """
-    variants = read(inputs.plan, inputs.results)
+    failures = files.read_as(tuple[Failure, ...], inputs.failures) if inputs.failures else ()
+    variants = read(inputs.plan, inputs.results, failures)
     _check_targets(spec, variants)
     recipes = read_recipes(inputs.plan, inputs.results)
     content = page.Content(
