@@ -155,7 +155,7 @@ class TargetConfig(Section):
     )
     flash_bytes: f.Bytes | None = Field(None, description="program memory, e.g. 1 MiB; a larger program is infeasible")
     threads: f.Count = Field(1, description="threads of one inference")
-    options: Mapping[str, str] = Field({}, description="keys of the runtime")
+    options: Mapping[str, Any] = Field({}, description="keys of the runtime")
     budgets: Budgets = Field(description="limits by metric")
     release_without: Annotated[tuple[Metric, ...], f.listed(Metric), f.unique] = Field(
         (), description="metrics with a budget that may be unmeasured in a release"

@@ -205,7 +205,7 @@ plugin = DatasetLoader(
         ),
         "x": Option("name of the array with the inputs; 'x' if not given"),
         "y": Option("name of the array with the classes; 'y' if not given"),
-        "labels": Option("list of class names, in order; '0', '1', … if not given"),
+        "labels": Option("list of class names, in order; '0', '1', … if not given", type=list),
         "layout": Option("order of four axes; NCHW if not given", choices=tuple(LAYOUTS)),
         "url": Option("where to download the file from"),
         "sha256": Option("hexadecimal SHA-256 of the file; required with a url"),
