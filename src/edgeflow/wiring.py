@@ -23,8 +23,7 @@ from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
 from edgeflow.registry import Plugins, file_of
 from edgeflow.runners import identity
-from edgeflow.toolchains import environments
-from edgeflow.toolchains.client import CORE
+from edgeflow.toolchains import CORE, system
 from edgeflow.types import Cell, to_json
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Job:
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
-        if self.toolchain == CORE or environments.system():
+        if self.toolchain == CORE or system():
             return self.inputs
         return {**self.inputs, "toolchain": layout.toolchain(self.toolchain)["stamp"]}
 

@@ -21,7 +21,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-CORE = "core"  # the environment that edgeflow is installed in
+from edgeflow.toolchains import CORE, system
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
@@ -431,7 +432,7 @@ def end_with(parent: int) -> None:
 
 
 def _interpreter(toolchain: str) -> str:
-    if toolchain == CORE or os.environ.get("EDGEFLOW_ENVS") == "system":
+    if toolchain == CORE or system():
         return sys.executable
     from edgeflow import layout
 
