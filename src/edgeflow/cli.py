@@ -80,23 +80,30 @@ def _plan(rest: Sequence[str]) -> int:
     import json
 
     parser = argparse.ArgumentParser(prog="edgeflow plan", description="Show every cell of the matrix.")
-    parser.add_argument("--json", action="store_true", help="a list of cells with model, target, scheme and reason")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="a list of cells, and why one is infeasible or will fail",
+    )
     parser.add_argument("--config", default=None, help="the matrix as JSON, in place of config/config.yaml")
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
     arguments = parser.parse_args(rest)
 
     from edgeflow import files
-    from edgeflow.workflow import open_project
+    from edgeflow.workflow import faults, open_with_plugins
 
-    project, plan = open_project(json.loads(arguments.config) if arguments.config else None)
+    project, plugins, plan = open_with_plugins(json.loads(arguments.config) if arguments.config else None)
     if arguments.output:
         files.write_json(arguments.output, plan.to_json())
-    elif arguments.json:
-        print(json.dumps(plan.to_json()["cells"], indent=2))
+        return 0
+    wrong = faults(project, plugins, plan)
+    if arguments.json:
+        cells = zip(plan.cells, plan.to_json()["cells"], strict=True)
+        print(json.dumps([{**said, "fault": wrong[c]} if c in wrong else said for c, said in cells], indent=2))
     else:
         from edgeflow.plan_table import show
 
-        show(project, plan)
+        show(project, plan, wrong)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -13,17 +15,19 @@ from edgeflow.runners import identity
 from edgeflow.types import Cell
 
 
-def show(project: Project, plan: Plan) -> None:
-    """Print the plan."""
+def show(project: Project, plan: Plan, faults: Mapping[Cell, str]) -> None:
+    """Print the plan; `faults` says why a cell will fail, where that is known now."""
     console = Console()
-    numbers = {reason: i for i, reason in enumerate(dict.fromkeys(c.reason for c in plan.cells if c.reason), 1)}
-    console.print(_matrix(plan, numbers))
-    for reason, number in numbers.items():
-        console.print(f"  [bold]{escape(f'[{number}]')}[/] infeasible: {escape(reason)}", highlight=False)
-    infeasible = len(plan.cells) - len(plan.feasible)
-    console.print(
-        f"\n{len(plan.cells)} cells: {len(plan.feasible)} to build, {infeasible} infeasible.", highlight=False
-    )
+    refused = {cell: ("infeasible", cell.reason) for cell in plan.cells if cell.reason}
+    why = {**refused, **{cell: ("will fail", fault) for cell, fault in faults.items()}}
+    numbers = {each: i for i, each in enumerate(dict.fromkeys(why[cell] for cell in plan.cells if cell in why), 1)}
+    console.print(_matrix(plan, {cell: (said, numbers[said, text]) for cell, (said, text) in why.items()}))
+    for (said, text), number in numbers.items():
+        console.print(f"  [bold]{escape(f'[{number}]')}[/] {said}: {escape(text)}", highlight=False)
+    failing = sum(cell in faults for cell in plan.feasible)
+    counts = [f"{len(plan.feasible) - failing} to build", f"{len(plan.cells) - len(plan.feasible)} infeasible"]
+    counts += [f"{failing} will fail"] if failing else []
+    console.print(f"\n{len(plan.cells)} cells: {', '.join(counts)}.", highlight=False)
     console.print(_sharing(plan), highlight=False)
     devices = {target: project.device_of(target) for target in dict.fromkeys(c.target for c in plan.cells)}
     for device in dict.fromkeys(filter(None, devices.values())):
@@ -47,7 +51,7 @@ def _whether_here(project: Project, device: str, arches: set[str]) -> str:
     return f"{device} is this machine: its figures are those of {device}@{identity.short(here)}."
 
 
-def _matrix(plan: Plan, numbers: dict[str, int]) -> Table:
+def _matrix(plan: Plan, marked: Mapping[Cell, tuple[str, int]]) -> Table:
     """A row per model and target, a column per scheme: what fits into 80 columns."""
     schemes = list(dict.fromkeys(cell.scheme for cell in plan.cells))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -57,14 +61,18 @@ def _matrix(plan: Plan, numbers: dict[str, int]) -> Table:
         table.add_row(f"[bold]{model}[/]")
         for target in dict.fromkeys(cell.target for cell in plan.cells if cell.model == model):
             cells = (plan.by_id.get((model, target, scheme)) for scheme in schemes)
-            table.add_row(f"  {target}", *(_cell(cell, numbers) for cell in cells))
+            table.add_row(f"  {target}", *(_cell(cell, marked) for cell in cells))
     return table
 
 
-def _cell(cell: Cell | None, numbers: dict[str, int]) -> str:
+def _cell(cell: Cell | None, marked: Mapping[Cell, tuple[str, int]]) -> str:
     if cell is None:  # excluded by the configuration
         return ""
-    return f"[dim]no {escape(f'[{numbers[cell.reason]}]')}[/]" if cell.reason else "build"
+    if cell not in marked:
+        return "build"
+    said, number = marked[cell]
+    mark = escape(f"[{number}]")
+    return f"[dim]no {mark}[/]" if said == "infeasible" else f"[red]fails {mark}[/]"
 
 
 def _sharing(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow import layout, pointers
+from edgeflow import layout, pointers, reach
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
@@ -165,7 +165,7 @@ class Wiring:
         steps = self.project.recipes[recipe]
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
-        builders = (self.project.models[teacher].builder for teacher in teachers)
+        builders = [self.project.models[teacher].builder for teacher in teachers]
         job = Job(
             "train",
             {
@@ -184,6 +184,7 @@ class Wiring:
             tuple(dict.fromkeys((*references, *builders))),
             toolchain=framework.toolchain,
             preload=framework.preload,
+            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), ""),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})

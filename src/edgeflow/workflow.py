@@ -25,7 +25,7 @@ from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
-from edgeflow.types import Failure, JobCost, to_json
+from edgeflow.types import Cell, Failure, JobCost, to_json
 from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, identity_of_run
 
 Wildcards = Mapping[str, str]
@@ -40,6 +40,11 @@ def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project,
     for warning in project.warnings:
         print(f"warning: {warning} (the matrix does not use this file)", file=sys.stderr)
     return project, plugins, plan(project, plugins)
+
+
+def faults(project: Project, plugins: Plugins, planned: Plan) -> Mapping[Cell, str]:
+    """Why a cell will fail, of every cell for which that is known before anything runs."""
+    return Wiring(project, plugins, planned).faults()
 
 
 def open_project(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plan]:

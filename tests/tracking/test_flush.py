@@ -8,6 +8,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 from tests.tracking.conftest import VARIANTS, Proxy, Repository, Server
 from tests.tracking.documents import document
 
-from edgeflow import files
+from edgeflow import failures, files
+from edgeflow.config import read_matrix
 from edgeflow.tracking import store
+from edgeflow.types import Failure, JobCost
 
 pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 
@@ -471,3 +474,36 @@ def test_an_older_build_does_not_take_an_alias_back(own: Flusher, read_store: Re
     found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
     aliases = {v["tags"]["edgeflow.built_ms"]: v["aliases"] for v in found}
     assert aliases == {"3000": ["candidate", "released"], "1": []}
+
+
+def test_a_failed_variant_is_a_failed_run_until_it_is_built(
+    fake: Callable[[int], Repository], read_store: Read
+) -> None:
+    project = fake(1)
+    title = read_matrix(project.folder)["title"]
+    refused = {"model": "m", "target": "t", "scheme": "s", "reason": "too large"}
+    broken = {"model": "bad", "target": "t", "scheme": "s", "runtime": "r", "build": "b"}
+    (project.folder / "results/plan.json").write_text(json.dumps({"cells": [refused, broken]}))
+    record = project.folder / "results/report/failures.json"
+    log = "results/logs/train/bad/base.log"
+    failure = Failure("train", ("bad", "base"), "net.py:3: RuntimeError: no", log, ("bad/t/s",))
+    failures.write(record, [failure])
+    cost = JobCost("train", "torch", "warm", "2026-01-01T00:00:10Z", 2.5, 1.0, 1, 1)
+    files.write_json(project.folder / "results/jobs/train/bad/base/job.json", cost)
+    for _ in range(2):  # again adds nothing
+        project.edgeflow("track")
+        runs = by_name(read_store(own_store(project), title))
+        run = runs["bad/t/s"]
+        assert run["status"] == "FAILED"
+        assert run["tags"]["edgeflow.release"] == "failed"
+        assert run["tags"]["edgeflow.failed_stage"] == "train"
+        assert run["tags"]["edgeflow.log"] == log
+        assert "net.py:3: RuntimeError: no" in run["tags"]["edgeflow.reasons"]
+        assert (run["start"], run["end"], run["metrics"]) == (1767225610000, 1767225612500, {})
+        assert runs["m/t/s"]["status"] == "FINISHED"
+        (build,) = (run for name, run in runs.items() if name.startswith("build"))
+        assert (build["tags"]["edgeflow.finished"], build["tags"]["edgeflow.failed"]) == ("1/2", "1")
+    failures.write(record, [replace(failure, reason="net.py:4: RuntimeError: still no")])
+    project.edgeflow("track")
+    run = by_name(read_store(own_store(project), title))["bad/t/s"]
+    assert "still no" in run["tags"]["edgeflow.reasons"]

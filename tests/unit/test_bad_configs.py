@@ -47,12 +47,21 @@ def test_load_raises_everything_at_once(tmp_path: Path, config_plugins: Plugins)
     assert str(caught.value) == "\n".join(several.problems)
 
 
+OLD_MODEL = """\
+framework: torch
+builder: gone/net.py:build
+dataset: words
+task: classification
+training: {epochs: 1}
+"""
+
+
 @pytest.mark.parametrize(
     ("file", "content", "warning"),
     [
         (
             "config/models/old.yaml",
-            "framework: torch\nbuilder: gone/net.py:build\ndataset: words\ntask: classification\ntraining: {epochs: 1}\n",
+            OLD_MODEL,
             "config/models/old.yaml: builder: no such file: gone/net.py; paths start at the project folder",
         ),
         ("config/datasets/old.yaml", "loader: {", "config/datasets/old.yaml: not valid YAML"),
@@ -76,9 +85,8 @@ def test_a_fault_in_a_file_that_the_matrix_does_not_use_is_a_warning(
 
 def test_a_fault_in_what_the_matrix_uses_at_a_distance_is_an_error(tmp_path: Path, config_plugins: Plugins) -> None:
     """A dataset by its model, a teacher by a scheme, the baseline by the matrix."""
-    old = "framework: torch\nbuilder: gone/net.py:build\ndataset: words\ntask: classification\n"
     step = "steps:\n  - distill: {teacher: old, epochs: 1}\n"
-    edit = Edit("config/models/old.yaml", None, old)
+    edit = Edit("config/models/old.yaml", None, OLD_MODEL)
     write_project(tmp_path, (edit,))
     assert load(tmp_path, None, config_plugins).warnings
     write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8] + step)))

@@ -147,14 +147,14 @@ class Flush:
 
     def _settle(self, runs: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
         """Variant → its one good run, and the runs to remove: unfinished ones, outdated ones, second ones."""
-        wanted = {v["variant"]: v["fingerprint"] for v in self.document["variants"]}
+        wanted = {v["variant"]: (v["fingerprint"], _status(v)) for v in self.document["variants"]}
         good: dict[str, Any] = {}
         removed = []
         for run in runs:
             name = run.data.tags[VARIANT]
             if name not in wanted:  # not finished again yet
                 continue
-            whole = run.info.status == FINISHED and run.data.tags.get(FINGERPRINT) == wanted[name]
+            whole = (run.data.tags.get(FINGERPRINT), run.info.status) == wanted[name]
             if whole and name not in good:
                 good[name] = run
             else:
@@ -191,14 +191,14 @@ class Flush:
         for part in parts[:-1]:
             self.client.log_batch(run_id, metrics=part)
         self.client.log_batch(run_id, parts[-1], params)
-        self.client.set_terminated(run_id, FINISHED, variant["end_ms"])
+        self.client.set_terminated(run_id, _status(variant), variant["end_ms"])
         return run
 
     def _copy(self, runs: dict[str, Any]) -> None:
         """Copy packages; of those that were built again since, there is nothing left to copy."""
         for variant in self.document["variants"]:
             run = runs[variant["variant"]]
-            if run.data.tags.get(COPIED) == variant["fingerprint"]:
+            if _status(variant) != FINISHED or run.data.tags.get(COPIED) == variant["fingerprint"]:
                 continue
             files = {_sha256(path): path for path in Path(variant["folder"]).glob("[!.]*")}
             wanted = {variant["record_sha256"], variant["tags"].get("edgeflow.package.sha256")} - {None}
@@ -283,6 +283,11 @@ def _sha256(path: Path) -> str:
 
 def _is(error: MlflowException, code: int) -> bool:
     return bool(error.error_code == ErrorCode.Name(code))
+
+
+def _status(variant: Json) -> str:
+    """What MLflow says of a variant's run: finished, unless a job broke."""
+    return str(variant.get("status", FINISHED))
 
 
 def _dataset(given: Json) -> DatasetInput:

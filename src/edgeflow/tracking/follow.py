@@ -63,8 +63,9 @@ def _running() -> bool:
 
 
 def _state() -> list[tuple[str, int]]:
-    """The last files of variants with the times at which they were written."""
-    found = [*Path(layout.RESULTS).glob("package/*/*/*/package.json"), Path(layout.plan()["plan"])]
+    """The last files of variants, and what broke, with the times at which they were written."""
+    records = (layout.plan()["plan"], layout.failures())
+    found = [*Path(layout.RESULTS).glob("package/*/*/*/package.json"), *map(Path, records)]
     times = []
     for path in found:
         with suppress(FileNotFoundError):  # a job that begins removes what it made before

@@ -17,14 +17,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edgeflow import files, layout
+from edgeflow import failures, files, layout
 from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Measurement
+from edgeflow.types import Failure, JobCost, Measurement, Release
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
@@ -55,7 +55,7 @@ class Build:
 
 
 def collect(jobs: Jobs) -> Document:
-    """The document of the results in this folder; variants that are not finished are left out.
+    """The document of the results in this folder; variants that are not finished are left out, failed ones are there.
 
     Raises TrackingError when nothing was built yet, DataError for files that are malformed.
     """
@@ -63,7 +63,10 @@ def collect(jobs: Jobs) -> Document:
     if not plan.is_file():
         raise TrackingError(f"{plan} is not there: there are no results to track yet; run 'snakemake' first")
     runs: list[dict[str, Any]] = []
-    for variant in report_variants.finished(plan, Path(layout.RESULTS)):
+    for variant in report_variants.finished(plan, Path(layout.RESULTS), failures.read(Path(layout.failures()))):
+        if variant.failure:
+            runs.append(_failed(variant, variant.failure))
+            continue
         record = Path(layout.package(*_names(variant))["record"])
         if record.is_file():  # the last file of a variant
             runs.append(_run(variant, files.read_json(record), jobs))
@@ -124,12 +127,12 @@ def _build(build: Build, plan: Path, runs: Sequence[Mapping[str, Any]]) -> dict[
     return {
         "id": build.id,
         "name": f"build {build.commit[:12] or 'without commit'}{mark}",
-        "start_ms": min((run["start_ms"] for run in runs), default=0),
+        "start_ms": min((run["start_ms"] for run in runs if run["start_ms"]), default=0),
         "end_ms": max((run["end_ms"] for run in runs), default=0),
         "params": {name: str(value)[:_MAX_TEXT] for name, value in params.items()},
         "tags": {
             "edgeflow.matrix": build.matrix,
-            "edgeflow.finished": f"{len(runs)}/{len(cells)}",
+            "edgeflow.finished": f"{len(runs) - counts[Release.FAILED]}/{len(cells)}",
             **{f"edgeflow.{release}": str(counts[release]) for release in sorted(counts)},
             **({"mlflow.source.git.commit": build.commit} if build.commit else {}),
             "mlflow.source.name": "edgeflow",
@@ -155,6 +158,29 @@ def _run(variant: Variant, record: Mapping[str, Any], jobs: Jobs) -> dict[str, A
         "folder": str(Path(package).parent),
     }
     return {**run, "fingerprint": _digest(run)[:16], "record_sha256": files.sha256_file(Path(package))}
+
+
+def _failed(variant: Variant, failure: Failure) -> dict[str, Any]:
+    """A variant of which a job broke: no figures, and a failed run. That it was tried again alone is no news."""
+    tags = {
+        "edgeflow.release": variant.release.value,
+        "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
+        "edgeflow.failed_stage": failure.stage,
+        "edgeflow.log": failure.log,
+    }
+    said = {"variant": variant.cell.id, "params": _params(variant, {}), "tags": tags, "status": "FAILED"}
+    start_ms, end_ms = _tried(Path(layout.job(failure.stage, *failure.key)))
+    times = {"start_ms": start_ms, "end_ms": end_ms}
+    return {**said, **times, "metrics": [], "inputs": [], "folder": "", "fingerprint": _digest(said)[:16]}
+
+
+def _tried(record: Path) -> tuple[int, int]:
+    """Milliseconds since 1970 in which the job of a record ran; 0 where it left none."""
+    if not record.is_file():
+        return 0, 0
+    cost = files.read_as(JobCost, record)
+    start_s = datetime.fromisoformat(cost.started_at).timestamp()
+    return int(1000 * start_s), int(1000 * (start_s + cost.wall_s))
 
 
 def _times(jobs: Jobs, package: str, variant: Variant) -> tuple[int, int]:
