@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 
-.PHONY: demo test check bench bench-techniques bench-quantization lock schema clean
+.PHONY: demo test check bench bench-techniques bench-quantization torture lock schema clean
 
 ## demo: build the default matrix and show what to ship per target
 demo: $(BIN)/.core
@@ -41,6 +41,11 @@ bench-techniques: $(BIN)/.dev
 ## bench-quantization: what the settings of post-training quantization do to accuracy and size
 bench-quantization: $(BIN)/.dev
 	@$(BIN)/python -m bench quantization
+
+## torture: 22 models × 5 targets × 5 schemes, of which a good part must fail; nothing wrong may be released
+torture: $(BIN)/.dev
+	@$(BIN)/snakemake --cores $(CORES) .toolchains/torch.json .toolchains/edge.json --logger edgeflow
+	@$(BIN)/python -m bench torture
 
 ## schema: rewrite the JSON schemas of the configuration
 schema: $(BIN)/.core

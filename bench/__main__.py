@@ -8,7 +8,7 @@ import os
 import platform
 
 BENCHMARKS = ("jobs", "one_model", "scale", "matrix", "tracking")  # modules of this package with `main()`
-ON_REQUEST = ("techniques", "mixed_precision", "quantization")  # about accuracy, and not about speed
+ON_REQUEST = ("techniques", "mixed_precision", "quantization", "torture")  # about accuracy and faults, not speed
 
 
 def main() -> None:

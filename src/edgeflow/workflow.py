@@ -161,8 +161,10 @@ class Flow:
         dag = workflow.dag
         broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]
         now = [failure for job in broken if (failure := self._failure(job, dag)).cells]
-        whole = any(job.rule.name == "report" for job in dag.jobs)
         record = Path(layout.failures())
+        if not now and not record.exists():
+            return
+        whole = any(job.rule.name == "report" for job in dag.jobs)
         known = () if whole else failures.read(record)
         tried = {(job.rule.name, _key(job)) for job in dag.jobs}
         failures.write(record, failures.merged(known, now, tried))

@@ -1,0 +1,1 @@
+"""Networks that the torture matrix copies into its project."""

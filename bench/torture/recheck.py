@@ -1,0 +1,32 @@
+"""Run in a toolchain: answer the evaluation samples with every released program, and say how many are right.
+
+`python recheck.py JOBS.json RESULT.json`: jobs are [source folder of edgeflow, [[variant, backend, program, layout,
+evaluation.npz], …]]; the result is {variant: accuracy}. It uses nothing of the stages that made the figures but the
+runner, which is what executes on a device.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(jobs: str, result: str) -> None:
+    """Answer, count, write."""
+    source, cases = json.loads(Path(jobs).read_text("utf-8"))
+    sys.path.insert(0, source)
+    import numpy as np
+
+    from edgeflow.runners import harness
+
+    found = {}
+    for variant, backend, program, layout, evaluation in cases:
+        with np.load(evaluation, allow_pickle=False) as split:
+            answers = harness.predict(backend, program, split["x"], layout)
+            found[variant] = float((answers.argmax(1) == split["y"]).mean())
+    Path(result).write_text(json.dumps(found), "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
