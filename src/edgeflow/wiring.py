@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from edgeflow import layout, pointers, reach
 from edgeflow.config.project import control_of, recipe_id
@@ -40,7 +41,7 @@ PREPARE_LIBRARIES = ("numpy", "pillow", "scikit-learn")  # decode, resize and ch
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
 
-IDENTITY = "EDGEFLOW_IDENTITY"  # of the machine that started the run, as JSON
+IDENTITY = "EDGEFLOW_IDENTITY"  # of the machine that started the run, as JSON with %20 for a space
 
 Inputs = Mapping[str, str | list[str]]
 NONE: list[str] = []  # an input that this job does not have; Snakemake drops it and the shell line says `name=`
@@ -85,7 +86,13 @@ def _fingerprint(
 def identity_of_run() -> Mapping[str, str]:
     """Identity of the machine that started the run: a node of a cluster, to which it is handed on, has another."""
     said = os.environ.get(IDENTITY)
-    return dict(json.loads(said)) if said else identity.here()
+    return dict(json.loads(unquote(said))) if said else identity.here()
+
+
+def claim_identity() -> None:
+    """Have this machine be the one that starts the run, unless another has done so."""
+    # executors write it into command lines, with the quotes of Python
+    os.environ[IDENTITY] = quote(json.dumps(dict(identity_of_run())))
 
 
 class Wiring:

@@ -26,7 +26,7 @@ from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_fi
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
 from edgeflow.types import Cell, Failure, JobCost, to_json
-from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, identity_of_run
+from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, claim_identity
 
 Wildcards = Mapping[str, str]
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Flow:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
         client.claim_run()
-        os.environ[IDENTITY] = json.dumps(identity_of_run())
+        claim_identity()
         os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)
         self._jobs: dict[tuple[str, ...], Job] = {}

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -78,7 +79,7 @@ def test_another_machine_measures_what_it_pulled_and_builds_nothing(
     clone: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clone.edgeflow("pull")
-    monkeypatch.setenv(IDENTITY, json.dumps({**identity.here(), "cpu": "of a colleague's laptop"}))
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "cpu": "of a colleague's laptop"})))
     assert {rule for rule, _ in clone.pending()} == {"measure", "judge", "package", "report", "all"}
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_what_another_machine_timed_is_measured_again_and_nothing_else(
     copy: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also a node of a cluster: it is no device of the machine that started the run."""
-    monkeypatch.setenv(IDENTITY, json.dumps({**identity.here(), "governor": "performance"}))
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "governor": "performance"})))
     pending = copy.pending()
     assert rules(pending) == {"measure", *AFTER_JUDGE}
     assert variants(pending, "measure") == VARIANTS
@@ -133,7 +134,7 @@ def test_a_pinned_device_is_one_machine_whoever_asks(copy: Project, monkeypatch:
     copy.run(wanted)  # the file's parts are those that this machine has: a figure of the device
     figures = json.loads((copy.folder / wanted).read_text())["measurements"]
     assert {f["device"] for f in figures} == {f"this_host@{identity.short(identity.here())}"}
-    monkeypatch.setenv(IDENTITY, json.dumps({**identity.here(), "machine_id": "f" * 32}))
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "machine_id": "f" * 32})))
     assert copy.pending(wanted) == set()  # nor is it measured again where it was brought to
     device.write_text(device.read_text().replace(identity.here()["machine_id"], "0" * 32))
     assert copy.pending(wanted) == {("measure", "tiny_a/linux_x86_ort/fp32")}
