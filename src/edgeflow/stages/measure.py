@@ -213,7 +213,8 @@ class Figures:
     def __init__(
         self, spec: Spec, info: Program, runtime: Runtime, job: Mapping[str, Any], result: Mapping[str, Any]
     ) -> None:
-        conditions = {**result["conditions"], **result["identity"]}
+        known = {part: said for part, said in result["identity"].items() if said}
+        conditions = {**result["conditions"], **known}
         evidence, elsewhere = _evidence(spec, info, runtime, result)
         if elsewhere:
             conditions[ELSEWHERE] = elsewhere
