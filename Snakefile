@@ -34,6 +34,7 @@ localrules:
 
 
 onstart:
+    flow.claim_locks(workflow)
     flow.collect_garbage()
     flow.begin()
     if workflow.local_exec:

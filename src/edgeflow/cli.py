@@ -101,9 +101,10 @@ def _plan(rest: Sequence[str]) -> int:
         cells = zip(plan.cells, plan.to_json()["cells"], strict=True)
         print(json.dumps([{**said, "fault": wrong[c]} if c in wrong else said for c, said in cells], indent=2))
     else:
+        from edgeflow import plan_warnings
         from edgeflow.plan_table import show
 
-        show(project, plan, wrong)
+        show(project, plan, wrong, plan_warnings.of(project, plugins, plan))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgeflow import host
 from edgeflow.errors import DataError
 from edgeflow.types import from_json, to_json
 
@@ -23,11 +25,14 @@ T = TypeVar("T")
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` with the same suffix; it becomes `path` only when the block succeeds.
 
-    The name says which process writes it, so that what a killed process left is removed by the next one.
+    The name says which process writes it, so that the next one removes what a killed process left, and nothing of a
+    process of another host or container.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
+        if abandoned(left):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.stem}.{host.owner()}{path.suffix}")
     temporary.touch()
     try:
         yield temporary
@@ -38,31 +43,10 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):
-        process = left.name.removeprefix(f".{path.stem}.").removesuffix(path.suffix)
-        if process.isdecimal() and not alive(int(process)):
-            left.unlink(missing_ok=True)
-
-
-def alive(process: int) -> bool:
-    """True for a process that runs, also somebody else's; false for one that has ended, reaped or not."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is alive and somebody else's
-        return True
-    return not _zombie(process)
-
-
-def _zombie(process: int) -> bool:
-    """True for a process that has ended and that its parent has not yet asked for; only Linux tells."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in "ZX"  # proc(5): the state follows the name, which may hold anything
+def abandoned(path: Path) -> bool:
+    """True for a file or folder that a process kept for a while, as `.name.OWNER.suffix`, and that it cannot need."""
+    parts = path.name.split(".")
+    return parts[0] == "" and any(host.ended(part) for part in parts[1:])
 
 
 def write_bytes(path: Path, content: bytes) -> None:

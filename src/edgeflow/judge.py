@@ -7,14 +7,25 @@ the interval on the bad side. Whatever is missing, too weak or from too few samp
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from statistics import NormalDist
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from edgeflow.types import Budget, Cell, Check, Direction, Interval, Measurement, Release, Status, Verdict
-from edgeflow.units import percent, show
+from edgeflow import intervals
+from edgeflow.figures import DROP, bad_end, strongest, task_metrics
+from edgeflow.types import (
+    Budget,
+    Cell,
+    Check,
+    Direction,
+    Measurement,
+    Network,
+    Reference,
+    Release,
+    Status,
+    Verdict,
+)
+from edgeflow.units import is_fraction, percent, show, unit_of
 
-_DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
 _ON_THE_LIMIT = 1e-6  # share of the interval; a figure this close to its limit needs 10¹² times the samples
 _RELEASES = {  # worst first
     Status.FAIL: Release.REJECTED,
@@ -24,6 +35,23 @@ _RELEASES = {  # worst first
 }
 
 
+# How an interval of no change was made → in what way two models answer alike.
+_SAME_ANSWERS = {intervals.IDENTICAL: ", bit for bit", intervals.ROUNDING: " but for rounding"}
+_NAMED = 3  # parameters in a sentence
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What decides whether good figures mean anything."""
+
+    reference: Reference | None = None  # the trained model that drops are counted from
+    network: Network = field(default_factory=Network)
+    accept_chance_level: bool = False  # the user's word that the model may be no better than chance
+
+
+NOTHING_KNOWN = Circumstances()
+
+
 def judge(
     cell: Cell,
     budgets: Sequence[Budget],
@@ -31,6 +59,7 @@ def judge(
     infeasible: str,
     release_without: Collection[str],
     not_applicable: Mapping[str, str],
+    circumstances: Circumstances = NOTHING_KNOWN,
 ) -> Verdict:
     """The verdict on one variant.
 
@@ -38,14 +67,14 @@ def judge(
     unmeasured in a release, `not_applicable` says by metric why a budget has nothing to be held against here.
 
     Whether the model still does its task is never excused: without a decided budget on the task metric or its drop
-    the variant is held.
+    the variant is held. So it is where the trained model is not shown to beat chance, unless the user accepts that.
     """
     names = (cell.model, cell.target, cell.scheme)
     if infeasible:
         return Verdict(*names, Status.INFEASIBLE, Release.INFEASIBLE, (infeasible,), shipped_without=(), checks=())
-    figures = _strongest(measurements)
+    figures = strongest(measurements)
     checks = tuple(_check(b, figures.get(b.metric), not_applicable.get(b.metric)) for b in budgets)
-    task = _task_metrics([*figures, *(b.metric for b in budgets)])
+    task = task_metrics([*figures, *(b.metric for b in budgets)])
     decided = any(c.metric in task and c.status not in (Status.UNMEASURED, Status.NOT_APPLICABLE) for c in checks)
     excused = [
         c
@@ -59,26 +88,70 @@ def judge(
     reasons = tuple(c.reason for c in blocking)
     if not decided and not any(c.metric in task for c in blocking):
         reasons += (f"no budget on {' or '.join(sorted(task))} was decided, and nothing is released without one",)
-    status = blocking[0].status if blocking else Status.UNMEASURED if reasons else Status.PASS
+    statuses = [*(c.status for c in blocking), *([Status.UNMEASURED] if reasons and not blocking else [])]
+    if (guesses := _guesses(circumstances.reference)) and not circumstances.accept_chance_level:
+        advice = f"train it better, or set accept_chance_level: true in config/models/{cell.model}.yaml"
+        reasons += (f"{guesses}; {advice}",)
+        statuses.append(Status.INSUFFICIENT_EVIDENCE)
+    status = min(statuses, key=list(_RELEASES).index, default=Status.PASS)
     release = _RELEASES[status]
     shipped_without = tuple(c.metric for c in excused) if release == Release.RELEASED else ()
-    return Verdict(*names, status, release, reasons, shipped_without, checks)
+    return Verdict(*names, status, release, reasons, shipped_without, checks, warnings(budgets, circumstances))
 
 
-def _strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
-    """One measurement by metric: where a device and a compiler both speak, the device; of equals the first."""
-    best: dict[str, Measurement] = {}
-    for measurement in measurements:
-        known = best.get(measurement.metric)
-        if known is None or measurement.evidence.strength > known.evidence.strength:
-            best[measurement.metric] = measurement
-    return best
+def _guesses(reference: Reference | None) -> str:
+    """That the trained model may be guessing; empty when it does not, or nobody knows."""
+    if reference is None or reference.chance is None or reference.beats_chance:
+        return ""
+    more = reference.direction == Direction.MAX
+    end, beyond = ("lower bound", "above") if more else ("upper bound", "below")
+    bound = reference.interval.low if more else reference.interval.high
+    figures = [shown(reference.metric, figure) for figure in (reference.value, bound, reference.chance)]
+    return (
+        f"the trained model is not shown to beat chance: its {reference.metric} {figures[0]} ({end} {figures[1]}, "
+        f"n = {reference.n}) is not {beyond} the {figures[2]} of always the same answer"
+    )
 
 
-def _task_metrics(names: Iterable[str]) -> set[str]:
-    """The metrics that say whether the model does its task: accuracy, and whatever has a drop."""
-    drops = {name for name in names if name.endswith(_DROP)} | {f"accuracy{_DROP}"}
-    return drops | {name.removesuffix(_DROP) for name in drops}
+def warnings(budgets: Sequence[Budget], circumstances: Circumstances) -> tuple[str, ...]:
+    """What makes good figures mean little, a sentence each."""
+    reference, network = circumstances.reference, circumstances.network
+    found = []
+    if guesses := _guesses(reference):
+        found.append(guesses + (", as its model accepts" if circumstances.accept_chance_level else ""))
+    elif reference is not None:
+        found += [sentence for budget in budgets if (sentence := _kept_by_chance(budget, reference))]
+    if network.softmax_twice:
+        found.append(
+            "the network answers with probabilities, and its loss takes a softmax of them once more, which learns "
+            "badly; return what goes into the softmax"
+        )
+    if names := network.without_gradient:
+        named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        found.append(f"no loss ever depended on {named}: untrained parameters; use them or remove them")
+    return tuple(found)
+
+
+def _kept_by_chance(budget: Budget, reference: Reference) -> str:
+    """That a budget refuses nothing, since always the same answer is within it; empty when it is not."""
+    if reference.chance is None:
+        return ""
+    lost = reference.value - reference.chance
+    drop = lost if reference.direction == Direction.MAX else -lost
+    kept = {reference.metric: reference.chance, f"{reference.metric}{DROP}": drop}.get(budget.metric)
+    if kept is None or not _inside(kept, budget):
+        return ""
+    sign = "≤" if budget.direction == Direction.MAX else "≥"
+    trained, chance = (shown(reference.metric, figure) for figure in (reference.value, reference.chance))
+    return (
+        f"always the same answer keeps {budget.metric} {sign} {_show(budget.limit, budget)}: it has {reference.metric} "
+        f"{chance}, and the trained model {trained}"
+    )
+
+
+def shown(metric: str, figure: float) -> str:
+    """A figure as people read it."""
+    return percent(figure) if is_fraction(metric) else show(figure, unit_of(metric))
 
 
 def _check(budget: Budget, measurement: Measurement | None, not_applicable: str | None) -> Check:
@@ -114,7 +187,7 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
 
 def _decide(check: Check, budget: Budget, measurement: Measurement) -> Check:
     """A figure that may decide, held against its limit: by its bad end where it has an interval."""
-    bound = _bad_end(measurement.interval, budget.direction)
+    bound = bad_end(measurement.interval, budget.direction)
     judged = measurement.value if bound is None else bound
     check = replace(check, bound=bound, margin=_margin(judged, budget))
     beyond, end = ("over", "upper bound") if budget.direction == Direction.MAX else ("under", "lower bound")
@@ -125,17 +198,13 @@ def _decide(check: Check, budget: Budget, measurement: Measurement) -> Check:
         advice = f"n = {samples} at the same figures would decide" if samples else "no n decides a figure on its limit"
         reason = f"{figure} is within {limit}, but its {end} {_show(judged, budget)} is not, {source}; {advice}"
         return replace(check, status=Status.INSUFFICIENT_EVIDENCE, samples_to_decide=samples, reason=reason)
-    if bound is not None:
+    if measurement.interval and measurement.interval.method in _SAME_ANSWERS:
+        figure += f" (the same answers{_SAME_ANSWERS[measurement.interval.method]})"
+    elif bound is not None:
         figure += f" ({end} {_show(bound, budget)})"
     if _inside(measurement.value, budget):
         return replace(check, status=Status.PASS, reason=f"{figure} is within {limit}, {source}")
     return replace(check, status=Status.FAIL, reason=f"{figure} is {beyond} {limit}, {source}")
-
-
-def _bad_end(interval: Interval | None, direction: Direction) -> float | None:
-    if interval is None:
-        return None
-    return interval.high if direction == Direction.MAX else interval.low
 
 
 def _inside(figure: float, budget: Budget) -> bool:
@@ -154,7 +223,7 @@ def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
     A score interval ends where |value − end| · √n = z · √variance(end), and the variance depends on the proportions
     only, so that its n follows exactly. Other intervals are taken to shrink with 1 / √n.
     """
-    bound, gap = _bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
+    bound, gap = bad_end(measurement.interval, budget.direction), budget.limit - measurement.value
     if measurement.n is None or measurement.interval is None or bound is None:
         return None
     if abs(gap) <= _ON_THE_LIMIT * abs(bound - measurement.value):
@@ -163,26 +232,23 @@ def _samples_to_decide(budget: Budget, measurement: Measurement) -> int | None:
     if variance is None:
         n = measurement.n * ((bound - measurement.value) / gap) ** 2
     else:
-        n = variance * (NormalDist().inv_cdf((1 + measurement.interval.confidence) / 2) / gap) ** 2
+        n = variance * (intervals.normal_quantile(measurement.interval.confidence) / gap) ** 2
     return max(measurement.n + 1, math.ceil(n))
 
 
 def _variance_at(limit: float, measurement: Measurement, method: str) -> float | None:
     """Variance of one sample if the true value were the limit; None when the interval is not a score interval."""
-    if method == "wilson":
+    if method == intervals.WILSON:
         return limit * (1 - limit)
     lost, gained = (measurement.conditions.get(name) for name in ("lost", "gained"))
-    if method != "tango" or not measurement.n or not isinstance(lost, int) or not isinstance(gained, int):
+    if method != intervals.TANGO or not measurement.n or not isinstance(lost, int) or not isinstance(gained, int):
         return None
-    # Tango 1998: the likeliest probability of a gain, when that of a loss is greater by `limit`
-    b = 2 * limit - (lost * (1 + limit) + gained * (1 - limit)) / measurement.n
-    gain = (math.sqrt(max(0.0, b * b + 8 * gained / measurement.n * limit * (1 - limit))) - b) / 4
-    return 2 * gain + limit * (1 - limit)
+    return intervals.paired_variance(lost / measurement.n, gained / measurement.n, limit)
 
 
 def _show(value: float, budget: Budget) -> str:
     """A figure as people read it; exactly, where rounding would make it look like the limit."""
-    as_percent = budget.unit == "ratio" and "ratio" not in budget.metric
+    as_percent = is_fraction(budget.metric)
     short, limit = (percent(v) if as_percent else show(v, budget.unit) for v in (value, budget.limit))
     if value == budget.limit or short != limit:
         return short

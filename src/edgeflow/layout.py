@@ -166,6 +166,7 @@ def tracking() -> Files:
         "spool_lock": f"{TRACKING}/spool.lock",
         "store_lock": f"{TRACKING}/store.lock",
         "spool": f"{TRACKING}/spool",
+        "dvc": f"{TRACKING}/dvc",
         "hashes": f"{TRACKING}/hashes.json",
         "log": f"{TRACKING}/mlflow.log",
         "store": "mlflow.db",  # where `mlflow ui` looks by itself
@@ -176,6 +177,11 @@ def tracking() -> Files:
 def running() -> str:
     """Held shared by every run of the workflow in this checkout, until it ends, however it ends."""
     return ".snakemake/edgeflow.alive"
+
+
+def locks() -> Files:
+    """Snakemake's locks of this checkout, and which run took which of them."""
+    return {"folder": ".snakemake/locks", "runs": ".snakemake/edgeflow.runs"}
 
 
 def toolchain(toolchain_id: str) -> Files:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -15,8 +15,8 @@ from edgeflow.runners import identity
 from edgeflow.types import Cell
 
 
-def show(project: Project, plan: Plan, faults: Mapping[Cell, str]) -> None:
-    """Print the plan; `faults` says why a cell will fail, where that is known now."""
+def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Sequence[str]) -> None:
+    """Print the plan; `faults` says why a cell will fail, `warnings` what will mean little, where that is known now."""
     console = Console()
     refused = {cell: ("infeasible", cell.reason) for cell in plan.cells if cell.reason}
     why = {**refused, **{cell: ("will fail", fault) for cell, fault in faults.items()}}
@@ -38,6 +38,8 @@ def show(project: Project, plan: Plan, faults: Mapping[Cell, str]) -> None:
         console.print(
             f"No device attached for: {', '.join(without)}; their figures are not device figures.", highlight=False
         )
+    for warning in warnings:
+        console.print(f"Warning: {escape(warning)}.", highlight=False)
 
 
 def _whether_here(project: Project, device: str, arches: set[str]) -> str:

@@ -43,15 +43,21 @@ class Option:
     help: str
     required: bool = False
     choices: tuple[str, ...] = ()  # of a text
-    type: type[Any] = (
-        str  # or int, float (takes whole numbers too), bool, list: of names, which are text or whole numbers
-    )
+    # Or int, float (takes whole numbers too), bool, list: of names, which are text or whole numbers; or a function that
+    # reads what a person wrote and raises ValueError for what it cannot, as units.fraction does.
+    type: Callable[[Any], Any] = str
     least: float = -math.inf  # of a number
     above: float = -math.inf  # it is more than this
     greatest: float = math.inf
 
     def problem(self, value: object) -> str:
         """Why the key cannot have a value, as messages about the configuration say it; "" when it can."""
+        if self.type not in _EXPECTED:
+            try:
+                self.type(value)
+            except ValueError as error:
+                return str(error)
+            return ""
         if not _is_a(self.type, value):
             return f"expected {_EXPECTED[self.type]}, found {shown(value)}{_hint(self.type, value)}"
         if self.choices and value not in self.choices:
@@ -65,8 +71,12 @@ class Option:
             return f"{number} must be more than {self.above:g}"
         return f"{number} must be at most {self.greatest:g}" if number > self.greatest else ""
 
+    def read(self, value: Any) -> Any:
+        """What a value that has no `problem` means to the plugin."""
+        return value if self.type in _EXPECTED else self.type(value)
 
-_EXPECTED: Mapping[type[Any], str] = {
+
+_EXPECTED: Mapping[Callable[[Any], Any], str] = {
     str: "text",
     int: "a whole number",
     float: "a finite number",
@@ -75,7 +85,7 @@ _EXPECTED: Mapping[type[Any], str] = {
 }
 
 
-def _is_a(wanted: type[Any], value: object) -> bool:
+def _is_a(wanted: object, value: object) -> bool:
     if wanted is list:
         return isinstance(value, list | tuple) and all(type(item) in (str, int) for item in value)
     if wanted is float:
@@ -83,7 +93,7 @@ def _is_a(wanted: type[Any], value: object) -> bool:
     return type(value) is wanted
 
 
-def _hint(wanted: type[Any], value: object) -> str:
+def _hint(wanted: object, value: object) -> str:
     """The next step where YAML is likely to have surprised its writer: to it `"20"` is text, and `7` is none."""
     if wanted is str:
         return "" if isinstance(value, Mapping | list | tuple) else "; put it in quotes if text is meant"
@@ -301,6 +311,8 @@ class Trained:
 
     figures: Mapping[str, float]  # final loss, number of parameters, …
     curves: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # metric → value after each epoch
+    without_gradient: tuple[str, ...] = ()  # parameters that were to be trained, and that no loss ever depended on
+    loss_takes_logits: bool = False  # as cross-entropy does: outputs that are probabilities already learn badly
 
 
 @dataclass(frozen=True)
@@ -351,8 +363,13 @@ class Task:
     metric: str  # "accuracy"
     direction: Direction
     score: Callable[[Float32, Int64], Score]  # outputs, y
-    drop: Callable[[Float32, Float32, Int64], Drop]  # reference outputs, outputs, y: paired on the same samples
+    # reference outputs, outputs, y: paired on the same samples; `stats.no_difference` where they are equal bit for bit
+    drop: Callable[[Float32, Float32, Int64], Drop]
     agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
+    chance: Callable[[Int64], float] | None = None  # y → metric of who looks at no input; None: nothing says so
+    # metric or its drop, limit → evaluation samples below which not even a flawless result is within it; None: no
+    # number is enough
+    least_samples: Callable[[str, float], int | None] | None = None
     api_version: int = API_VERSION
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ import yaml
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
+from edgeflow.paths import problem
 
 DIRECTORY = ".dir"  # suffix of a folder's digest
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Pointer:
     out: Path  # "package" beside it: what it stands for
     md5: str  # of `out`
     size_bytes: int
+    remote: str = ""  # that keeps it; "" for the default one
 
     @property
     def folder(self) -> bool:
@@ -42,15 +46,36 @@ def read(file: Path) -> Pointer:
     Raises DataError that names the file when it is missing, or not what `dvc add` writes.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        (out,) = content["outs"]
-        return Pointer(file, file.parent / out["path"], str(out["md5"]), int(out.get("size", 0)))
+        return parse(file, file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        raise DataError(
-            f"{file}: not a pointer as 'dvc add' writes it; restore it with 'git checkout {file}'"
-        ) from None
+    except UnicodeDecodeError:
+        raise _not_a_pointer(file) from None
+
+
+def parse(file: Path, text: str) -> Pointer:
+    """A pointer's text as of some commit; DataError that names the file when it is not what `dvc add` writes."""
+    try:
+        content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        (out,) = content["outs"]
+        name, md5, size_bytes = str(out["path"]), str(out["md5"]), int(out.get("size", 0))
+        remote = str(out.get("remote", ""))
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        raise _not_a_pointer(file) from None
+    if "/" in name or problem(name) or not is_md5(md5):
+        raise _not_a_pointer(file)
+    if md5.endswith(DIRECTORY) and out.get("hash") != "md5":
+        raise DataError(f"{file}: written by DVC 2; 'dvc cache migrate --dvc-files' makes it one of DVC 3")
+    return Pointer(file, file.parent / name, md5, size_bytes, remote)
+
+
+def _not_a_pointer(file: Path) -> DataError:
+    return DataError(f"{file}: not a pointer as 'dvc add' writes it; restore it with 'git checkout {file}'")
+
+
+def is_md5(text: object) -> bool:
+    """True for a digest as DVC writes it, of a file or a folder; it becomes part of paths."""
+    return isinstance(text, str) and bool(_MD5.fullmatch(text))
 
 
 def covering(path: Path) -> Path | None:

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
-from statistics import NormalDist, median
+from statistics import median
 
+from edgeflow.intervals import IDENTICAL, ROUNDING, TANGO, WILSON, normal_quantile, paired_variance
 from edgeflow.types import Interval
 
-WILSON = "wilson"
-TANGO = "tango"
 ORDER_STATISTICS = "order statistics"
 BLOCK_RATIOS = "order statistics of block ratios"
-
-
-def normal_quantile(confidence: float) -> float:
-    """z of a two-sided interval: 1.96 for .95."""
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+ROUNDING_REACH = 0.01  # of the least margin: float32 programs have 1e-3 and less, int8 ones more than 1
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -57,6 +52,49 @@ def paired_difference(lost: int, gained: int, n: int, confidence: float = 0.90) 
     return Interval(-_tango_upper(gained, lost, n, z), _tango_upper(lost, gained, n, z), confidence, TANGO)
 
 
+def no_difference() -> Interval:
+    """Of two models whose answers to the very same inputs are equal bit for bit: there is nothing to infer."""
+    return Interval(0.0, 0.0, 1.0, IDENTICAL)
+
+
+def within_rounding(n: int, reach: float, confidence: float = 0.90) -> Interval:
+    """Of two models that decide alike on n samples and whose outputs differ by rounding: `reach` of the least margin.
+
+    A decision changes only where its margin is within reach. No margin of n samples is less than the least, so that
+    `paired_difference` bounds how many are; of these, a part `reach` is within reach, if margins near 0 are no more
+    frequent than others below the least.
+
+    Raises ValueError for a reach that is no rounding, from ROUNDING_REACH on.
+    """
+    if not 0 <= reach < ROUNDING_REACH:
+        raise ValueError(f"{reach:g} of the least margin is no rounding")
+    bound = reach * paired_difference(0, 0, n, confidence).high
+    return Interval(-bound, bound, confidence, ROUNDING)
+
+
+def samples_for_no_change(limit: float, confidence: float = 0.90) -> int | None:
+    """The fewest paired samples on which no change at all, nothing lost and nothing gained, is within a limit > 0.
+
+    None for a limit that no number of samples shows.
+    """
+    return _fewest(lambda n: paired_difference(0, 0, n, confidence).high <= limit) if limit > 0 else None
+
+
+def samples_for_all_right(limit: float, confidence: float = 0.95) -> int | None:
+    """The fewest samples of which all are right that show a proportion of at least a limit < 1; None as above."""
+    return _fewest(lambda n: wilson(n, n, confidence).low >= limit) if limit < 1 else None
+
+
+_MOST_SAMPLES = 2**40  # more than anybody has
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """The least n that is enough, where all that are greater are too."""
+    if not enough(_MOST_SAMPLES):
+        return None
+    return bisect_left(range(1, _MOST_SAMPLES), True, key=enough) + 1
+
+
 def _tango_upper(lost: int, gained: int, n: int, z: float) -> float:
     """The greatest difference that the score test at z does not reject, by bisection down to neighbouring floats.
 
@@ -70,18 +108,6 @@ def _tango_upper(lost: int, gained: int, n: int, z: float) -> float:
         else:
             inside = middle
     return outside
-
-
-def paired_variance(lost: float, gained: float, difference: float) -> float:
-    """Variance of one sample's change when the true difference is `difference` (Tango 1998, eq. 7 to 9).
-
-    The arguments are ratios. The probability of a gain is its maximum-likelihood estimate under that difference: the
-    greater root of 2 q² + b q + c = 0.
-    """
-    b = (2 - lost + gained) * difference - lost - gained
-    c = -gained * difference * (1 - difference)
-    gain = (math.sqrt(max(0.0, b * b - 8 * c)) - b) / 4
-    return max(0.0, 2 * gain + difference * (1 - difference))
 
 
 def quantile(sample: Sequence[float], q: float) -> float:

@@ -131,6 +131,36 @@ class Verdict:
     reasons: tuple[str, ...]  # why it is not simply released; empty when it is
     shipped_without: tuple[str, ...]  # metrics that the target accepts to ship without and that are unmeasured
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()  # what makes good figures mean little, whatever becomes of the variant
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The trained model on the evaluation samples: what drops are counted from."""
+
+    metric: str  # "accuracy"
+    value: float
+    n: int
+    interval: Interval
+    direction: Direction  # MAX: more is better
+    chance: float | None  # the metric of who looks at no input, on the same samples; None: the task does not say
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether its interval is on the good side of chance, or nobody says where that is."""
+        if self.chance is None:
+            return True
+        if self.direction == Direction.MAX:
+            return self.interval.low > self.chance
+        return self.interval.high < self.chance
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a training showed of the network itself (in `train.json`)."""
+
+    without_gradient: tuple[str, ...] = ()  # parameters that were to be trained, and that no loss ever depended on
+    softmax_twice: bool = False  # it answers with probabilities, to a loss that takes logits
 
 
 @dataclass(frozen=True)
@@ -277,6 +307,7 @@ class Measured:
     operators: tuple[Operators, ...]
     signature: Signature | None
     not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric → why there is nothing to compare with
+    reference: Reference | None = None  # None where nothing was measured
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,32 @@ def parse(text: str | int | float, unit: str) -> float:
     return value
 
 
+def is_fraction(metric: str) -> bool:
+    """True for a metric that is a part of a whole and shown in percent, which a quotient of times is not."""
+    return unit_of(metric) == "ratio" and "ratio" not in metric
+
+
+def fraction(text: str | int | float) -> float:
+    """A part of a whole as written by a person: a percentage with its sign, or a decimal number below 1, or 0.
+
+    Raises ValueError for anything else, and so for 1: who writes 1 for 1 % would be given 100 %.
+    """
+    value = parse(text, "ratio")
+    if value < 0:
+        raise ValueError(f"{text!r} must not be negative")
+    signed = "%" in str(text)
+    if value > 1:
+        raise ValueError(f"{text!r} is more than 100 %" + ("" if signed else f"; write '{text} %' if percent is meant"))
+    if value == 1 and not signed:
+        raise ValueError(f"{text!r} may mean 1 % or 100 %; write '1 %' or '100 %'")
+    return value
+
+
+def limit(text: str | int | float, metric: str) -> float:
+    """A limit on a metric as written by a person, in its canonical unit; ValueError for what is none."""
+    return fraction(text) if is_fraction(metric) else parse(text, unit_of(metric))
+
+
 def _names(known: Mapping[str, float]) -> str:
     return ", ".join(name or "no unit" for name in known)
 
@@ -57,6 +83,13 @@ def pattern(unit: str) -> str:
     names = sorted((re.escape(name) for name in UNITS[unit] if name), reverse=True)
     suffix = f" *({'|'.join(names)}){'?' if '' in UNITS[unit] else ''}" if names else ""
     return rf"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?{suffix}$"
+
+
+# From 0 % to 100 %, or 0, or a decimal number below 1, as `fraction` takes them.
+FRACTION_PATTERN = (
+    r"^[+]?((0*[0-9]{1,2}(\.[0-9]*)?|0*100(\.0*)?|\.[0-9]+) *%"
+    r"|0+\.?|0*\.[0-9]+)$"
+)
 
 
 def show(value: float, unit: str) -> str:

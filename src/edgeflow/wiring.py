@@ -398,8 +398,12 @@ class Wiring:
                 "scheme": scheme,
                 "budgets": self._budgets_json(target),
                 "release_without": self.project.targets[target].release_without,
+                "accept_chance_level": self.project.models[model].accept_chance_level,
             },
-            _pick(layout.measure(model, target, scheme), "measurement"),
+            {
+                **_pick(layout.measure(model, target, scheme), "measurement"),
+                "train": layout.train(model, recipe_id(()))["info"],  # the network itself, without a scheme's steps
+            },
         )
 
     def _package(self, model: str, target: str, scheme: str) -> Job:

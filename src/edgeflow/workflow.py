@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import hashlib
 import inspect
@@ -16,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-from edgeflow import failures, files, layout
+from edgeflow import failures, files, layout, locks
 from edgeflow.config import Project, load, plugin_files, read_matrix
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
@@ -66,7 +65,9 @@ class Flow:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
-        self._alive = _clear_stale_locks(Path(layout.running()))
+        self._alive = locks.present()
+        locks.clear_stale()
+        locks.explain()
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
@@ -114,6 +115,11 @@ class Flow:
         """For `onstart`: what is made from here on lives as long as a job; the graph stays."""
         gc.freeze()
         gc.enable()
+
+    @staticmethod
+    def claim_locks(workflow: Any) -> None:
+        """For `onstart`: if this run is killed, the next one knows which of Snakemake's locks were its own."""
+        locks.claim(workflow.persistence)
 
     def begin(self) -> None:
         """For `onstart`: SIGTERM ends the running jobs, as Ctrl-C does; Snakemake by itself lets them finish."""
@@ -301,21 +307,3 @@ def _collect_no_garbage() -> None:
     """Until jobs run: searching a growing graph of thousands of jobs again and again takes time and frees nothing."""
     gc.freeze()
     gc.disable()
-
-
-def _clear_stale_locks(running: Path) -> IO[str]:
-    """Remove Snakemake's folder lock when the run that took it is dead, e.g. after kill -9 or a power cut.
-
-    Every run holds this file shared until it ends, however it ends; who gets it exclusively is alone.
-    """
-    running.parent.mkdir(exist_ok=True)
-    alive = running.open("w")
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    else:
-        for lock in (running.parent / "locks").glob("*.lock"):
-            lock.unlink()
-    fcntl.flock(alive, fcntl.LOCK_SH)
-    return alive

@@ -21,7 +21,7 @@ from edgeflow import files
 from edgeflow.errors import ConfigError
 from edgeflow.frameworks.torch import Training, plugin
 from edgeflow.plugin import ModelSpec, TrainJob
-from edgeflow.types import Ladder
+from edgeflow.types import Ladder, Reference, from_json
 
 pytestmark = pytest.mark.xdist_group("torch")  # one worker makes what the tests share
 
@@ -104,6 +104,46 @@ def test_a_training_is_recorded(trained: Project) -> None:
     assert rung.evaluated_on == f"torch {info['tools']['torch']}"
 
 
+ODD = """
+import torch
+from torch import nn
+
+class Odd(nn.Module):
+    def __init__(self, inputs, classes, softmax):
+        super().__init__()
+        self.frozen = nn.Linear(inputs, 8).requires_grad_(False)
+        self.spare = nn.Linear(inputs, 8)
+        self.head = nn.Linear(8, classes)
+        self.softmax = softmax
+
+    def forward(self, x):
+        found = self.head(torch.relu(self.frozen(x.flatten(1))))
+        return found.softmax(1) if self.softmax else found
+
+def build(input_shape, classes, softmax):
+    return Odd(input_shape[0] * input_shape[1] * input_shape[2], classes, softmax)
+"""
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("softmax", [False, True])
+def test_a_parameter_that_is_used_nowhere_is_told_from_a_frozen_one(trained: Project, softmax: bool) -> None:
+    (trained.folder / "odd.py").write_text(ODD)
+    model = {**TINY, "id": "odd", "builder": "odd.py:build", "arguments": {"softmax": softmax}}
+    trained.train(f"4{int(softmax)}", model=model)
+    info = files.read_json(trained.folder / f"4{int(softmax)}" / "train.json")
+    assert info["network"] == {"without_gradient": ["spare.weight", "spare.bias"], "softmax_twice": softmax}
+
+
+@pytest.mark.toolchain
+def test_a_training_says_how_its_model_compares_with_chance(trained: Project) -> None:
+    info = files.read_json(trained.folder / "1/train.json")
+    assert info["network"] == {"without_gradient": [], "softmax_twice": False}
+    reference = from_json(Reference, info["reference"])
+    assert (reference.metric, reference.n, reference.chance) == ("accuracy", 40, 0.5)
+    assert reference.beats_chance
+
+
 @pytest.mark.toolchain
 def test_two_processes_train_the_same_bytes(trained: Project) -> None:
     trained.train("2")
@@ -142,7 +182,8 @@ def test_a_training_that_cannot_start_writes_nothing(trained: Project) -> None:
         ("learning_rate", float("nan"), "expected a finite number, found nan"),
         ("learning_rate", float("inf"), "expected a finite number, found inf"),
         ("weight_decay", -1, "-1 must be at least 0"),
-        ("label_smoothing", 1.5, "1.5 must be at most 1"),
+        ("label_smoothing", 1.5, "1.5 is more than 100 %; write '1.5 %' if percent is meant"),
+        ("label_smoothing", 1, "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
         ("noise", [0.1], "expected a finite number, found a list"),
     ],
 )

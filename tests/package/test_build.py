@@ -100,7 +100,7 @@ def test_surroundings_do_not_change_a_byte(tmp_path, project, good):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("../evil", "'../evil' leads out of the package"),
+        ("../evil", "'../evil' leads out of its folder"),
         ("/etc/passwd", "'/etc/passwd' has an absolute path"),
         ("manifest.json", "'manifest.json' and 'manifest.json' are the same file where case does not count"),
         ("PROGRAM.tflite", "'program.tflite' and 'PROGRAM.tflite' are the same file where case does not count"),

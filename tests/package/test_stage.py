@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeflow import efpkg, files
+from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import (
@@ -395,6 +395,20 @@ def test_interrupted_in_the_middle(made, package, existing):
     assert [p.name for p in package.parent.iterdir()] == (["int8_static"] if existing else [])
 
 
+def test_what_a_killed_run_left_is_removed_and_what_another_host_writes_is_not(made, package):
+    place, _, start = host.owner().split("-")
+    nobody = 2**22 + 1
+    ended, elsewhere, unknown = (
+        package.parent / f".int8_static.{owner}.building"
+        for owner in (f"{place}-{nobody}-{start}.a1", f"{'0' * 16}-{nobody}-{start}.a1", "abc")
+    )
+    for folder in (ended, elsewhere, unknown):
+        (folder / "new").mkdir(parents=True)
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    assert {p.name for p in package.parent.iterdir()} == {"int8_static", elsewhere.name, unknown.name}
+    assert (elsewhere / "new").is_dir()
+
+
 def test_the_leftovers_of_another_scheme_are_not_touched(made, package):
     other = package.parent / ".int8_dynamic.abc.building"
     other.mkdir(parents=True)
@@ -513,7 +527,7 @@ def test_a_runtime_that_overwrites_package_json(made, package):
 
 def test_a_runtime_that_writes_elsewhere(made, package):
     message = _refused(made, package, made.spec("escape"))
-    assert message == f"PackageError: {ARCHIVE}: manifest.json: files: '../../net.h' leads out of the package"
+    assert message == f"PackageError: {ARCHIVE}: manifest.json: files: '../../net.h' leads out of its folder"
     assert not list(package.parent.parent.glob("net.h"))
 
 

@@ -37,8 +37,8 @@ def _patched(good: bytes, at: int, place: slice, value: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "what"),
     [
-        ("../../etc/cron.d/x", "leads out of the package"),
-        ("include/../../x", "leads out of the package"),
+        ("../../etc/cron.d/x", "leads out of its folder"),
+        ("include/../../x", "leads out of its folder"),
         ("/etc/passwd", "has an absolute path"),
         ("C:\\x", CHARACTERS),
         ("./net.h", CHARACTERS),

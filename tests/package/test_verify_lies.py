@@ -99,7 +99,7 @@ LIES = [
     # files
     (_set("program", "net.tflite"), "program 'net.tflite' is not among the files"),
     (_swap_files, "files: 'include/net.h' after 'net.cc': not sorted, or twice"),
-    (_set("files", 0, "path", "../x"), "files: '../x' leads out of the package"),
+    (_set("files", 0, "path", "../x"), "files: '../x' leads out of its folder"),
     (_set("files", 0, "path", "/x"), "files: '/x' has an absolute path"),
     (
         _set("files", 0, "path", "net.cc"),

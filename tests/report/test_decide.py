@@ -10,8 +10,9 @@ import pytest
 from synthetic import MATRIX, MODELS, TARGETS, Case, build
 
 from edgeflow.errors import DataError
+from edgeflow.report import charts
 from edgeflow.report.decide import Decision, TargetInfo, decide
-from edgeflow.report.variants import read
+from edgeflow.report.variants import Variant, read
 from edgeflow.stages import report
 from edgeflow.types import Evidence, Release
 
@@ -79,7 +80,10 @@ def test_a_released_scheme_without_the_preferred_figure_comes_last(tmp_path: Pat
     unmeasured = replace(_case(ORT.id, MODELS[0], "int8_static"), p50_s=None)
     decision = _decisions(tmp_path, _only(ORT.id, MODELS[0], int8_static=unmeasured), (ORT,))[ORT.id, MODELS[0]]
     assert decision.ship == "fp16"
-    assert decision.why.startswith("The fastest of 3 released schemes (1 without latency p50): latency p50 64.1 µs")
+    assert decision.why == (
+        "The smallest of those within 5 % of the fastest of 3 released schemes (1 without latency p50): latency p50 "
+        "64.1 µs (device); 1.02× as fast as fp32; 1.84× smaller than fp32."
+    )
 
 
 def test_the_baseline_ships_when_it_is_the_best(tmp_path: Path) -> None:
@@ -101,6 +105,114 @@ def test_of_latencies_that_cannot_be_told_apart_the_smallest_file_ships(
     assert decision.ship == ship
     tied = "The smallest of those within 5 % of the fastest (fp32) of 3 released schemes: latency p50 52 µs (device); "
     assert decision.why.startswith(tied) == (ship == "int8_static")
+
+
+# --- figures of another machine, and ratios ---------------------------------------------------------------------------
+
+PHONE = next(target for target in TARGETS if target.id == "android_arm64_litert")
+
+
+def _released_phone(**changes: Case) -> Matrix:
+    """The phone's schemes, released although a figure of the target is missing."""
+    return {
+        key: replace(changes.get(key[2], case), release=Release.RELEASED, reasons=())
+        for key, case in MATRIX.items()
+        if key[:2] == (MODELS[0], PHONE.id) and isinstance(case, Case)
+    }
+
+
+def test_the_clock_of_another_machine_chooses_nothing_and_is_no_gain(tmp_path: Path) -> None:
+    fast = replace(_case(PHONE.id, MODELS[0], "fp32"), p50_s=1e-6)
+    decision = _decisions(tmp_path, _released_phone(fp32=fast), (PHONE,))[PHONE.id, MODELS[0]]
+    assert decision.ship == "int8_static"  # 42 KiB; fp32 is the fastest here, on a machine that is no phone
+    assert decision.why == (
+        "The smallest of 5 released schemes: size 42 KiB (device); latency p50 is host evidence only, which chooses "
+        "nothing on this target, so the size decides; 2.36× smaller than fp32."
+    )
+    assert decision.evidence_latency is decision.evidence_latency_ratio is Evidence.HOST
+
+
+def test_what_comes_closest_is_not_chosen_by_another_machine_either(tmp_path: Path) -> None:
+    fast = replace(_case(PHONE.id, MODELS[0], "fp32"), p50_s=1e-6)
+    matrix = {key: fast if key[2] == "fp32" else case for key, case in MATRIX.items() if key[1] == PHONE.id}
+    assert _decisions(tmp_path, matrix, (PHONE,))[PHONE.id, MODELS[0]].scheme == "int8_static"
+
+
+def test_ratios_of_another_machine_are_marked_and_on_no_front(tmp_path: Path) -> None:
+    spec, inputs, outputs = build(tmp_path)
+    report.run(spec, inputs, outputs)
+    html = outputs.html.read_text(encoding="utf-8")
+    assert "0.72× of fp32 (host)" in html
+    assert "0.57× of fp32<" in html  # of the device: nothing to mark
+    assert "Host evidence, which chooses nothing here: fp32, fp16, int8_dynamic, int8_static" in html
+    variants = [v for v in read(inputs.plan, inputs.results) if v.cell.target == PHONE.id]
+    drawn = charts.points({str(i): v for i, v in enumerate(variants)}, "latency_p50_s")
+    assert drawn
+    assert not any(point.chooses for point in drawn)
+    names = [trace["name"] for trace in charts.scatter(drawn, "latency_p50_s")["data"] if len(trace["x"])]
+    assert names == ["held", "rejected"]  # and no Pareto front
+
+
+def test_a_target_whose_budget_takes_such_evidence_is_ranked_by_it(tmp_path: Path) -> None:
+    _, inputs, _ = build(tmp_path, _released_phone(), (PHONE,))
+    variants = [_accepting(variant, Evidence.HOST) for variant in read(inputs.plan, inputs.results)]
+    (decision,) = decide(variants, (PHONE,), "fp32")
+    assert decision.why == (
+        "The fastest of 5 released schemes: latency p50 42.1 µs (host); 1.38× as fast as fp32; 2.36× smaller than fp32."
+    )
+
+
+def _accepting(variant: Variant, evidence: Evidence) -> Variant:
+    """A variant whose latency budgets are decided by weaker evidence."""
+    assert variant.verdict is not None
+    checks = tuple(
+        replace(c, evidence_required=evidence) if c.metric.startswith("latency") else c for c in variant.checks
+    )
+    return replace(variant, verdict=replace(variant.verdict, checks=checks))
+
+
+def test_the_baseline_counts_as_its_own_ratio(tmp_path: Path) -> None:
+    slower = replace(_case(ORT.id, MODELS[0], "int8_static"), p50_s=90e-6)
+    matrix = {key: case for key, case in _only(ORT.id, MODELS[0], int8_static=slower).items() if key[2] != "fp16"}
+    target = replace(ORT, prefer="latency_ratio_fp32")
+    decision = _decisions(tmp_path, matrix, (target,))[ORT.id, MODELS[0]]
+    assert decision.ship == "fp32"
+    assert decision.why == (
+        "The fastest of 2 released schemes: latency p50 65.2 µs (device), which the others are held against."
+    )
+
+
+def test_a_ratio_that_cannot_be_told_from_one_is_not_called_the_fastest(tmp_path: Path) -> None:
+    slower = replace(_case(ORT.id, MODELS[0], "int8_static"), p50_s=65.9e-6)
+    matrix = {key: case for key, case in _only(ORT.id, MODELS[0], int8_static=slower).items() if key[2] != "fp16"}
+    target = replace(ORT, prefer="latency_ratio_fp32")
+    decision = _decisions(tmp_path, matrix, (target,))[ORT.id, MODELS[0]]
+    assert decision.why == (
+        "The smallest of those within 5 % of the fastest (fp32) of 2 released schemes: latency vs fp32 1.01× (device); "
+        "0.99× as fast as fp32; 1.98× smaller than fp32."
+    )
+
+
+def test_the_baseline_alone_has_no_ratio_to_be_ranked_by(tmp_path: Path) -> None:
+    matrix = {key: case for key, case in _only(ORT.id, MODELS[0]).items() if key[2] == "fp32"}
+    target = replace(ORT, prefer="latency_ratio_fp32")
+    decision = _decisions(tmp_path, matrix, (target,))[ORT.id, MODELS[0]]
+    assert decision.why == "The only released scheme: size 103 KiB (device)."
+
+
+def test_times_are_ranked_as_they_were_taken_in_turn_with_the_baseline(tmp_path: Path) -> None:
+    """The machine was slow while fp32 was measured by itself: side by side it is the faster one."""
+    _, inputs, _ = build(tmp_path, _only(ORT.id, MODELS[0]), (ORT,))
+    pair = [v for v in read(inputs.plan, inputs.results) if v.cell.scheme in ("fp32", "int8_static")]
+    turned = [_with_ratio(v, 1.25) if v.cell.scheme == "int8_static" else v for v in pair]
+    (decision,) = decide(turned, (ORT,), "fp32")
+    assert decision.ship == "fp32"
+    assert decision.why == "The fastest of 2 released schemes: latency p50 65.2 µs (device)."
+
+
+def _with_ratio(variant: Variant, ratio: float) -> Variant:
+    figure = replace(variant.figures["latency_ratio_fp32"], value=ratio)
+    return replace(variant, figures={**variant.figures, "latency_ratio_fp32": figure})
 
 
 def test_what_ships_without_a_figure_says_so(tmp_path: Path) -> None:

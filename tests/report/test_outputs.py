@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from synthetic import MATRIX, MODELS, SCHEMES, TARGETS, build, build_hostile
 
-from edgeflow import files
+from edgeflow import files, layout
 from edgeflow.errors import DataError
 from edgeflow.report import page, terminal
 from edgeflow.stages import report
@@ -166,6 +166,36 @@ def test_terminal_table_takes_brackets_for_text(made: Outputs) -> None:
     decision = files.read_json(made.decision)[:1]
     decision[0]["model"] = "[red]m[/red]"
     assert any("[red]m[/red]" in line for line in _terminal(decision))
+
+
+def _warned(folder: Path) -> Outputs:
+    """A report in which what ships on two targets is warned of."""
+    spec, inputs, outputs = build(folder)
+    for target in ("linux_x86_ort", "linux_x86_litert"):
+        verdict = inputs.results / Path(layout.judge("digits_dscnn", target, "int8_static")["verdict"]).relative_to(
+            layout.RESULTS
+        )
+        files.write_json(verdict, {**files.read_json(verdict), "warnings": ["it guesses", "<b>twice</b>"]})
+    report.run(spec, inputs, outputs)
+    return outputs
+
+
+def test_warnings_stand_beside_what_ships_and_in_every_table(tmp_path: Path) -> None:
+    outputs = _warned(tmp_path)
+    warned = {(d["model"], d["target"]): d["warnings"] for d in files.read_json(outputs.decision) if d["warnings"]}
+    assert warned == {
+        ("digits_dscnn", target): ["it guesses", "<b>twice</b>"] for target in ("linux_x86_ort", "linux_x86_litert")
+    }
+    html = outputs.html.read_text(encoding="utf-8")
+    assert html.count('<p class="warning"><b>Warning:</b> it guesses.</p>') == 2
+    assert "<b>twice</b>" not in html
+    rows = _rows(outputs)
+    said = {key: row["warnings"] for key, row in rows.items() if row["warnings"]}
+    assert set(said.values()) == {"it guesses; <b>twice</b>"}
+    assert len(said) == 2
+    lines = _terminal(files.read_json(outputs.decision))
+    assert lines.count("warning: digits_dscnn: it guesses") == 1  # whatever the target
+    assert max(map(len, lines)) <= 100
 
 
 def test_terminal_table_refuses_what_the_report_did_not_write() -> None:

@@ -101,7 +101,7 @@ def test_the_report_says_what_zeros_save_and_that_they_save_no_latency(tmp_path:
     assert said["linux_x86_ort", "pruned_int8"][4:] == ["50.00 %", "0.55× 0.53× to 0.57×", "faster"]
     assert said["linux_x86_litert", "pruned_int8"][0] == "–"
     assert said["linux_x86_litert", "pruned_int8"][5:] == ["1.00× 0.96× to 1.04×", "saves no latency"]
-    assert said["android_arm64_litert", "pruned_int8"][-1] == "slower"
+    assert said["android_arm64_litert", "pruned_int8"][-1] == "latency not compared"  # another machine was timed
     assert said["cortex_m4_tflm", "pruned_int8"][4:] == ["100.00 %", "–", "latency not compared"]
     assert len(said) == 5  # what is infeasible saves nothing
 

@@ -263,7 +263,7 @@ def test_what_nobody_has_whole_is_named_and_made_again(copy: Repository) -> None
     program.unlink()
     done = copy.edgeflow("track", "--check", check=False)
     assert done.returncode == 3
-    assert f"{program.relative_to(copy.folder)}: damaged in the cache, and no whole copy elsewhere" in done.stderr
+    assert f"{program.relative_to(copy.folder)} (MD5 {digest}): damaged in the cache, and no whole copy" in done.stderr
     assert "run 'snakemake', which makes them again" in done.stderr
     assert ("judge", "tiny_a/linux_x86_ort/fp32") in copy.pending()
     copy.run()

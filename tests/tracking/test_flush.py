@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import socket
+import sqlite3
 import subprocess
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.tracking.conftest import VARIANTS, Proxy, Repository, Server
+from tests.tracking.conftest import VARIANTS, Proxy, Repository, Server, write_results
 from tests.tracking.documents import document
 
 from edgeflow import failures, files
 from edgeflow.config import read_matrix
-from edgeflow.tracking import store
+from edgeflow.tracking import secrets, store
 from edgeflow.types import Failure, JobCost
 
 pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
@@ -85,6 +89,7 @@ def test_a_variant_has_parameters_figures_curves_and_links(
     assert files.sha256_file(tracked.folder / path) == checkpoint
     assert len(tags["edgeflow.fingerprint"]) == 16
     assert tags["edgeflow.evidence"] in ("device", "host")
+    assert all(m["metric"] in tags[f"edgeflow.evidence.{m['evidence']}"].split(", ") for m in measured)
     assert run["files"] == []  # a link, no copy
 
 
@@ -264,7 +269,14 @@ class Flusher:
         self._log = (folder / "flush.txt").open("w")
         self.path = folder / "document.json"
         self.experiment = f"Documents {uuid.uuid4()}"
-        self._start = ([str(python), "-P", str(script), uri, "", str(lock)], folder)
+        self._start = ([str(python), "-P", str(script)], folder)
+        self._where = {
+            "uri": uri,
+            "copies": "",
+            "lock": str(lock),
+            "new": f".mlflow.db.{folder.name}.new",
+            "secrets": [],
+        }
         self.restart()
 
     def restart(self, patience_s: int = 2) -> None:
@@ -277,6 +289,9 @@ class Flusher:
             command, cwd=folder, env={**kept, **patience},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(self._where) + "\n")
+        self.process.stdin.flush()
 
     def next(self) -> None:
         """The next command's process, for a server that is well: on a busy machine it may take its time."""
@@ -474,6 +489,126 @@ def test_an_older_build_does_not_take_an_alias_back(own: Flusher, read_store: Re
     found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
     aliases = {v["tags"]["edgeflow.built_ms"]: v["aliases"] for v in found}
     assert aliases == {"3000": ["candidate", "released"], "1": []}
+
+
+# --- secrets, and stores that are not ours ---------------------------------------------------------------------------
+
+SECRET = "hunter2/@:x"
+SPELLED = "hunter2%2F%40%3Ax"
+
+
+def command_lines() -> list[str]:
+    """The arguments of every process of this host, as `ps` shows them to everybody."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="arguments of processes are read in /proc")
+def test_a_password_is_seen_nowhere(empty: Repository, tmp_path: Path) -> None:
+    """Not among the arguments of a process, in what is printed, in the log, in what waits, and in the results."""
+    waits = socket.create_server(("127.0.0.1", 0))  # takes a connection, and then says nothing
+    port = waits.getsockname()[1]
+    made = empty.moved(
+        tmp_path / "project",
+        MLFLOW_TRACKING_URI=f"http://me:{SPELLED}@127.0.0.1:{port}/?token={SPELLED}",
+        MLFLOW_TRACKING_PASSWORD=f"own {SECRET}",
+        MLFLOW_HTTP_REQUEST_TIMEOUT="2",
+        MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
+    )
+    write_results(made.folder, 1)
+    process = made.start("track")
+    connection, _ = waits.accept()
+    seen = command_lines()
+    assert any("flush.py" in line for line in seen)
+    assert [line for line in seen if SPELLED in line or SECRET in line] == []
+    connection.close()
+    waits.close()
+    assert process.wait() == 0, (tmp_path / "said.txt").read_text()
+    said = (tmp_path / "said.txt").read_text()
+    assert f"MLflow (http://127.0.0.1:{port}/?token=***) did not take everything" in said
+    kept = [tmp_path / "said.txt", *(made.folder / ".tracking").rglob("*"), *(made.folder / "results").rglob("*")]
+    texts = {path: path.read_bytes() for path in kept if path.is_file()}
+    assert [path for path, text in texts.items() if b"hunter2" in text] == []
+
+
+def test_what_is_printed_of_an_address_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"postgresql://me:{SPELLED}@db:5432/mlflow?sslpassword=other&sslmode=require"
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-token")
+    text = f"cannot open {uri}: {SECRET!r}, other or a-token is wrong; nor ssh://you:hunter3@host/path"
+    shown = secrets.redacted(text, uri)
+    assert shown == (
+        "cannot open postgresql://db:5432/mlflow?sslpassword=***&sslmode=require: '***', *** or *** is wrong; nor "
+        "ssh://host/path"
+    )
+    assert secrets.redacted("sqlite:////home/me/it's here/mlflow.db") == "sqlite:////home/me/it's here/mlflow.db"
+
+
+def test_the_log_of_the_flush_has_no_password(track_python: Path, project: Path, tmp_path: Path) -> None:
+    where = {"uri": "sqlite:///mlflow.db", "copies": "", "lock": "lock", "new": ".new", "secrets": ["JSONDecodeError"]}
+    done = subprocess.run(
+        [str(track_python), "-P", str(project / "src/edgeflow/tracking/flush.py")],
+        input=json.dumps(where) + "\nno JSON\n",  # it ends with a traceback, whose last word stands for a password
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert ".***: " in done.stderr
+    assert "JSONDecodeError" not in done.stderr
+
+
+def test_a_store_of_an_unknown_schema_is_left_alone(own: Flusher, tmp_path: Path) -> None:
+    assert "error" not in own.flush(document(1))
+    path = tmp_path / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as store_of_tomorrow, store_of_tomorrow:
+        store_of_tomorrow.execute("UPDATE alembic_version SET version_num = 'fedcba987654'")
+        store_of_tomorrow.execute("DROP TABLE webhooks")  # which MLflow would make again, and go on
+    before = path.read_bytes()
+    own.next()
+    error = own.flush(document(2))["error"]
+    assert "has the schema 'fedcba987654', which MLflow" in error
+    assert "nothing was changed in it. Use another: MLFLOW_TRACKING_URI names it, or move the file away" in error
+    assert len(error.splitlines()) == 1
+    assert path.read_bytes() == before
+    path.rename(tmp_path / "other.db")
+    assert "error" not in own.flush(document(2)), "the next step works, without another process"
+
+
+def test_a_database_that_is_none_of_mlflow_is_left_alone(own: Flusher, tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    own.end()
+    with contextlib.closing(sqlite3.connect(path)) as accounts, accounts:
+        accounts.execute("CREATE TABLE accounts (name TEXT)")
+    before = path.read_bytes()
+    own.restart()
+    assert "the database is not of MLflow; nothing was changed in it" in own.flush(document(1))["error"]
+    assert path.read_bytes() == before
+
+
+def test_a_server_does_not_choose_a_folder_of_this_machine(
+    flusher: Flusher, server: Server, read_store: Read, tmp_path: Path
+) -> None:
+    """What MLflow's client would write to, as it writes to any artifact store that a server names."""
+    there = tmp_path / "chosen by the server"
+    content = {"name": flusher.experiment, "artifact_location": there.as_uri()}
+    address = f"{server.uri}/api/2.0/mlflow/experiments/create"
+    request = urllib.request.Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).close()
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "package.json").write_text("{}")
+    given = document(1)
+    given["variants"][0].update(folder=str(package), record_sha256=files.sha256_file(package / "package.json"))
+    given["variants"][0]["tags"].pop("edgeflow.package.sha256", None)
+    flusher.next()
+    error = flusher.flush({**given, "versions": [], "copy": True})["error"]
+    assert "a folder of this machine: nothing is copied there" in error
+    assert not there.exists()
 
 
 def test_a_failed_variant_is_a_failed_run_until_it_is_built(

@@ -10,6 +10,7 @@ import pytest
 from edgeflow.plugin import DatasetLoader, Framework, Option, Runtime, Task, Tolerance
 from edgeflow.registry import Plugins
 from edgeflow.types import Direction, Evidence
+from edgeflow.units import fraction
 
 
 def _nothing(*_: Any) -> Any:
@@ -39,7 +40,7 @@ TRAINING = {
     "batch_size": Option("the batch_size", type=int, least=1),
     "learning_rate": Option("the learning_rate", type=float, above=0),
     "weight_decay": Option("the weight_decay", type=float, least=0),
-    "label_smoothing": Option("the label_smoothing", type=float, least=0, greatest=1),
+    "label_smoothing": Option("the label_smoothing", type=fraction),
     "noise": Option("the noise", type=float, least=0),
 }
 NPZ = {

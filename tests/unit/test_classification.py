@@ -7,7 +7,7 @@ import pytest
 
 from edgeflow.errors import DataError
 from edgeflow.registry import load_reference
-from edgeflow.stats import paired_difference, wilson
+from edgeflow.stats import no_difference, paired_difference, wilson, within_rounding
 from edgeflow.tasks.classification import plugin
 from edgeflow.types import Direction
 
@@ -67,10 +67,54 @@ def test_drop_is_negative_when_the_model_became_better() -> None:
     assert (drop.value, drop.conditions) == (-0.75, {"lost": 0, "gained": 3, "n": 4})
 
 
-def test_drop_of_a_model_against_itself_is_nothing_but_not_certain() -> None:
+def test_answers_that_are_equal_bit_for_bit_are_no_drop() -> None:
     drop = plugin.drop(outputs(0, 1, 2, 1), outputs(0, 1, 2, 1), Y)
-    assert drop.value == 0.0
-    assert drop.interval.high > 0
+    assert (drop.value, drop.interval) == (0.0, no_difference())
+    assert drop.conditions == {"lost": 0, "gained": 0, "n": 4, "answers": "equal bit for bit"}
+
+
+def test_the_same_answers_of_other_outputs_are_not_certain() -> None:
+    drop = plugin.drop(outputs(0, 1, 2, 1), outputs(0, 1, 2, 1) / 2, Y)
+    assert (drop.value, drop.interval) == (0.0, paired_difference(0, 0, 4))
+    assert "answers" not in drop.conditions
+
+
+def test_rounding_far_below_every_margin_is_hardly_a_drop() -> None:
+    reference = outputs(0, 1, 2, 1)  # every margin is .7
+    drop = plugin.drop(reference, reference + np.float32(1e-4) * np.eye(4, 3, dtype=np.float32), Y)
+    assert drop.conditions["answers"] == "equal but for rounding"
+    assert drop.conditions["reach"] == pytest.approx(2e-4 / 0.7, rel=1e-3)
+    assert drop.interval == within_rounding(4, float(drop.conditions["reach"]))
+    assert 0 < drop.interval.high < 3e-4 * paired_difference(0, 0, 4).high
+    close = reference.copy()
+    close[0] = [0.7, 0.7 - 1e-3, 0]  # one decision that such rounding comes near to
+    assert plugin.drop(close, close + np.float32(1e-4), Y).interval == paired_difference(0, 0, 4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_never_the_same(value: float) -> None:
+    broken = outputs(0, 1, 2, 1)
+    broken[0] = value
+    assert plugin.drop(broken, broken.copy(), Y).interval == paired_difference(0, 0, 4)
+
+
+def test_zeros_of_either_sign_are_not_equal_bit_for_bit() -> None:
+    reference, other = outputs(0, 1, 2, 1), outputs(0, 1, 2, 1)
+    other[other == 0] = -0.0
+    assert plugin.drop(reference, other, Y).conditions["answers"] == "equal but for rounding"
+
+
+def test_chance_is_the_share_of_the_most_frequent_class() -> None:
+    assert plugin.chance is not None
+    assert plugin.chance(np.array([2, 2, 5, 2, 7])) == 0.6
+
+
+def test_least_samples_decide_a_flawless_result_and_no_fewer_do() -> None:
+    assert plugin.least_samples is not None
+    assert plugin.least_samples("accuracy_drop", 0.01) == 268  # z²(1 − limit) / limit, z = 1.645
+    assert plugin.least_samples("accuracy", 0.97) == 125
+    assert plugin.least_samples("accuracy_drop", 0.0) is None
+    assert plugin.least_samples("accuracy", 1.0) is None
 
 
 def test_a_model_that_breaks_loses_every_right_answer() -> None:

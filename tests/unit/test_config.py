@@ -19,12 +19,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from edgeflow.config import Project, find_problems, load, read_matrix, schemas
-from edgeflow.config.budgets import METRICS, Limit
+from edgeflow.config.budgets import METRICS, Budgets, FractionLimit, Limit
 from edgeflow.config.models import KINDS, Matrix
 from edgeflow.config.reader import read
 from edgeflow.plugin import ModelSpec
 from edgeflow.registry import Plugins
 from edgeflow.types import Budget, Direction, Evidence, Scheme, Target
+from edgeflow.units import is_fraction
 
 MODELS = ("digits_dscnn", "digits_resnet8")
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert", "cortex_m4_tflm", "ethos_u55_128")
@@ -298,6 +299,10 @@ def test_default_files_fit_their_schemas_and_name_them(name: str, project: Path)
         ("target", {"budgets": {"latency_p90_s": {"max": "5 MHz", "evidence": "device"}}}),
         ("target", {"budgets": {"latency_p90_s": {"max": "5 ms", "evidence": "devise"}}}),
         ("target", {"budgets": {"latency_p90": {"max": "5 ms", "evidence": "device"}}}),
+        ("target", {"budgets": {"accuracy_drop": {"max": 1, "evidence": "device"}}}),
+        ("target", {"budgets": {"accuracy_drop": {"max": "1", "evidence": "device"}}}),
+        ("target", {"budgets": {"accuracy_drop": {"max": "101 %", "evidence": "device"}}}),
+        ("scheme", {"mixed_precision": {"drop": 5}}),
         ("scheme", {"mode": "statik"}),
         ("scheme", {"calibration": {"samples": 0}}),
         ("model", {"dataset": "Words"}),
@@ -310,6 +315,19 @@ def test_schemas_refuse_what_editors_should_underline(name: str, change: Mapping
     assert data is not None
     checker = jsonschema.Draft202012Validator(schemas()[name])
     assert list(checker.iter_errors({**data, **change}))
+
+
+@pytest.mark.parametrize("value", [0, 0.01, "1 %", "100 %", "0.5"])
+def test_schemas_take_what_a_limit_on_a_drop_may_be(value: float | str, project: Path) -> None:
+    data, _ = read(sorted(project.glob(FILES["target"]))[0], "")
+    assert data is not None
+    checker = jsonschema.Draft202012Validator(schemas()["target"])
+    assert not list(checker.iter_errors({**data, "budgets": {"accuracy_drop": {"max": value, "evidence": "host"}}}))
+
+
+def test_every_metric_that_is_shown_in_percent_has_a_limit_in_percent() -> None:
+    found = {metric for metric, field in Budgets.model_fields.items() if FractionLimit in sections_in(field.annotation)}
+    assert found == {metric for metric in METRICS if is_fraction(metric)} == {"accuracy", "accuracy_drop"}
 
 
 # --- the reference page --------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeflow import files
+from edgeflow import files, host
 from edgeflow.errors import DataError
 from edgeflow.types import Cell
 
@@ -45,17 +46,63 @@ with atomic(Path({str(path)!r})) as temporary:
 
 def test_what_a_process_left_that_nobody_has_waited_for_is_removed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        place, _, _ = host.owner().split("-")
+        owner = f"{place}-{ended.pid}-{host.started(ended.pid)}"
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended and stays a zombie
-        (tmp_path / f".model.{ended.pid}.onnx").write_text("half")
+        (tmp_path / f".model.{owner}.onnx").write_text("half")
         files.write_text(tmp_path / "model.onnx", "whole")
         assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_files_of_a_living_process_stay(tmp_path: Path) -> None:
-    other = tmp_path / f".model.{os.getppid()}.onnx"
+    place, _, _ = host.owner().split("-")
+    other = tmp_path / f".model.{place}-{os.getppid()}-{host.started(os.getppid())}.onnx"
     other.write_text("in progress")
     files.write_text(tmp_path / "model.onnx", "mine")
     assert other.read_text() == "in progress"
+
+
+@pytest.mark.parametrize("name", ["{nobody}", "0123456789abcdef-{nobody}-77", "half", "{place}-{nobody}"])
+def test_files_of_whom_nobody_here_knows_stay(tmp_path: Path, name: str) -> None:
+    """Another host's, another container's or an older version's: a process with that number is none of theirs."""
+    place, _, _ = host.owner().split("-")
+    other = tmp_path / f".model.{name.format(nobody=2**22 + 1, place=place)}.onnx"
+    other.write_text("in progress elsewhere")
+    with files.atomic(tmp_path / "model.onnx") as temporary:
+        assert temporary != other
+        temporary.write_text("mine")
+    assert other.read_text() == "in progress elsewhere"
+
+
+def test_two_processes_never_write_to_the_same_file(tmp_path: Path) -> None:
+    """Also where both have the same number, as the first processes of two containers do."""
+    isolated = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    if not shutil.which("unshare") or subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a namespace")
+    path = tmp_path / "model.onnx"
+    code = f"""
+import os
+from pathlib import Path
+from edgeflow.files import atomic
+with atomic(Path({str(path)!r})) as temporary:
+    print(os.getpid(), temporary.name, flush=True)
+    temporary.write_text(input())
+"""
+    command = [*isolated, sys.executable, "-c", code]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other,
+    ):
+        assert one.stdout is not None
+        assert other.stdout is not None
+        (pid, name), (other_pid, other_name) = one.stdout.readline().split(), other.stdout.readline().split()
+        assert pid == other_pid
+        assert name != other_name
+        for process in (one, other):
+            assert process.communicate("whole")[0] == ""
+            assert process.returncode == 0
+            assert path.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_follow_the_umask(tmp_path: Path) -> None:

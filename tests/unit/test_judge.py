@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.judge import judge
-from edgeflow.stats import paired_difference, wilson
+from edgeflow.figures import may_choose
+from edgeflow.judge import Circumstances, judge
+from edgeflow.stats import no_difference, paired_difference, wilson, within_rounding
 from edgeflow.types import (
     Budget,
     Cell,
@@ -20,6 +21,8 @@ from edgeflow.types import (
     Evidence,
     Interval,
     Measurement,
+    Network,
+    Reference,
     Release,
     Status,
     Verdict,
@@ -343,6 +346,133 @@ def test_a_check_that_does_not_apply_neither_holds_nor_decides() -> None:
     why = "fp32 is what the others are compared with"
     assert verdict_on([DROP, ratio], [GOOD_DROP], latency_ratio_fp32=why).release == Release.RELEASED
     assert verdict_on([DROP], [], accuracy_drop="there is no reference").release == Release.HELD
+
+
+# --- the same answers, and models that guess ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        (no_difference(), "the same answers, bit for bit"),
+        (within_rounding(240, 1e-4), "the same answers but for rounding"),
+    ],
+)
+def test_what_answers_as_the_trained_model_has_no_drop_whatever_the_number_of_samples(
+    interval: Interval, words: str
+) -> None:
+    check = check_of(DROP, measured("accuracy_drop", 0.0, interval, n=240))
+    assert check.reason == f"accuracy_drop 0.00 % ({words}) is within 1.00 %, n = 240, device"
+    assert check.status == Status.PASS
+    assert check_of(DROP, drop(0, 0, 240)).status == Status.INSUFFICIENT_EVIDENCE
+
+
+def trained(right: int, n: int, chance: float | None) -> Reference:
+    return Reference("accuracy", right / n, n, wilson(right, n), MAX, chance)
+
+
+def verdict_of(
+    reference: Reference | None,
+    budgets: Sequence[Budget] = (DROP,),
+    network: Network | None = None,
+    accepted: bool = False,
+    figure: Measurement = GOOD_DROP,
+) -> Verdict:
+    circumstances = Circumstances(reference, network or Network(), accepted)
+    return judge(CELL, budgets, [figure], "", (), {}, circumstances)
+
+
+GUESSES = (
+    "the trained model is not shown to beat chance: its accuracy 36.00 % (lower bound 30.78 %, n = 300) is not above "
+    "the 34.00 % of always the same answer"
+)
+
+
+def test_a_model_that_may_be_guessing_is_held() -> None:
+    found = verdict_of(trained(108, 300, 0.34))
+    assert (found.status, found.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
+    assert found.reasons == (
+        f"{GUESSES}; train it better, or set accept_chance_level: true in config/models/resnet8.yaml",
+    )
+    assert found.warnings == (GUESSES,)
+    assert [check.status for check in found.checks] == [Status.PASS]
+
+
+def test_a_model_that_may_be_guessing_is_released_on_its_users_word() -> None:
+    found = verdict_of(trained(108, 300, 0.34), accepted=True)
+    assert (found.release, found.reasons) == (Release.RELEASED, ())
+    assert found.warnings == (f"{GUESSES}, as its model accepts",)
+
+
+def test_a_model_below_chance_is_held_and_one_above_is_released() -> None:
+    assert verdict_of(trained(30, 300, 0.34)).release == Release.HELD
+    assert verdict_of(trained(200, 300, 0.34)).release == Release.RELEASED
+    assert verdict_of(trained(200, 300, 0.34)).warnings == ()
+
+
+@pytest.mark.parametrize("reference", [None, trained(108, 300, None)])
+def test_where_nobody_knows_chance_nothing_is_said_of_it(reference: Reference | None) -> None:
+    found = verdict_of(reference)
+    assert (found.release, found.warnings) == (Release.RELEASED, ())
+
+
+def test_a_failed_budget_still_rejects_a_model_that_guesses() -> None:
+    found = verdict_of(trained(108, 300, 0.34), figure=drop(20, 3, 900))
+    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
+    assert len(found.reasons) == 2
+
+
+def test_of_a_metric_that_is_better_when_less_the_other_end_decides() -> None:
+    good = Reference("error", 0.1, 300, Interval(0.08, 0.12, 0.95, "bootstrap"), MIN, 0.2)
+    assert verdict_of(good).release == Release.RELEASED
+    assert verdict_of(replace(good, interval=Interval(0.05, 0.25, 0.95, "bootstrap"))).release == Release.HELD
+
+
+def test_a_budget_that_a_guess_keeps_is_warned_of() -> None:
+    wide = budget("accuracy_drop", 0.2)
+    low = budget("accuracy", 0.3, direction=MIN)
+    found = verdict_of(trained(150, 300, 0.34), budgets=[wide, low, DROP])
+    assert found.warnings == (
+        "always the same answer keeps accuracy_drop ≤ 20.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
+        "always the same answer keeps accuracy ≥ 30.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
+    )
+
+
+def test_what_training_showed_of_the_network_is_warned_of() -> None:
+    names = ("spare.weight", "spare.bias", "head.weight", "head.bias")
+    found = verdict_of(trained(290, 300, 0.34), network=Network(names, softmax_twice=True))
+    assert found.release == Release.RELEASED
+    assert found.warnings == (
+        "the network answers with probabilities, and its loss takes a softmax of them once more, which learns badly; "
+        "return what goes into the softmax",
+        "no loss ever depended on spare.weight, spare.bias, head.weight and 1 more: untrained parameters; use them or "
+        "remove them",
+    )
+
+
+# --- which figures may choose ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "evidence", "demanded", "may"),
+    [
+        ("latency_p50_s", HOST, None, False),
+        ("latency_ratio_fp32", HOST, None, False),
+        ("memory_peak_bytes", HOST, None, False),
+        ("latency_p50_s", ESTIMATE, None, True),  # made for the target
+        ("latency_p50_s", DEVICE, None, True),
+        ("latency_p50_s", HOST, HOST, True),  # the target's own word
+        ("latency_p50_s", ESTIMATE, HOST, False),
+        ("latency_p50_s", Evidence.SIMULATOR, DEVICE, False),
+        ("size_bytes", HOST, DEVICE, True),  # a file is as long everywhere
+        ("accuracy", HOST, None, True),
+        ("accuracy", HOST, DEVICE, False),
+    ],
+)
+def test_a_figure_may_choose_where_it_would_decide_a_budget(
+    metric: str, evidence: Evidence, demanded: Evidence | None, may: bool
+) -> None:
+    assert may_choose(metric, evidence, demanded) is may
 
 
 # --- properties ----------------------------------------------------------------------------------------------------

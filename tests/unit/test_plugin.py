@@ -9,6 +9,7 @@ import pytest
 
 from edgeflow.plugin import Option
 from edgeflow.registry import discover
+from edgeflow.units import fraction
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,18 @@ from edgeflow.registry import discover
         (Option("", type=list), ("a", 2), [True], "expected a list of names, found a list"),
         (Option("", type=list), ["a"], [], "is empty; give it a value or remove the key"),
         (Option("", choices=("a", "b")), "a", "c", "'c' is not one of a, b"),
+        (Option("", type=fraction), "10 %", 1, "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
         (Option(""), "a", "", "is empty; give it a value or remove the key"),
     ],
 )
 def test_what_an_option_takes_and_refuses(option: Option, good: Any, bad: Any, problem: str) -> None:
     assert option.problem(good) == ""
     assert option.problem(bad) == problem
+
+
+def test_a_plugin_gets_what_a_person_meant() -> None:
+    assert Option("", type=fraction).read("10 %") == 0.1
+    assert Option("", type=list).read(["a"]) == ["a"]
 
 
 def test_what_is_no_text_is_refused_by_the_built_in_plugins() -> None:
@@ -46,5 +53,5 @@ def test_what_is_no_text_is_refused_by_the_built_in_plugins() -> None:
     assert {name for name, option in options.items() if not option.problem("many")} == {
         *("npz.file", "npz.x", "npz.y", "npz.url", "npz.sha256", "image_folder.folder"),
     }
-    numbers = {name for name, option in options.items() if not option.problem(1)}
+    numbers = {name for name, option in options.items() if not option.problem(0.5) or not option.problem(1)}
     assert numbers == {f"torch.{setting}" for setting in plugins.frameworks["torch"].training_options}

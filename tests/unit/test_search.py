@@ -13,6 +13,7 @@ import yaml
 
 from edgeflow import layout
 from edgeflow.config import load, read_matrix
+from edgeflow.config.budgets import RatioLimit
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
@@ -492,6 +493,7 @@ def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
         ("linux_x86_ort", RATIO, Evidence.DEVICE),
         ("cortex_m4_tflm", "memory_peak_bytes", Evidence.SIMULATOR),
         ("ethos_u55_128", "latency_p50_s", Evidence.HOST),
+        ("android_arm64_litert", "size_bytes", Evidence.HOST),  # no phone is attached
     ],
 )
 def test_what_is_searched_for_on_a_target(
@@ -506,6 +508,30 @@ def test_what_is_searched_for_on_a_target(
     assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)
     assert len(budgets) == len(load(project, None, plugins).budgets(target)) + 1
     assert rules_for(load(project, None, plugins), plugins, MODEL, target, "size_bytes", ()).objective == "size_bytes"
+
+
+@pytest.mark.parametrize("objective", ["latency_p50_s", RATIO])
+def test_the_clock_of_another_machine_is_no_objective(project: Path, plugins: Plugins, objective: str) -> None:
+    found = load(project, None, plugins)
+    with pytest.raises(UsageError) as caught:
+        rules_for(found, plugins, MODEL, "android_arm64_litert", objective, ())
+    assert str(caught.value) == (
+        f"--objective: {objective} would be of this machine, which is no android_arm64_litert, and chooses nothing "
+        "there; use size_bytes, name a device in config/devices, or give the target a budget that takes such evidence"
+    )
+    phone = found.targets["android_arm64_litert"]
+    budgets = phone.budgets.model_copy(update={objective: RatioLimit.model_construct(max=2.0, evidence=Evidence.HOST)})
+    accepting = {**found.targets, "android_arm64_litert": phone.model_copy(update={"budgets": budgets})}
+    rules_for(replace(found, targets=accepting), plugins, MODEL, "android_arm64_litert", objective, ())
+
+
+def test_a_scheme_that_was_timed_elsewhere_is_none_that_was_measured() -> None:
+    drop = measurement("accuracy_drop", 0.0, paired_difference(0, 0, SAMPLES))
+    timed = replace(measurement("latency_p50_s", 1e-4), evidence=Evidence.HOST)
+    measured = Measured(MODEL, TARGET, "s_1", "", (drop, timed), (), None)
+    found = rules(objective="latency_p50_s").tried("s_1", "", False, measured)
+    assert found.ending == Ending.FAILED
+    assert found.reason == "its latency_p50_s is host evidence, which chooses nothing; choose another --objective"
 
 
 @pytest.mark.parametrize("objective", ["first_inference_s", "memory_peak_bytes"])
@@ -540,6 +566,10 @@ def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Pl
         ("--model M --target T --timeout 0 min", "--timeout: must be more than zero"),
         ("--model M --target T --objective accuracy", "--objective: 'accuracy' is not one of latency_p50_s"),
         ("--model M --target T --budget accuracy_dorp=1%", "--budget accuracy_dorp=1%: write METRIC=LIMIT"),
+        (
+            "--model M --target T --budget accuracy_drop=1",
+            "--budget accuracy_drop: '1' may mean 1 % or 100 %; write '1 %' or '100 %'",
+        ),
         ("--model M --target T --budget latency_p50_s=1", "--budget latency_p50_s: '1' is not a quantity in second"),
         ("--model M --target T --write int8_static", "--write: there is a scheme 'int8_static' already"),
         ("--model M --target T --write Fast", "--write: 'Fast' is not an id"),

@@ -7,9 +7,23 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from edgeflow.stats import median_ratio, normal_quantile, paired_difference, quantile, quantile_interval, wilson
+from edgeflow.intervals import IDENTICAL, ROUNDING, normal_quantile
+from edgeflow.stats import (
+    ROUNDING_REACH,
+    median_ratio,
+    no_difference,
+    paired_difference,
+    quantile,
+    quantile_interval,
+    samples_for_all_right,
+    samples_for_no_change,
+    wilson,
+    within_rounding,
+)
 
 # --- one proportion ------------------------------------------------------------------------------------------------
 
@@ -203,3 +217,36 @@ def test_ratio_of_medians_needs_five_pairs_of_blocks() -> None:
     assert (found[0], found[1].low, found[1].high) == (2.0, 2.0, 2.0)
     with pytest.raises(ValueError, match="zip"):
         median_ratio([[2.0]] * 5, [[1.0]] * 4)
+
+
+# --- answers that hardly differ, and samples that are needed ---------------------------------------------------------
+
+
+def test_of_identical_answers_nothing_is_inferred() -> None:
+    interval = no_difference()
+    assert (interval.low, interval.high, interval.confidence, interval.method) == (0.0, 0.0, 1.0, IDENTICAL)
+
+
+def test_rounding_takes_its_part_of_the_bound_on_small_margins() -> None:
+    interval = within_rounding(240, 1e-3)
+    assert interval.method == ROUNDING
+    assert interval.high == -interval.low == pytest.approx(1e-3 * paired_difference(0, 0, 240).high)
+    with pytest.raises(ValueError, match="no rounding"):
+        within_rounding(240, ROUNDING_REACH)
+
+
+@given(st.floats(1e-4, 0.9))
+def test_the_fewest_samples_are_enough_and_one_fewer_is_not(limit: float) -> None:
+    n = samples_for_no_change(limit)
+    assert n is not None
+    assert paired_difference(0, 0, n).high <= limit
+    assert n == 1 or paired_difference(0, 0, n - 1).high > limit
+    right = samples_for_all_right(1 - limit)
+    assert right is not None
+    assert wilson(right, right).low >= 1 - limit
+    assert right == 1 or wilson(right - 1, right - 1).low < 1 - limit
+
+
+def test_no_number_of_samples_shows_that_nothing_can_be_lost() -> None:
+    assert samples_for_no_change(0.0) is None
+    assert samples_for_all_right(1.0) is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.units import UNITS, parse, pattern, percent, show, unit_of
+from edgeflow.units import FRACTION_PATTERN, UNITS, fraction, is_fraction, limit, parse, pattern, percent, show, unit_of
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,66 @@ def test_what_the_schema_pattern_takes_parse_takes_too(data: st.DataObject) -> N
 )
 def test_pattern(unit: str, text: str, fits: bool) -> None:
     assert bool(re.search(pattern(unit), text)) is fits
+
+
+# --- parts of a whole ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("1 %", 0.01), ("5%", 0.05), ("100 %", 1.0), ("99.99 %", 0.9999), ("0 %", 0.0), (0, 0.0), ("0", 0.0)),
+        *((0.01, 0.01), ("0.01", 0.01), (".5", 0.5), (0.999, 0.999)),
+    ],
+)
+def test_a_fraction_has_its_sign_or_is_a_decimal_number_below_one(text: str | float, value: float) -> None:
+    assert fraction(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (1, "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
+        (1.0, "1.0 may mean 1 % or 100 %; write '1 %' or '100 %'"),
+        ("1", "'1' may mean 1 % or 100 %; write '1 %' or '100 %'"),
+        (5, "5 is more than 100 %; write '5 %' if percent is meant"),
+        (1.5, "1.5 is more than 100 %; write '1.5 %' if percent is meant"),
+        ("101 %", "'101 %' is more than 100 %"),
+        ("-1 %", "'-1 %' must not be negative"),
+        (True, "True is not a quantity in ratio; write a number and one of no unit, %"),
+    ],
+)
+def test_a_fraction_that_may_mean_two_things_is_refused(text: str | float, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
+        fraction(text)
+
+
+NUMBERS = st.from_regex(r"[+]?([0-9]{1,4}\.?[0-9]{0,3}|\.[0-9]{1,3}) {0,2}%?", fullmatch=True)
+
+
+@given(NUMBERS)
+def test_the_schema_takes_the_fractions_that_are_taken_and_no_others(text: str) -> None:
+    try:
+        fraction(text)
+        taken = True
+    except ValueError:
+        taken = False
+    assert bool(re.search(FRACTION_PATTERN, text.strip())) is taken
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "value"),
+    [("accuracy_drop", "1 %", 0.01), ("latency_ratio_fp32", "1.5", 1.5), ("latency_p50_s", "2 ms", 0.002)],
+)
+def test_a_limit_is_a_quantity_of_its_metric(metric: str, text: str, value: float) -> None:
+    assert limit(text, metric) == value
+
+
+def test_a_quotient_of_times_is_no_part_of_a_whole() -> None:
+    assert [is_fraction(m) for m in ("accuracy", "accuracy_drop", "latency_ratio_fp32", "size_bytes")] == [
+        *(True, True),
+        *(False, False),
+    ]
 
 
 @pytest.mark.parametrize(

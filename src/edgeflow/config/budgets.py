@@ -26,7 +26,7 @@ class Limit(Section):
 
 
 class FractionLimit(Limit):
-    """A limit from 0 to 100 %."""
+    """A limit from 0 to 100 %: a percentage with its sign, or a decimal number below 1."""
 
     max: f.Fraction | None = Field(None, description="greatest value allowed, e.g. 1 %")
     min: f.Fraction | None = Field(None, description="least value allowed, e.g. 97 %")

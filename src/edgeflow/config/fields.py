@@ -123,14 +123,6 @@ def _at_least_zero(unit: str, value: Any) -> float:
     return found
 
 
-def _fraction(value: Any) -> float:
-    found = _at_least_zero("ratio", value)
-    if found > 1:
-        hint = "" if "%" in str(value) else f"; write '{value} %' if percent is meant"
-        raise ValueError(f"{value!r} is more than 100 %{hint}")
-    return found
-
-
 def _schema(unit: str) -> WithJsonSchema:
     text = {"type": "string", "pattern": units.pattern(unit)}
     return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, text]} if "" in units.UNITS[unit] else text)
@@ -139,7 +131,18 @@ def _schema(unit: str) -> WithJsonSchema:
 Seconds = Annotated[float, BeforeValidator(partial(_positive, "second")), _schema("second")]
 Hertz = Annotated[float, BeforeValidator(partial(_positive, "hertz")), _schema("hertz")]
 Bytes = Annotated[int, BeforeValidator(_bytes), _schema("byte")]
-Fraction = Annotated[float, BeforeValidator(_fraction), _schema("ratio")]
+Fraction = Annotated[
+    float,
+    BeforeValidator(units.fraction),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+                {"type": "string", "pattern": units.FRACTION_PATTERN},
+            ]
+        }
+    ),
+]
 Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("ratio")]
 Positive = Annotated[float, Field(gt=0)]  # 4 is one too, true and "4" are none
 Share = Annotated[Fraction, Field(gt=0, lt=1)]

@@ -137,6 +137,9 @@ class ModelConfig(Section):
     dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
     task: f.TaskId = Field(description="id of a task plugin")
     training: Mapping[str, Any] = Field({}, description="training settings of the framework")
+    accept_chance_level: bool = Field(
+        False, description="release its schemes although it is not shown to beat always the same answer"
+    )
 
 
 # --- config/targets ------------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ class Calibration(Section):
 class MixedPrecision(Section):
     """Which layers stay in float32."""
 
-    drop: f.Ratio = Field(
+    drop: f.Share = Field(
         description="greatest drop of the task metric: the fewest layers stay in float32 that keep it, found by "
         "quantizing one at a time"
     )

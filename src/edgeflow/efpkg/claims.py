@@ -8,7 +8,9 @@ from itertools import pairwise
 
 from edgeflow.efpkg import ustar
 from edgeflow.efpkg.manifest import NAME, Manifest, quote
-from edgeflow.types import Check, Direction, Interval, Release, Status
+from edgeflow.figures import bad_end, task_metrics
+from edgeflow.paths import clash
+from edgeflow.types import Check, Direction, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +44,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
 
 def _files(manifest: Manifest) -> Iterator[str]:
     paths = [file.path for file in manifest.files]
-    if found := ustar.names_problem([NAME, *paths]):
+    if found := clash([NAME, *paths]):
         yield f"files: {found}"
     for before, after in pairwise(paths):
         if after <= before:
@@ -100,16 +102,9 @@ def _verdict(manifest: Manifest) -> Iterator[str]:
     for check in verdict.checks:
         if found := _check(check, manifest):
             yield f"check of {quote(check.metric)}: {found}"
-    task = _task_metrics(manifest)
+    task = task_metrics([*(check.metric for check in verdict.checks), *(m.metric for m in manifest.measurements)])
     if not any(check.metric in task and check.status == Status.PASS for check in verdict.checks):
         yield "the verdict has no check that the model still does its task; nothing is released without one"
-
-
-def _task_metrics(manifest: Manifest) -> set[str]:
-    """Accuracy, and whatever has a drop."""
-    names = [*(check.metric for check in manifest.verdict.checks), *(m.metric for m in manifest.measurements)]
-    drops = {"accuracy_drop", *(name for name in names if name.endswith("_drop"))}
-    return drops | {name.removesuffix("_drop") for name in drops}
 
 
 def _check(check: Check, manifest: Manifest) -> str:
@@ -128,17 +123,11 @@ def _evidence_problem(check: Check, manifest: Manifest) -> str:
     figures = [m for m in same if (m.value, m.evidence) == (check.value, check.evidence)]
     if not figures:
         return "is 'pass' on a figure that is not among the measurements"
-    if check.bound not in [_bad_end(m.interval, check.direction) for m in figures]:
+    if check.bound not in [bad_end(m.interval, check.direction) for m in figures]:
         return "is 'pass' on a bound that is not the end of its figure's interval"
     if check.evidence is None or not check.evidence.satisfies(check.evidence_required):
         return f"is 'pass' on weaker evidence than {check.evidence_required.value!r}"
     return ""
-
-
-def _bad_end(interval: Interval | None, direction: Direction) -> float | None:
-    if interval is None:
-        return None
-    return interval.high if direction == Direction.MAX else interval.low
 
 
 def _limit_problem(check: Check) -> str:

@@ -7,15 +7,14 @@ compares with that encoding; the code that takes a header apart only explains to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+
+from edgeflow.paths import portable_problem
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-MAX_NAME_BYTES = 100  # the name field; the prefix field stays empty
 MAX_SIZE_BYTES = 8**11 - 1  # eleven octal digits
 
-# A segment starts with a letter, a digit or _, so no name is absolute, hidden, ".", ".." or an option of a command.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
 _SIZE = re.compile(rb"[0-7]{11}\0")
 
 # Field name → its place in the header, in order.
@@ -54,40 +53,12 @@ _TYPES = {
 }
 
 
-def name_problem(name: str) -> str:
-    """What is wrong with the name of a member; empty when it may have it."""
-    if name.startswith("/"):
-        return "has an absolute path"
-    if ".." in name.split("/"):
-        return "leads out of the package"
-    if not _NAME.fullmatch(name):
-        return "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + -"
-    return "" if len(name) <= MAX_NAME_BYTES else f"has a name of more than {MAX_NAME_BYTES} bytes"
-
-
-def names_problem(names: Iterable[str]) -> str:
-    """Why these names cannot be extracted side by side on every file system; empty when they can."""
-    taken: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    for name in names:
-        if problem := name_problem(name):
-            return f"{name!r} {problem}"
-        key = name.lower()
-        if key in taken:
-            return f"{name!r} and {taken[key]!r} are the same file where case does not count"
-        taken[key] = name
-        parts = key.split("/")
-        folders.update(("/".join(parts[:i]), name) for i in range(1, len(parts)))
-    clash = next((key for key in folders if key in taken), None)
-    return f"{taken[clash]!r} is a file and a folder of {folders[clash]!r}" if clash else ""
-
-
 def header(name: str, size_bytes: int) -> bytes:
     """The one header block of a member, 512 bytes.
 
     Raises ValueError for a name or a size that the format cannot hold.
     """
-    if problem := name_problem(name):
+    if problem := portable_problem(name):
         raise ValueError(f"{name!r} {problem}")
     if not 0 <= size_bytes <= MAX_SIZE_BYTES:
         raise ValueError(f"{name!r} has {size_bytes} bytes; a member has at most {MAX_SIZE_BYTES}")
@@ -154,7 +125,7 @@ def _hostility(block: bytes) -> str:
     if kind != _PLAIN_FILE:
         return f"is {_TYPES.get(kind, f'of unknown type {kind!r}')}; only plain files are allowed"
     try:
-        return name_problem(block[_FIELDS["name"]].rstrip(b"\0").decode("utf-8"))
+        return portable_problem(block[_FIELDS["name"]].rstrip(b"\0").decode("utf-8"))
     except UnicodeDecodeError:
         return "has a name that is not UTF-8"
 

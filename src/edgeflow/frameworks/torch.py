@@ -13,6 +13,7 @@ from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
 from edgeflow.registry import load_reference
 from edgeflow.techniques import distill, prune, prune_channels, quantize_aware, training
 from edgeflow.techniques.training import Phase, Trainer
+from edgeflow.units import fraction
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32
@@ -39,7 +40,7 @@ SETTINGS: Mapping[str, Option] = {
     "batch_size": Option("samples per step", type=int, least=1),
     "learning_rate": Option("highest learning rate of the one-cycle schedule", type=float, above=0),
     "weight_decay": Option("AdamW's weight decay", type=float, least=0),
-    "label_smoothing": Option("ratio of the label mass spread over all classes", type=float, least=0, greatest=1),
+    "label_smoothing": Option("ratio of the label mass spread over all classes, e.g. 10 %", type=fraction),
     "noise": Option("standard deviation of the noise added to normalised inputs", type=float, least=0),
 }
 
@@ -52,7 +53,7 @@ def _settings(model: ModelSpec) -> Training:
             found[name] = problem
     if found:
         raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in found.items()])
-    return Training(**model.training)
+    return Training(**{name: SETTINGS[name].read(value) for name, value in model.training.items()})
 
 
 def _build(model: ModelSpec) -> Any:
@@ -103,7 +104,8 @@ def train(job: TrainJob) -> Trained:
     if fewer:
         figures["macs"], _ = prune_channels.cost(model, trainer.x[:1])
         figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
-    return Trained(figures, {"train_loss": tuple(trainer.losses)})
+    curves = {"train_loss": tuple(trainer.losses)}
+    return Trained(figures, curves, trainer.without_gradient, loss_takes_logits=True)
 
 
 def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:

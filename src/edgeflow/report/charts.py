@@ -35,6 +35,7 @@ class Point:
     release: Release
     cost: Measurement
     accuracy: Measurement
+    chooses: bool  # its cost is the target's own: it may choose between variants
 
 
 def points(variants: Mapping[str, Variant], metric: str) -> list[Point]:
@@ -43,15 +44,19 @@ def points(variants: Mapping[str, Variant], metric: str) -> list[Point]:
     for tip, variant in variants.items():
         cost, accuracy = variant.figures.get(metric), variant.figures.get("accuracy")
         if cost is not None and accuracy is not None and cost.value > 0:  # the axis is logarithmic
-            found.append(Point(tip, variant.cell.scheme, variant.release, cost, accuracy))
+            chooses = variant.chooses(metric)
+            found.append(Point(tip, variant.cell.scheme, variant.release, cost, accuracy, chooses))
     return found
 
 
 def scatter(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
-    """A plotly figure with the Pareto front of what is not rejected, and `layout.meta.labels` for the page to place."""
+    """A plotly figure with the Pareto front of what is not rejected, and `layout.meta.labels` for the page to place.
+
+    What another machine than the target took is drawn, and is on no front.
+    """
     import plotly.graph_objects as go
 
-    may_ship = [p for p in drawn if p.release is not Release.REJECTED]
+    may_ship = [p for p in drawn if p.release is not Release.REJECTED and p.chooses]
     best = [may_ship[i] for i in front([(p.cost.value, p.accuracy.value) for p in may_ship])]
     traces = [_front_line(best), _front_rings(best)]
     traces += [_markers([p for p in drawn if p.release is release], release) for release in MARKS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeflow.report import show
@@ -18,6 +18,8 @@ _SUPERLATIVES = {
     "accuracy": "most accurate",
 }
 _HIGHER_IS_BETTER = {"accuracy"}
+_SIZE = "size_bytes"  # ranks where the preferred metric cannot
+_MEDIAN, _RATIO = "latency_p50_s", "latency_ratio_fp32"
 TIE = 1.05  # latencies of separate measurements on a shared machine are not told apart below this ratio
 
 
@@ -42,6 +44,7 @@ class Decision:
     scheme: str | None  # what ships, or what comes closest to it; None when everything is infeasible
     why: str
     shipped_without: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what makes the figures mean little, however good they are
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
@@ -55,6 +58,7 @@ class Decision:
     evidence: Evidence | None = None  # the weakest that was judged
     evidence_accuracy: Evidence | None = None
     evidence_latency: Evidence | None = None
+    evidence_latency_ratio: Evidence | None = None
     evidence_size: Evidence | None = None
     evidence_memory: Evidence | None = None
 
@@ -77,10 +81,10 @@ def _decide(group: Sequence[Variant], target: TargetInfo, baseline: str) -> Deci
         candidates = [v for v in group if v.release is release]
         if not candidates:
             continue
-        metric = _ranking_metric(candidates, target.prefer)
-        best = _best(candidates, metric)
+        ranking = _ranking(candidates, target.prefer, fp32)
+        best = ranking.best
         if release is Release.RELEASED:
-            why = _why_it_ships(best, candidates, fp32, metric, target.prefer)
+            why = _why_it_ships(ranking, fp32, target.prefer)
             return _decision(best, fp32, best.cell.scheme, f"{why}{_failed_beside(group)}")
         return _decision(best, fp32, None, _why_nothing_ships(best, group))
     return _nothing(group)
@@ -105,52 +109,110 @@ def _failed_beside(group: Sequence[Variant]) -> str:
     return f" Not compared, since they failed: {', '.join(failed)}." if failed else ""
 
 
-def _best(candidates: Sequence[Variant], metric: str) -> Variant:
-    """The best by `metric`; of latencies that cannot be told apart, the smallest file."""
-    first = min(candidates, key=lambda v: _rank(v, metric))
-    fastest = first.value(metric)
-    if fastest is None or not metric.startswith("latency"):
-        return first
-    tied = [v for v in candidates if (value := v.value(metric)) is not None and value <= TIE * fastest]
-    return min(tied, key=lambda v: _rank(v, "size_bytes"))
+@dataclass(frozen=True)
+class _Ranking:
+    """The schemes of one model on one target that may ship, and the figures that rank them."""
+
+    candidates: Sequence[Variant]
+    metric: str
+    figures: Mapping[str, float]  # scheme → what it is ranked by, less is better; of those that have such a figure
+    first: Variant  # by these figures alone
+    tied: Sequence[Variant]  # those that cannot be told apart from it, with it
+    best: Variant  # the smallest of these
 
 
-def _ranking_metric(candidates: Sequence[Variant], prefer: str) -> str:
-    """The preferred metric, or the size where no candidate has a figure for it."""
-    return prefer if any(v.value(prefer) is not None for v in candidates) else "size_bytes"
+def _ranking(candidates: Sequence[Variant], prefer: str, fp32: Variant | None) -> _Ranking:
+    """Rank by the preferred metric, or by size where no candidate has a figure for it that may choose.
+
+    Of latencies that cannot be told apart, the smallest file is the best.
+    """
+    metric = prefer
+    figures = _ranked(candidates, prefer, fp32)
+    if not figures:
+        metric = _SIZE
+        figures = _ranked(candidates, _SIZE, fp32)
+
+    def rank(variant: Variant) -> tuple[float, float]:
+        """What has no figure comes last, and the smaller file wins a tie."""
+        size = variant.value(_SIZE)
+        return figures.get(variant.cell.scheme, math.inf), math.inf if size is None else size
+
+    first = min(candidates, key=rank)
+    tied = [first]
+    if metric.startswith("latency") and first.cell.scheme in figures:
+        most = TIE * figures[first.cell.scheme]
+        tied = [v for v in candidates if figures.get(v.cell.scheme, math.inf) <= most]
+    best = min(tied, key=lambda v: (rank(v)[1], rank(v)[0]))
+    return _Ranking(candidates, metric, figures, first, tied, best)
 
 
-def _rank(variant: Variant, metric: str) -> tuple[float, float]:
-    """Smaller is better; what has no figure comes last, and the smaller file wins a tie."""
-    value = variant.value(metric)
-    size = variant.value("size_bytes")
-    signed = math.inf if value is None else -value if metric in _HIGHER_IS_BETTER else value
-    return signed, math.inf if size is None else size
+def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) -> dict[str, float]:
+    """The figures that may choose between the candidates, by scheme; less is better.
+
+    Times are those that were taken in turn with fp32, where each candidate has such a ratio: of separate runs on a
+    shared machine, drift decides. The ratio of fp32 itself is 1.
+    """
+    own = _figures(candidates, metric)
+    if metric not in (_MEDIAN, _RATIO):
+        return own
+    beside = _figures(candidates, _RATIO)
+    if beside and fp32 is not None and any(v is fp32 for v in candidates):
+        beside[fp32.cell.scheme] = 1.0
+    if metric == _RATIO:
+        return beside
+    return {scheme: beside[scheme] for scheme in own} if own.keys() <= beside.keys() else own
 
 
-def _why_it_ships(best: Variant, released: Sequence[Variant], fp32: Variant | None, metric: str, prefer: str) -> str:
-    one = len(released) == 1
-    parts = [f"The only released scheme: {_figure(best, metric)}" if one else _won(best, released, metric)]
+def _figures(candidates: Sequence[Variant], metric: str) -> dict[str, float]:
+    sign = -1 if metric in _HIGHER_IS_BETTER else 1
+    found = ((v.cell.scheme, v.value(metric)) for v in candidates if v.chooses(metric))
+    return {scheme: sign * value for scheme, value in found if value is not None}
+
+
+def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
+    best, metric = ranking.best, ranking.metric
+    one = len(ranking.candidates) == 1
+    parts = [f"The only released scheme: {_figure(best, metric, fp32)}" if one else _won(ranking, fp32)]
     if metric != prefer and not one:
-        parts.append(f"none has {show.name(prefer)}, so the size decides")
+        parts.append(f"{_why_not(ranking.candidates, prefer)}, so the size decides")
     parts.extend(compared(best, fp32))
     if best.shipped_without:
         parts.append(f"ships without {_listed(best.shipped_without)}, which this target accepts")
     return "; ".join(parts) + "."
 
 
-def _won(best: Variant, released: Sequence[Variant], metric: str) -> str:
+def _why_not(candidates: Sequence[Variant], prefer: str) -> str:
+    """Why the preferred metric ranks nothing."""
+    weak = dict.fromkeys(evidence.value for v in candidates if (evidence := v.evidence(prefer)))
+    if not weak:
+        return f"none has {show.name(prefer)}"
+    return f"{show.name(prefer)} is {' or '.join(weak)} evidence only, which chooses nothing on this target"
+
+
+def _won(ranking: _Ranking, fp32: Variant | None) -> str:
+    best, metric, released = ranking.best, ranking.metric, ranking.candidates
     word = next((w for prefix, w in _SUPERLATIVES.items() if metric.startswith(prefix)), f"lowest {show.name(metric)}")
-    absent = sum(v.value(metric) is None for v in released)
-    aside = f" ({absent} without {show.name(metric)})" if absent else ""
-    first = min(released, key=lambda v: _rank(v, metric))
-    if first is not best:
-        tied = f"within {100 * (TIE - 1):.0f} % of the {word} ({first.cell.scheme})"
-        return f"The smallest of those {tied} of {len(released)} released schemes{aside}: {_figure(best, metric)}"
-    return f"The {word} of {len(released)} released schemes{aside}: {_figure(best, metric)}"
+    aside = _without(ranking)
+    figure = _figure(best, metric, fp32)
+    if len(ranking.tied) > 1:
+        fastest = "" if ranking.first is best else f" ({ranking.first.cell.scheme})"
+        tied = f"within {100 * (TIE - 1):.0f} % of the {word}{fastest}"
+        return f"The smallest of those {tied} of {len(released)} released schemes{aside}: {figure}"
+    return f"The {word} of {len(released)} released schemes{aside}: {figure}"
 
 
-def _figure(variant: Variant, metric: str) -> str:
+def _without(ranking: _Ranking) -> str:
+    """How many candidates have no figure to be ranked by."""
+    absent = [v for v in ranking.candidates if v.cell.scheme not in ranking.figures]
+    if not absent:
+        return ""
+    weak = any(v.value(ranking.metric) is not None for v in absent)
+    return f" ({len(absent)} without {show.name(ranking.metric)}{' that may choose' if weak else ''})"
+
+
+def _figure(variant: Variant, metric: str, fp32: Variant | None) -> str:
+    if metric == _RATIO and variant is fp32:
+        return f"{_figure(variant, _MEDIAN, fp32)}, which the others are held against"
     value, evidence = variant.value(metric), variant.evidence(metric)
     if value is None:
         return f"{show.name(metric)} {show.NOT_MEASURED}"
@@ -164,8 +226,8 @@ def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     if variant is fp32:
         return []
     gains = []
-    ratio = variant.value("latency_ratio_fp32")
-    if ratio:
+    ratio = variant.value(_RATIO)
+    if ratio and variant.chooses(_RATIO):
         gains.append(f"{show.times(1 / ratio)} as fast as {fp32.cell.scheme}")
     if (size := size_ratio(variant, fp32)) is not None:
         smaller = f"{show.times(1 / size)} smaller than {fp32.cell.scheme}"
@@ -204,6 +266,7 @@ def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> D
         scheme=v.cell.scheme,
         why=why,
         shipped_without=v.shipped_without,
+        warnings=v.warnings,
         accuracy=v.value("accuracy"),
         accuracy_low=interval.low if interval else None,
         accuracy_high=interval.high if interval else None,
@@ -217,6 +280,7 @@ def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> D
         evidence=v.weakest_evidence,
         evidence_accuracy=v.evidence("accuracy"),
         evidence_latency=v.evidence("latency_p50_s"),
+        evidence_latency_ratio=v.evidence("latency_ratio_fp32"),
         evidence_size=v.evidence("size_bytes"),
         evidence_memory=v.evidence("memory_peak_bytes"),
     )

@@ -154,6 +154,7 @@ def _environment() -> Any:
         "optional": show.optional,
         "short_reason": short_reason,
         "short_evidence": short_evidence,
+        "elsewhere": lambda evidence: "" if evidence is Evidence.DEVICE else f" ({evidence})",
         "steps": ladder_charts.steps,
         "explain": explain,
     }
@@ -218,6 +219,9 @@ def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: 
     notes = [f"Infeasible: {', '.join(infeasible)}." if infeasible else ""]
     notes += [f"Failed: {', '.join(failed)}." if failed else ""]
     notes += [f"{show.name(metric).capitalize()} not measured: {', '.join(unmeasured)}." if unmeasured else ""]
+    if elsewhere := [point.scheme for point in drawn if not point.chooses]:
+        evidence = ", ".join(dict.fromkeys(p.cost.evidence.value for p in drawn if not p.chooses))
+        notes.append(f"{evidence.capitalize()} evidence, which chooses nothing here: {', '.join(elsewhere)}.")
     return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))
 
 

@@ -100,10 +100,13 @@ def _saving(variant: Variant, dense: Variant | None, baseline: str) -> Saving:
 
 
 def _ratio(variant: Variant, baseline: str) -> Ratio | None:
-    """Latency over the baseline's, with its interval; the baseline's own is 1 where it is timed."""
+    """Latency over the baseline's, with its interval; the baseline's own is 1 where it is timed.
+
+    None where another machine than the target was timed: a gain there is none here.
+    """
     if variant.cell.scheme == baseline:
         return None if variant.value("latency_p50_s") is None else (1.0, 1.0, 1.0)
-    found = variant.figures.get("latency_ratio_fp32")
+    found = variant.figures.get("latency_ratio_fp32") if variant.chooses("latency_ratio_fp32") else None
     return (found.value, found.interval.low, found.interval.high) if found and found.interval else None
 
 

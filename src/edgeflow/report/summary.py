@@ -34,6 +34,7 @@ COLUMNS = (
     "evidence_latency",
     "evidence_memory",
     "shipped_without",
+    "warnings",
 )
 
 
@@ -66,5 +67,6 @@ def _row(variant: Variant) -> dict[str, str | float | None]:
         "evidence_latency": variant.evidence("latency_p50_s"),
         "evidence_memory": variant.evidence("memory_peak_bytes"),
         "shipped_without": "; ".join(variant.shipped_without),
+        "warnings": "; ".join(variant.warnings),
     }
     return {column: special[column] if column in special else variant.value(column) for column in COLUMNS}

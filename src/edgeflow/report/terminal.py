@@ -47,7 +47,7 @@ def table(decision: Sequence[Any]) -> Table:
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        caption=_CAPTION,
+        caption=Text("\n".join((_CAPTION, *_warnings(decisions)))),
         caption_justify="left",
     )
     for heading, right in _HEADINGS:
@@ -58,6 +58,12 @@ def table(decision: Sequence[Any]) -> Table:
             result.add_row(*_row(entry))
         result.add_section()
     return result
+
+
+def _warnings(decisions: Sequence[Decision]) -> list[str]:
+    """What makes figures mean little: a line per model and warning, whatever the target."""
+    lines = (f"warning: {entry.model}: {warning}" for entry in decisions for warning in entry.warnings)
+    return list(dict.fromkeys(lines))
 
 
 _HEADINGS = (

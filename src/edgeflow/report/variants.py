@@ -15,6 +15,8 @@ from typing import Any
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
 from edgeflow.failures import by_cell
+from edgeflow.figures import may_choose, strongest
+from edgeflow.paths import problem
 from edgeflow.types import (
     Cell,
     Check,
@@ -68,6 +70,11 @@ class Variant:
         """Metrics that its target accepts to ship without, and that nobody measured."""
         return self.verdict.shipped_without if self.verdict else ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes its figures mean little, however good they are."""
+        return self.verdict.warnings if self.verdict else ()
+
     def value(self, metric: str) -> float | None:
         """A figure in its canonical unit; None when it was not measured."""
         found = self.figures.get(metric)
@@ -77,6 +84,12 @@ class Variant:
         """How a figure was obtained; None when it was not measured."""
         found = self.figures.get(metric)
         return found.evidence if found else None
+
+    def chooses(self, metric: str) -> bool:
+        """Whether it has a figure that may choose between variants on its target: see `figures.may_choose`."""
+        found = self.figures.get(metric)
+        demanded = next((check.evidence_required for check in self.checks if check.metric == metric), None)
+        return found is not None and may_choose(metric, found.evidence, demanded)
 
     @property
     def weakest_evidence(self) -> Evidence | None:
@@ -126,6 +139,10 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
             f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, build}}, …]}} as '
             f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
+    for cell in cells:
+        for name in filter(None, (cell.model, cell.target, cell.scheme, cell.runtime, cell.build)):
+            if "/" in name or problem(name):
+                raise DataError(f"{plan}: {name!a} is no name of a part of {cell.id!a}; make the plan again")
     if twice := sorted(name for name, count in Counter(cell.id for cell in cells).items() if count > 1):
         raise DataError(f"{plan}: {twice[0]} is there twice")
     return cells
@@ -167,7 +184,7 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
         verdict=verdict,
         program=program,
         ladder=program.ladder,
-        figures=_strongest(measured.measurements),
+        figures=strongest(measured.measurements),
         operators=measured.operators or program.operators,
         signature=measured.signature or program.signature,
     )
@@ -182,13 +199,3 @@ def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:
     if name != expected:
         raise DataError(f"{path}: is about {name}, expected {expected}")
     return found
-
-
-def _strongest(measurements: Sequence[Measurement]) -> Mapping[str, Measurement]:
-    """One measurement per metric: where a device and a compiler both speak, the device."""
-    best: dict[str, Measurement] = {}
-    for measurement in measurements:
-        known = best.get(measurement.metric)
-        if known is None or measurement.evidence.strength > known.evidence.strength:
-            best[measurement.metric] = measurement
-    return best

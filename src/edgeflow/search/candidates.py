@@ -20,6 +20,7 @@ from edgeflow.config.problem import FOLDERS, MATRIX
 from edgeflow.config.reader import read
 from edgeflow.config.validate import validate
 from edgeflow.errors import ConfigError
+from edgeflow.paths import inside
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import Plugins
 
@@ -83,10 +84,13 @@ class Candidates:
         return Candidate(f"s_{digest(config)}", config.model_copy(update={"description": described(config)}), False)
 
     def named(self, name: str, folder: Path) -> Candidate:
-        """A scheme of the project, or one that a search wrote to a folder; ConfigError when that is damaged."""
+        """A scheme of the project, or one that a search wrote to a folder; ConfigError when that is damaged.
+
+        DataError for a name that leads out of the folder: it comes from a study, which DVC holds.
+        """
         if name in self.project.schemes:
             return Candidate(name, self.project.schemes[name], hand_written=True)
-        path = folder / f"{name}.yaml"
+        path = inside(folder, f"{name}.yaml")
         data, problems = read(path, str(path))
         config, more = validate(SchemeConfig, data or {}, str(path), {"model": tuple(self.project.models)})
         if config is None or problems:

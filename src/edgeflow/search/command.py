@@ -17,6 +17,7 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
 from edgeflow.errors import UsageError
+from edgeflow.figures import may_choose
 from edgeflow.search.tried import RATIO, Rules
 from edgeflow.types import Budget, Direction, Evidence, to_json
 
@@ -150,8 +151,10 @@ def rules_for(
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
     times = plugins.runtimes[config.runtime].times
-    prefer = RATIO if times else config.prefer
-    wanted = objective or project.search.objective or (prefer if prefer in costs else "size_bytes")
+    elsewhere = _timed_elsewhere(project, plugins, target)
+    prefer = RATIO if times and RATIO not in elsewhere else config.prefer
+    usable = prefer in costs and prefer not in elsewhere
+    wanted = objective or project.search.objective or (prefer if usable else "size_bytes")
     said = "--objective" if objective else f"{MATRIX}: search.objective"
     if wanted not in costs:
         raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
@@ -160,11 +163,27 @@ def rules_for(
             f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
             f"chance; use {RATIO} or size_bytes"
         )
+    if wanted in elsewhere:
+        raise UsageError(
+            f"{said}: {wanted} would be of this machine, which is no {target}, and chooses nothing there; use "
+            f"size_bytes, name a device in {FOLDERS['device']}, or give the target a budget that takes such evidence"
+        )
     budgets = {budget.metric: budget for budget in project.budgets(target)}
     for given in limits:
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
-    return Rules(model, target, project.baseline, drop, wanted, tuple(budgets.values()), config.release_without)
+    accepted = project.models[model].accept_chance_level
+    limits_of = tuple(budgets.values())
+    return Rules(model, target, project.baseline, drop, wanted, limits_of, config.release_without, accepted)
+
+
+def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
+    """The metrics whose figures would be of this machine and may choose nothing, since it is not the target."""
+    runtime = plugins.runtimes[project.targets[target].runtime]
+    if not runtime.times or project.device_of(target):
+        return set()
+    demanded = {budget.metric: budget.evidence for budget in project.budgets(target)}
+    return {name for name in METRICS if not may_choose(name, runtime.evidence, demanded.get(name))}
 
 
 def _budget(given: str, known: dict[str, Budget]) -> Budget:
@@ -172,14 +191,13 @@ def _budget(given: str, known: dict[str, Budget]) -> Budget:
     metric, equals, text = given.partition("=")
     if not equals or metric not in METRICS:
         raise UsageError(f"--budget {given}: write METRIC=LIMIT; {not_one_of(metric, METRICS)}")
-    unit = units.unit_of(metric)
     try:
-        limit = units.parse(text, unit)
+        limit = units.limit(text, metric)
     except ValueError as error:
         raise UsageError(f"--budget {metric}: {error}") from None
     old = known.get(metric)
     direction = old.direction if old else Direction.MIN if metric == "accuracy" else Direction.MAX
-    return Budget(metric, limit, unit, direction, old.evidence if old else Evidence.ESTIMATE)
+    return Budget(metric, limit, units.unit_of(metric), direction, old.evidence if old else Evidence.ESTIMATE)
 
 
 def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
@@ -188,6 +206,7 @@ def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
 
     space = project.search.alternatives()
     about = [builder.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
+    about.append(rules.accept_chance_level)
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
     path = Path(layout.search(rules.model, rules.target)["study"])
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)

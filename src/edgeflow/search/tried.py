@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.judge import judge
+from edgeflow.figures import may_choose, strongest
+from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
 from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
@@ -65,6 +66,7 @@ class Rules:
     objective: str  # metric to minimise beside the drop
     budgets: tuple[Budget, ...]  # those of the target, with the limits of the search in place of theirs
     release_without: Collection[str]
+    accept_chance_level: bool = False  # of the model
 
     @property
     def greatest_drop(self) -> float | None:
@@ -96,6 +98,7 @@ class Rules:
             measured.infeasible,
             self.release_without,
             measured.not_applicable,
+            Circumstances(measured.reference, accept_chance_level=self.accept_chance_level),
         )
         if measured.infeasible:
             return Tried(scheme, words, hand_written, Ending.INFEASIBLE, measured.infeasible)
@@ -107,14 +110,15 @@ class Rules:
             if metric not in figures:
                 reason = f"has no {metric}, which is searched for; choose another --objective"
                 return Tried(scheme, words, hand_written, Ending.FAILED, reason)
+        evidence = figures[self.objective].evidence
+        demanded = next((b.evidence for b in self.budgets if b.metric == self.objective), None)
+        if not may_choose(self.objective, evidence, demanded):
+            reason = f"its {self.objective} is {evidence} evidence, which chooses nothing; choose another --objective"
+            return Tried(scheme, words, hand_written, Ending.FAILED, reason)
         return Tried(scheme, words, hand_written, Ending.MEASURED, reason, verdict.release, figures)
 
     def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:
         """The best proven figure of each metric that is looked at."""
-        found: dict[str, Measurement] = {}
-        for measurement in measurements:
-            known = found.get(measurement.metric)
-            if known is None or measurement.evidence.strength > known.evidence.strength:
-                found[measurement.metric] = measurement
+        found = strongest(measurements)
         wanted = dict.fromkeys((self.drop, self.objective, *BESIDE))
         return {metric: Figure.of(found[metric]) for metric in wanted if metric in found}

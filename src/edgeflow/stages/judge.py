@@ -1,6 +1,6 @@
 """judge: the measurements of one variant are held against the budgets of its target.
 
-Takes measurement.json; makes verdict.json. Over budget is a verdict, not an error.
+Takes measurement.json and train.json; makes verdict.json. Over budget is a verdict, not an error.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import files
-from edgeflow.errors import MismatchError
-from edgeflow.judge import judge
-from edgeflow.types import Budget, Cell, Measured
+from edgeflow.errors import DataError, MismatchError
+from edgeflow.judge import Circumstances, judge
+from edgeflow.types import Budget, Cell, Measured, Network, from_json
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,15 @@ class Spec:
     scheme: str
     budgets: tuple[Budget, ...]
     release_without: tuple[str, ...]
+    accept_chance_level: bool = False  # the user's word that the model may be no better than chance
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was measured."""
+    """What was measured, and what the training said."""
 
     measurement: Path
+    train: Path | None = None  # train.json of the model without a scheme's steps
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,21 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if measured != cell:
         raise MismatchError(f"judge: {inputs.measurement} is about {measured.id}, expected {cell.id}; measure it again")
     verdict = judge(
-        cell, spec.budgets, found.measurements, found.infeasible, spec.release_without, found.not_applicable
+        cell,
+        spec.budgets,
+        found.measurements,
+        found.infeasible,
+        spec.release_without,
+        found.not_applicable,
+        Circumstances(found.reference, _network(inputs), spec.accept_chance_level),
     )
     files.write_json(outputs.verdict, verdict)
+
+
+def _network(inputs: Inputs) -> Network:
+    """What a training showed of the network; nothing where there was none."""
+    found = files.read_json(inputs.train).get("network") if inputs.train else None
+    try:
+        return from_json(Network, found or {})
+    except ValueError as error:
+        raise DataError(f"{inputs.train}: network: {error}; train again") from None

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
+from edgeflow.figures import strongest
 from edgeflow.plugin import Runtime, Task
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
+from edgeflow.stages import reference
 from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
 from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Float32, Int64
 
 RATIO = "latency_ratio_fp32"
 ELSEWHERE = "elsewhere"  # condition of a figure: why it is not of the device
@@ -88,6 +90,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs)
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
+    task: Task = load_reference(spec.task)
+    (labels,) = files.read_npz(inputs.evaluation, "y")
+    (trained,) = files.read_npz(inputs.reference, "evaluation")
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
         return
@@ -97,7 +102,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, load_reference(spec.task), inputs, answers),
+            *_task_figures(figures, task, inputs, (trained, answers, labels)),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -107,6 +112,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         # the runner saw which kernels ran; where the program itself cannot run here, the compiler knows
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
+        reference=reference.score(task, trained, labels),
     )
     files.write_json(outputs.measurement, measured)
 
@@ -122,8 +128,7 @@ def _no_flash(target: Target, info: Program) -> str:
 def _no_ram(target: Target, measurements: Sequence[Measurement]) -> str:
     """Why the target cannot run a program: the best proven figure of its working memory is more than there is."""
     has = target.ram_bytes
-    found = [m for m in measurements if m.metric == "memory_peak_bytes"]
-    needs = max(found, key=lambda m: m.evidence.strength, default=None)
+    needs = strongest(measurements).get("memory_peak_bytes")
     if has is None or needs is None or needs.value <= has:
         return ""
     return f"needs {show(needs.value, 'byte')} of RAM, {target.id} has {show(has, 'byte')}"
@@ -272,19 +277,25 @@ def _evidence(spec: Spec, info: Program, runtime: Runtime, result: Mapping[str, 
     return (runtime.evidence, f"not measured on {spec.device}: {difference}") if difference else (Evidence.DEVICE, "")
 
 
-def _task_figures(figures: Figures, task: Task, inputs: Inputs, answers: Float32) -> Iterator[Measurement]:
-    """The task metric, and its drop against the trained model on the same samples."""
-    (labels,) = files.read_npz(inputs.evaluation, "y")
-    (reference,) = files.read_npz(inputs.reference, "evaluation")
-    if answers.shape != reference.shape:
+def _task_figures(
+    figures: Figures, task: Task, inputs: Inputs, answered: tuple[Float32, Float32, Int64]
+) -> Iterator[Measurement]:
+    """The task metric, and its drop against the trained model on the same samples.
+
+    `answered`: what the trained model and the program answer, float32[N, K], and the labels int64[N].
+    """
+    trained, answers, labels = answered
+    if answers.shape != trained.shape:
         raise MismatchError(
-            f"measure: the program answered {answers.shape}, the trained model {reference.shape} ({inputs.reference})"
+            f"measure: the program answered {answers.shape}, the trained model {trained.shape} ({inputs.reference})"
         )
     score = task.score(answers, labels)
     method = f"{task.metric} on the evaluation split"
     yield figures.figure(task.metric, score.value, method, n=score.n, interval=score.interval)
-    drop = task.drop(reference, answers, labels)
+    drop = task.drop(trained, answers, labels)
     method = f"{task.metric} lost against the trained model on the same samples"
+    if "answers" in drop.conditions:
+        method += f"; its answers are {drop.conditions['answers']}"
     yield figures.figure(
         f"{task.metric}_drop", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
     )

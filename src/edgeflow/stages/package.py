@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgeflow import efpkg, files
+from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
+from edgeflow.figures import strongest
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.registry import load_reference
 from edgeflow.types import (
@@ -261,9 +262,8 @@ def _versions(info: Program, measurements: tuple[Measurement, ...]) -> dict[str,
 
 def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...], verdict: Verdict) -> efpkg.Needs:
     metric = "memory_peak_bytes"
-    peaks = [m for m in measurements if m.metric == metric and metric not in verdict.shipped_without]
-    best = max(peaks, key=lambda m: m.evidence.strength, default=None)
-    memory = math.ceil(best.value) if best else None
+    best = strongest(measurements).get(metric)
+    memory = math.ceil(best.value) if best and metric not in verdict.shipped_without else None
     return efpkg.Needs(target.arch, target.accelerator, memory, info.size_bytes)
 
 
@@ -286,16 +286,17 @@ def _replaced(record: Path) -> Iterator[Path]:
     """Yield a path in an empty folder that becomes the record's when the block succeeds; until then nothing changes.
 
     Where the record is gone, as before Snakemake makes it anew, the rest of its folder must not pass for a package.
-    What killed runs left is moved in and removed with it, so that a run that still writes there fails and publishes
-    nothing.
+    What killed runs left is moved in and removed with it; what a run of another host or container may still write to
+    stays.
     """
     folder = record.parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix, suffix = f".{folder.name}.", ".building"
-    leftovers = [p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix)]
+    left = (p for p in folder.parent.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix))
+    leftovers = [p for p in left if files.abandoned(p)]
     if folder.exists() and not record.exists():
         leftovers.append(folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, suffix=suffix) as name:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{prefix}{host.owner()}.", suffix=suffix) as name:
         work = Path(name)
         for i, leftover in enumerate(leftovers):
             leftover.rename(work / str(i))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from edgeflow.errors import UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, TrainJob
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
-from edgeflow.types import Ladder, Step, from_json, to_json
+from edgeflow.stages.reference import are_probabilities, score
+from edgeflow.types import Ladder, Network, Step, from_json, to_json
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64
+
+_KEPT = re.compile(r"\.[0-9a-f]{16}\.training")
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,17 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
+    network = Network(trained.without_gradient, trained.loss_takes_logits and are_probabilities(answers.evaluation))
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
     against = _against(inputs.control, answers, labels, task) if inputs.control else None
-    said = {"figures": trained.figures, "curves": trained.curves, "against_control": against}
+    said = {
+        "figures": trained.figures,
+        "curves": trained.curves,
+        "against_control": against,
+        "network": network,
+        "reference": score(task, answers.evaluation, labels),
+    }
     files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})
     kept.unlink(missing_ok=True)
 
@@ -108,14 +119,18 @@ def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) 
 
 
 def _kept(spec: Spec, inputs: Inputs, outputs: Outputs) -> Path:
-    """Where this training keeps what it needs to go on; what another spec or other inputs left is removed."""
+    """Where this training keeps what it needs to go on; what another spec or other inputs left is removed.
+
+    It is the checkpoint's and no process's: whoever makes the checkpoint next goes on with it, on any host. What a
+    process has not written to the end is that process's.
+    """
     digest = hashlib.sha256(json.dumps(to_json(spec), sort_keys=True).encode())
     for path in (inputs.train, inputs.start, *inputs.teachers):
         digest.update((files.sha256_file(path) if path else "-").encode())
     folder = outputs.checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f".{digest.hexdigest()[:16]}.training"
-    for other in (*folder.glob(".*.training"), *folder.glob(".*.new")):
-        if other != kept:
+    for other in folder.glob(".*.training"):
+        if files.abandoned(other) or (other != kept and _KEPT.fullmatch(other.name)):
             other.unlink(missing_ok=True)
     return kept

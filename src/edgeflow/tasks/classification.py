@@ -5,11 +5,20 @@ A sample whose outputs are not all finite has no answer: it counts as wrong, and
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Score, Task
-from edgeflow.stats import paired_difference, wilson
+from edgeflow.stats import (
+    ROUNDING_REACH,
+    no_difference,
+    paired_difference,
+    samples_for_all_right,
+    samples_for_no_change,
+    wilson,
+    within_rounding,
+)
 from edgeflow.types import Direction
 
 if TYPE_CHECKING:
@@ -33,12 +42,35 @@ def score(outputs: Float32, y: Int64) -> Score:
 def drop(reference: Float32, outputs: Float32, y: Int64) -> Drop:
     """Accuracy lost against a reference on the same samples, with Tango's 90 % interval and the counts behind it.
 
+    Outputs that are equal bit for bit are no drop: there is nothing to infer. Where they differ by rounding that comes
+    nowhere near a decision, the interval is that of rounding: see `stats.within_rounding`. Answers that are the same on
+    these samples for other reasons may differ on others, and Tango's interval says how often.
+
     Raises DataError as `score` does.
     """
     before, after = _right(reference, y), _right(outputs, y)
     lost, gained, n = int((before & ~after).sum()), int((after & ~before).sum()), len(y)
     counts = {"lost": lost, "gained": gained, "n": n}
+    if _identical(reference, outputs):
+        return Drop(0.0, n, no_difference(), {**counts, "answers": "equal bit for bit"})
+    if (reach := _reach(reference, outputs)) < ROUNDING_REACH:
+        return Drop(0.0, n, within_rounding(n, reach), {**counts, "answers": "equal but for rounding", "reach": reach})
     return Drop((lost - gained) / n, n, paired_difference(lost, gained, n), counts)
+
+
+def chance(y: Int64) -> float:
+    """Accuracy of who looks at no input: the ratio of the most frequent class among the labels int64[N]."""
+    import numpy as np
+
+    return float(np.unique(y, return_counts=True)[1].max() / len(y))
+
+
+def least_samples(metric: str, limit: float) -> int | None:
+    """Evaluation samples below which not even a flawless result is within a limit; None: no number is enough.
+
+    `limit` is the least accuracy, or for "accuracy_drop" the greatest drop of a model that answers as before.
+    """
+    return samples_for_no_change(limit) if metric.endswith("_drop") else samples_for_all_right(limit)
 
 
 def agreement(first: Float32, second: Float32) -> float:
@@ -61,6 +93,30 @@ def _answers(outputs: Float32) -> NDArray[Any]:
     return np.where(np.isfinite(outputs).all(axis=1), outputs.argmax(axis=1), _NO_ANSWER)
 
 
+def _identical(first: Float32, second: Float32) -> bool:
+    """True for finite outputs that are equal bit for bit, so that 0 and −0 are told apart."""
+    import numpy as np
+
+    if first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    same = first.view(f"u{first.itemsize}") == second.view(f"u{second.itemsize}")
+    return bool(same.all() and np.isfinite(first).all())
+
+
+def _reach(reference: Float32, outputs: Float32) -> float:
+    """Twice the greatest difference of the outputs, as a part of the least margin of a decision; below 1 none changes.
+
+    Infinite where outputs are not finite, or there is one class.
+    """
+    import numpy as np
+
+    if reference.shape[1] < 2 or not (np.isfinite(reference).all() and np.isfinite(outputs).all()):
+        return math.inf
+    first, second = np.partition(reference, -2, axis=1)[:, :-3:-1].T
+    margin = float((first - second).min())
+    return 2 * float(abs(outputs.astype("float64") - reference).max()) / margin if margin > 0 else math.inf
+
+
 def _right(outputs: Float32, y: Int64) -> NDArray[np.bool_]:
     """Which samples, bool[N], got the right answer."""
     answers = _answers(outputs)
@@ -81,4 +137,6 @@ plugin = Task(
     score=score,
     drop=drop,
     agreement=agreement,
+    chance=chance,
+    least_samples=least_samples,
 )

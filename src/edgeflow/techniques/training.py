@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgeflow import files
 from edgeflow.errors import StageError
 
 Loss = Callable[[Any, Any, Any], Any]  # inputs, outputs float32[B, K], labels int64[B] → loss float32[]
@@ -57,6 +58,7 @@ class Trainer:
     def __init__(self, model: Any, x: Any, y: Any, kept: Path | None) -> None:
         self.model, self.x, self.y = model, x, y  # nn.Module; float32[N, …]; int64[N]
         self.losses: list[float] = []  # mean loss of each epoch, over all phases
+        self._gradients: dict[str, bool] = {}  # parameter that was to be trained → whether it ever got a gradient
         self._kept = kept
         self._begun = 0  # epochs of the phases before
         self._ends: list[Any] = []  # what each phase before left of its network
@@ -78,7 +80,12 @@ class Trainer:
         )
         planned = settings.epochs * steps + 1  # the schedule moves on after the last batch too
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=planned)
-        for epoch in range(self._resume(settings.epochs, network, optimizer, schedule), settings.epochs):
+        begin = self._resume(settings.epochs, network, optimizer, schedule)
+        # what a technique wraps around the model may leave parameters out that the model itself needs
+        own = self.model.named_parameters() if phase.network is None else ()
+        parameters = {name: p for name, p in own if p.requires_grad}
+        silent = [name for name in parameters if not self._gradients.get(name)]
+        for epoch in range(begin, settings.epochs):
             if phase.hooks:
                 phase.hooks.before_epoch(epoch)
             order = torch.randperm(len(self.x))
@@ -89,14 +96,21 @@ class Trainer:
                 loss = phase.loss(noisy, network(noisy), self.y[chosen])
                 optimizer.zero_grad()
                 loss.backward()
+                silent = [name for name in silent if parameters[name].grad is None]
                 optimizer.step()
                 schedule.step()
                 if phase.hooks:
                     phase.hooks.after_step()
                 total += loss.item()
+            self._gradients |= {name: name not in silent for name in parameters}
             self._end_epoch(phase, epoch, total / steps, network, optimizer, schedule)
         self._begun += settings.epochs
         self._ends.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+
+    @property
+    def without_gradient(self) -> tuple[str, ...]:
+        """Parameters that were to be trained, and that no loss ever depended on; what is frozen is none of them."""
+        return tuple(name for name, got in self._gradients.items() if not got)
 
     def _end_epoch(self, phase: Phase, epoch: int, loss: float, network: Any, optimizer: Any, schedule: Any) -> None:
 
@@ -115,20 +129,21 @@ class Trainer:
         # The last epoch too: what comes after it, a further phase or the evaluation, may be killed as well.
         state = {
             "losses": self.losses,
+            "gradients": self._gradients,
             "ends": self._ends,
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
             "random": torch.get_rng_state(),
         }
-        new = path.with_suffix(".new")
-        torch.save(state, new)
-        new.replace(path)
+        with files.atomic(path) as new:
+            torch.save(state, new)
 
     def _resume(self, epochs: int, network: Any, optimizer: Any, schedule: Any) -> int:
         """The first epoch of this phase that is still to do."""
         import torch
 
+        self._gradients |= self._left["gradients"] if self._left else {}
         done = len(self._left["losses"]) if self._left else 0
         if not self._left or done <= self._begun:
             return 0

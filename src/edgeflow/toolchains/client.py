@@ -2,7 +2,7 @@
 
 Either way the job is a child that this process stands for: it forwards signals, ends with the job's exit code or by
 the job's signal, and writes what the job cost. Every job starts one of these, so this file imports little of the
-standard library and nothing of edgeflow but what an error needs.
+standard library, and of edgeflow nothing but whose a process is and what an error needs.
 
 A request is one message with the descriptors 0 to 2: its length in decimal and a line feed, then texts that each end
 with a zero byte (see `_request`). The worker answers `started PID`, then `ended STATUS USER_S SYSTEM_S MAXRSS_KIB`, a
@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from edgeflow import host
 from edgeflow.toolchains import CORE, system
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,7 +48,7 @@ def claim_run() -> None:
     Jobs end with their run, however it ends, and workers with the last run that used them.
     """
     run = _run_here()
-    if not run or not _alive(run):
+    if not run or not host.alive(run):
         os.environ[RUN] = f"{os.getpid()}@{machine()}"
 
 
@@ -59,20 +60,7 @@ def _run_here() -> int:
 
 def machine() -> str:
     """Where process ids mean the same: a host, and on Linux the part of it that a container sees."""
-    try:
-        return f"{os.uname().nodename}:{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return os.uname().nodename
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # it is somebody else's
-        return True
-    except ProcessLookupError:
-        return False
-    return True
+    return host.place() or os.uname().nodename
 
 
 class NoWorkerError(Exception):
@@ -309,13 +297,14 @@ def private_folder() -> str:
 
 
 def _key(toolchain: str, python: str) -> str:
-    """Names the worker: other code, another lock, toolchain, interpreter, allocation, niceness or set of limits is
-    another.
+    """Names the worker: other code, another lock, toolchain, interpreter, host, allocation, niceness or set of limits
+    is another.
     """
     from edgeflow import layout
 
     paths = layout.toolchain(toolchain)
     parts = [os.fsencode(python), os.fsencode(HERE), _contents(WORKER, *HELD_BY_WORKERS)]
+    parts.append(machine().encode())  # its socket may be in a folder that another container has too
     parts.append(b"%d" % os.getpriority(os.PRIO_PROCESS, 0))  # a job can be made nicer than its worker only
     if os.path.exists(paths["lock"]):  # there is none where stages run by hand, outside a project
         parts.append(_contents(paths["lock"]))
@@ -450,7 +439,7 @@ def _write(path: str, **figures: str | float) -> None:
     """Write job.json, whole or not at all. It holds numbers and ids, so nothing needs escaping."""
     text = ",\n".join(f'  "{name}": ' + (f'"{v}"' if isinstance(v, str) else f"{v}") for name, v in figures.items())
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    new = f"{path}.{os.getpid()}"
+    new = f"{path}.{host.owner()}"
     with open(new, "w") as stream:
         stream.write(f"{{\n{text}\n}}\n")
     os.replace(new, path)

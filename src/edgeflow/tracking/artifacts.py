@@ -9,21 +9,23 @@ from pathlib import Path
 import yaml
 
 from edgeflow import files, layout, pointers
-from edgeflow.errors import TrackingError
+from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import problem
 from edgeflow.pointers import Pointer
 from edgeflow.tracking import dvc, git
+from edgeflow.tracking.secrets import redacted
 
 REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
 # Not the pattern with a bare star: DVC takes that for the folder itself and then looks for no pointer in it.
 RESULTS = (f"{layout.RESULTS}/?*", f"!{layout.RESULTS}/*{layout.POINTER}")
-UNFINISHED = (f"/{layout.RESULTS}/train/**/.*",)
+UNFINISHED = (f"/{layout.RESULTS}/*/**/.*",)
 
 
 def init(remote: str) -> str:
     """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
 
-    Returns the address of the remote. Raises TrackingError outside a git repository.
+    Returns the address of the remote, without a password. Raises TrackingError outside a git repository.
     """
     git.require_repository()
     if not Path(".dvc/config").is_file():
@@ -39,7 +41,7 @@ def init(remote: str) -> str:
         )
     _ignore()
     _ignore_unfinished()
-    return dvc.run("config", f"remote.{dvc.remote()}.url").strip()
+    return redacted(dvc.run("config", f"remote.{dvc.remote()}.url").strip())
 
 
 def _ignore() -> None:
@@ -55,7 +57,7 @@ def _ignore() -> None:
 
 
 def _ignore_unfinished() -> None:
-    """What a killed training left beside its checkpoint, to go on with, is no artifact."""
+    """What killed processes left, as a training that it can go on with beside its checkpoint, is no artifact."""
     path = Path(".dvcignore")
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if missing := [line for line in UNFINISHED if line not in lines]:
@@ -128,10 +130,17 @@ def _named(pointer: Pointer) -> Iterable[str]:
 
 
 def digests(text: str) -> dict[str, str]:
-    """Path inside what a pointer stands for → SHA-256, of a pointer's text."""
+    """Path inside what a pointer stands for → SHA-256, of a pointer's text.
+
+    Raises DataError for a path that leads out of it.
+    """
     content = yaml.safe_load(text) or {}
     lines = ((content.get("meta") or {}).get("sha256") or "").splitlines()
-    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    found = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    for path in found:
+        if bad := problem(path):
+            raise DataError(f"a pointer names {path!a}, which {bad}; restore it with 'git checkout'")
+    return found
 
 
 def push() -> None:

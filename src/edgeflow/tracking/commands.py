@@ -92,7 +92,8 @@ def _check() -> int:
     if checked.lost:
         raise DataError(
             "\n".join(
-                f"{_names(bad.paths)}: {bad.state} in the cache, and no whole copy elsewhere" for bad in checked.lost
+                f"{_names(bad.paths)} (MD5 {bad.md5}): {bad.state} in the cache, and no whole copy elsewhere"
+                for bad in checked.lost
             )
             + "\nDelete what is left of these files, run 'snakemake', which makes them again, then 'edgeflow track'"
         )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from edgeflow import files, layout
+from edgeflow import files, host, layout, pointers
 from edgeflow.errors import DataError, TrackingError, UsageError
-from edgeflow.tracking import dvc, git
+from edgeflow.paths import inside
+from edgeflow.tracking import dvc, git, objects
 from edgeflow.tracking.artifacts import digests
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -42,8 +42,11 @@ def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
     target = output or Path(Path(found.path).name if found.sha256 else what.replace("/", "-"))
     if target.exists():
         raise UsageError(f"{target} is there already; choose another place with --output")
-    coming = target.with_name(f".{target.name}.coming")  # what is at its place is whole and checked
-    _remove(coming)  # of a call that was killed
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.coming"):  # of a call that was killed
+        if files.abandoned(left):
+            _remove(left)
+    objects.bring_lists([pointers.parse(Path(found.pointer), git.show(found.commit, found.pointer))])
+    coming = target.with_name(f".{target.name}.{host.owner()}.coming")  # what is at its place is whole and checked
     try:
         dvc.run("get", ".", found.path, "--rev", found.commit, "--out", str(coming))
         _check(found, coming)
@@ -76,7 +79,7 @@ def _by_digest(sha256: str, revision: str) -> Found:
         for pointer, text in _pointers(commit):
             named = digests(text) if sha256 in text else {}
             if path := next((path for path, digest in named.items() if digest == sha256), ""):
-                folder = yaml.safe_load(text)["outs"][0]["md5"].endswith(".dir")
+                folder = pointers.parse(Path(pointer), text).folder
                 out = pointer.removesuffix(layout.POINTER)
                 return Found(pointer, commit, f"{out}/{path}" if folder else out, sha256, {"": sha256})
     where = f"commit {revision}" if revision else "any commit here"
@@ -94,7 +97,7 @@ def _pointers(commit: str) -> Iterator[tuple[str, str]]:
 
 def _check(found: Found, came: Path) -> None:
     """Raises TrackingError when what came is not what the pointer and the package's own record say."""
-    named = all(_is(came / name, digest) for name, digest in found.files.items())
+    named = all(_is(inside(came, name) if name else came, digest) for name, digest in found.files.items())
     if not named or not (found.sha256 or _as_recorded(came)):
         raise TrackingError(
             f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the "
@@ -107,7 +110,7 @@ def _as_recorded(folder: Path) -> bool:
     """True when the package is the one that the record beside it names."""
     try:
         archive = files.read_json(folder / "package.json")["package"]
-        return archive is None or _is(folder / archive["name"], archive["sha256"])
+        return archive is None or _is(inside(folder, archive["name"]), archive["sha256"])
     except (DataError, KeyError, TypeError):  # the record itself is damaged
         return False
 

@@ -1,7 +1,10 @@
 """Bring documents into MLflow. A script of its own for the toolchain `track`: it needs MLflow and nothing of edgeflow.
 
-Reads a line of JSON per document from standard input, `{"document": path}`, and answers each with one:
-`{"created": n, "replaced": n, "kept": n, "versions": n}` or `{"error": text}`. What runs.py says is in a document.
+Reads lines of JSON from standard input. The first says where to, `{"uri", "copies", "lock", "new", "secrets"}`: an
+address may have a password, and every user of the host can read arguments. `new` is what a store is called while it is
+made; `secrets` are not to be written to the log. Each further line is a document, `{"document": path}`, and is answered
+by one: `{"created": n, "replaced": n, "kept": n, "versions": n}` or `{"error": text}`. What runs.py says is in a
+document.
 
 A run counts once it has the fingerprint of its variant as a tag and is finished, which is written last. So whatever was
 interrupted, repeated by a retry, or done by two at once is found and removed by the next flush.
@@ -20,22 +23,27 @@ sys.modules.update(dict.fromkeys(("numpy", "pandas", "pyarrow")))  # type: ignor
 
 import fcntl
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+from urllib.parse import urlsplit
 
+import mlflow.store
 import requests
 import sqlalchemy.engine
 import sqlalchemy.event
 import sqlalchemy.exc
+import sqlalchemy.inspection
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.tracking import MlflowClient
 
 WRITERS = 8  # requests at once to a server, which spends most of a request waiting for its database
@@ -203,9 +211,18 @@ class Flush:
             files = {_sha256(path): path for path in Path(variant["folder"]).glob("[!.]*")}
             wanted = {variant["record_sha256"], variant["tags"].get("edgeflow.package.sha256")} - {None}
             if wanted <= set(files):
+                self._check_destination(run.info.artifact_uri)
                 for sha256 in sorted(wanted):
                     self.client.log_artifact(run.info.run_id, str(files[sha256]), "package")
                 self.client.set_tag(run.info.run_id, COPIED, variant["fingerprint"])
+
+    def _check_destination(self, address: str) -> None:
+        """A server chooses where its clients copy to: it must not be a folder of this machine."""
+        if self.remote and urlsplit(address).scheme in ("", "file"):
+            raise MlflowException(
+                f"the server says to copy packages to {address}, a folder of this machine: nothing is copied there; "
+                "start it with --artifacts-destination, or do not give --copy"
+            )
 
     def _versions(self, name: str, runs: dict[str, Any]) -> int:
         """Make the versions of one registered model; returns how many are new."""
@@ -316,25 +333,50 @@ def _settle_on_disk(uri: str) -> None:
             os.fsync(stream.fileno())
 
 
-def _connect(uri: str, lock: str) -> MlflowClient:
+def _connect(uri: str, lock: str, new: str) -> MlflowClient:
     if uri.startswith(SQLITE):
         sqlalchemy.event.listen(sqlalchemy.engine.Engine, "connect", _unhurried)
         with open(lock, "a") as stream:  # two that make it at once would spoil each other's
             fcntl.flock(stream, fcntl.LOCK_EX)
-            _create_store(Path(uri.removeprefix(SQLITE)))
+            _create_store(Path(uri.removeprefix(SQLITE)), new)
+    _check_schema(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.search_experiments(max_results=1)
     return client
 
 
-def _create_store(path: Path) -> None:
+def _check_schema(uri: str) -> None:
+    """Raises MlflowException for a database of another MLflow or of none: to open it is to add what this one misses."""
+    if urlsplit(uri).scheme.partition("+")[0] not in DATABASE_ENGINES:
+        return
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            tables = sqlalchemy.inspection.inspect(connection).get_table_names()
+            versioned = "alembic_version" in tables
+            query = sqlalchemy.text("SELECT version_num FROM alembic_version")
+            found = list(connection.execute(query).scalars()) if versioned else []
+    finally:
+        engine.dispose()
+    scripts = Path(mlflow.store.__path__[0], "db_migrations", "versions").glob("*.py")
+    if unknown := set(found) - {script.name.partition("_")[0] for script in scripts}:
+        what = f"has the schema {min(unknown)!r}, which MLflow {mlflow.__version__} does not know"
+    elif tables and not found:
+        what = "is not of MLflow"
+    else:
+        return
+    raise MlflowException(
+        f"the database {what}; nothing was changed in it. Use another: MLFLOW_TRACKING_URI names it, or move the file "
+        "away, and 'edgeflow track' makes a new one from the results"
+    )
+
+
+def _create_store(path: Path, name: str) -> None:
     """Make a new sqlite store as a whole: one that was interrupted half way has tables and could never be opened."""
     if path.exists():
         return
-    for left in path.parent.glob(f".{path.name}.*"):
-        left.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(name)
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # seconds, and no server needs it
 
     store = SqlAlchemyStore(f"{SQLITE}{new}", str(path.parent))
@@ -346,20 +388,39 @@ def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
 
 
+class _Redacting(io.TextIOBase):
+    """A stream that leaves secrets out."""
+
+    def __init__(self, stream: TextIO, secrets: Sequence[str]) -> None:
+        self._stream, self._secrets = stream, secrets
+
+    def write(self, text: str) -> int:
+        shown = text
+        for secret in self._secrets:
+            shown = shown.replace(secret, "***")
+        self._stream.write(shown)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def main() -> None:
     """Answer one line of standard input after the other."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what MLflow prints is no answer
-    uri, copies, lock = sys.argv[1:]
+    where = json.loads(sys.stdin.readline())
+    uri, copies = where["uri"], where["copies"]
+    sys.stderr = sys.stdout = _Redacting(sys.stderr, where["secrets"])
     client: MlflowClient | None = None
     with suppress(*FAILURES):  # while nobody waits for it; the first document meets the failure again, and says so
-        client = _connect(uri, lock)
+        client = _connect(uri, where["lock"], where["new"])
     for line in sys.stdin:
         request = json.loads(line)
         answer: Json
         try:
             document = json.loads(Path(request["document"]).read_text(encoding="utf-8"))
-            client = client or _connect(uri, lock)
+            client = client or _connect(uri, where["lock"], where["new"])
             answer = Flush(client, document, copies).run()
             _settle_on_disk(uri)
         except FAILURES as error:

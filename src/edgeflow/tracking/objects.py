@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import files, layout, pointers
 from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import inside, problem
 from edgeflow.pointers import Pointer
 from edgeflow.tracking import dvc, git
+
+_MAX_NAMED = 10  # objects in a message
+NEXT = (
+    "Is it pushed, and is the remote right? 'edgeflow track --check' and 'edgeflow push' where it was built; "
+    "'dvc remote list' here, and 'dvc remote modify --local NAME url ADDRESS' where the address is another on this "
+    "machine. 'snakemake' makes results again"
+)
 
 
 def tracked() -> list[Pointer]:
@@ -25,7 +34,12 @@ def tracked() -> list[Pointer]:
 
 
 def path_of(cache: Path, md5: str) -> Path:
-    """Where DVC keeps an object."""
+    """Where DVC keeps an object.
+
+    Raises DataError for what is no digest, and may lead anywhere.
+    """
+    if not pointers.is_md5(md5):
+        raise DataError(f"{md5!a} is no digest of DVC's")
     return cache / md5[:2] / md5[2:]
 
 
@@ -35,11 +49,77 @@ def whole(path: Path, md5: str) -> bool:
 
 
 def listing(cache: Path, pointer: Pointer) -> dict[Path, str]:
-    """File → MD5 of what a pointer stands for; its object in the cache must be whole."""
+    """File → MD5 of what a pointer stands for; its object in the cache must be whole.
+
+    Raises DataError for a list that DVC does not write, and for one that names a file outside the folder.
+    """
     if not pointer.folder:
-        return {pointer.out: pointer.md5}
-    entries = json.loads(path_of(cache, pointer.md5).read_text(encoding="utf-8"))
-    return {pointer.out / entry["relpath"]: entry["md5"] for entry in entries}
+        return {inside(Path(), str(pointer.out)): pointer.md5}
+    try:
+        entries = json.loads(path_of(cache, pointer.md5).read_text(encoding="utf-8"))
+        named = {str(entry["relpath"]): entry["md5"] for entry in entries}
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{pointer.file}: the list of its files, {pointer.md5}, is not as DVC writes it") from None
+    found = {}
+    for name, md5 in named.items():
+        if found_problem := problem(name) or ("" if pointers.is_md5(md5) else "has a digest that is none"):
+            raise DataError(
+                f"{pointer.file}: the list of its files, {pointer.md5}, names {name!a}, which {found_problem}: "
+                "whoever made it is hostile, or their disk is damaged. Nothing of it was written"
+            )
+        found[inside(Path(), f"{pointer.out}/{name}")] = md5
+    return found
+
+
+def bring_lists(found: Iterable[Pointer]) -> None:
+    """Bring the list of each folder into the cache and look at it, before DVC writes the files that it names.
+
+    Raises DataError for a list that is damaged or hostile, TrackingError for one that the remote does not have.
+    """
+    folders = [pointer for pointer in found if pointer.folder]
+    cache = dvc.cache()
+    wanted = [pointer for pointer in folders if not whole(path_of(cache, pointer.md5), pointer.md5)]
+    for pointer in wanted:
+        path_of(cache, pointer.md5).unlink(missing_ok=True)
+    dvc.bring((pointer.md5, pointer.remote) for pointer in wanted)
+    require(cache, {pointer.md5: [pointer.out] for pointer in wanted})
+    for pointer in folders:
+        listing(cache, pointer)
+
+
+def pull(found: Sequence[Pointer], *options: str) -> None:
+    """`dvc pull` of what pointers stand for, once it is known that no list names anything outside its folder.
+
+    Raises as `bring_lists`, and TrackingError that names what the remote does not have or with DVC's own words.
+    """
+    bring_lists(found)
+    try:
+        dvc.run("pull", *options, *(str(pointer.file) for pointer in found))
+    except TrackingError:
+        require(dvc.cache(), lacking(found))
+        raise
+
+
+def require(cache: Path, wanted: Mapping[str, Sequence[Path]]) -> None:
+    """Raises TrackingError that names each object that did not come whole, by file and digest; a damaged one goes."""
+    bad = _bad(cache, wanted)
+    for one in bad:
+        path_of(cache, one.md5).unlink(missing_ok=True)
+    if bad:
+        shown = [f"{one.paths[0]} (MD5 {one.md5}): {one.state} in the remote" for one in bad[:_MAX_NAMED]]
+        shown += [f"and {len(bad) - _MAX_NAMED} more"] if len(bad) > _MAX_NAMED else []
+        raise TrackingError("\n".join((*shown, NEXT)))
+
+
+def lacking(found: Iterable[Pointer]) -> dict[str, list[Path]]:
+    """MD5 → files, of what pointers stand for and the cache does not have; their lists must be there."""
+    cache = dvc.cache()
+    wanted: dict[str, list[Path]] = {}
+    for pointer in found:
+        for path, md5 in listing(cache, pointer).items():
+            if not path_of(cache, md5).is_file():
+                wanted.setdefault(md5, []).append(path)
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -72,14 +152,16 @@ def check() -> Checked:
         raise TrackingError("nothing is tracked yet: run 'edgeflow track' first")
     cache = dvc.cache()
     folders = {pointer.md5: (pointer.out,) for pointer in found if pointer.folder}
-    repaired, lost = _mend(cache, _bad(cache, folders))
+    remotes = {pointer.md5: pointer.remote for pointer in found}
+    repaired, lost = _mend(cache, _bad(cache, folders), remotes)
     lost_folders = {bad.md5 for bad in lost}
     paths: dict[str, list[Path]] = {}
     for pointer in found:
         if pointer.md5 not in lost_folders:
             for path, md5 in listing(cache, pointer).items():
                 paths.setdefault(md5, []).append(path)
-    more, still_lost = _mend(cache, _bad(cache, paths))
+                remotes.setdefault(md5, pointer.remote)
+    more, still_lost = _mend(cache, _bad(cache, paths), remotes)
     differing = [p for md5, names in paths.items() for p in names if p.is_file() and pointers.md5(p) != md5]
     return Checked(len(folders) + len(paths), (*repaired, *more), (*lost, *still_lost), tuple(sorted(differing)))
 
@@ -92,7 +174,7 @@ def _bad(cache: Path, wanted: Mapping[str, Iterable[Path]]) -> list[Bad]:
     ]
 
 
-def _mend(cache: Path, bad: list[Bad]) -> tuple[list[tuple[Bad, str]], list[Bad]]:
+def _mend(cache: Path, bad: list[Bad], remotes: Mapping[str, str]) -> tuple[list[tuple[Bad, str]], list[Bad]]:
     """Put the right bytes in place; returns what was repaired and from where, and what nobody has."""
     repaired: list[tuple[Bad, str]] = []
     for one in bad:
@@ -102,7 +184,7 @@ def _mend(cache: Path, bad: list[Bad]) -> tuple[list[tuple[Bad, str]], list[Bad]
     done = {one.md5 for one, _ in repaired}
     left = [one for one in bad if one.md5 not in done]
     if left and dvc.remote():
-        _fetch()
+        dvc.bring((one.md5, remotes[one.md5]) for one in left)
         for one in [*left]:
             if whole(path_of(cache, one.md5), one.md5):
                 repaired.append((one, "the remote"))
@@ -127,14 +209,6 @@ def _from_project(cache: Path, bad: Bad) -> bool:
     return False
 
 
-def _fetch() -> None:
-    try:
-        dvc.run("fetch")
-    except TrackingError as error:  # also when only some of the objects are there
-        if "ailed to load directory" not in str(error) and "ache file" not in str(error):
-            raise
-
-
 def drop_damaged(cache: Path) -> list[Path]:
     """Remove every file of the results, and its cached object, that is not what its pointer says; returns the files.
 
@@ -143,16 +217,22 @@ def drop_damaged(cache: Path) -> list[Path]:
     bad: list[Path] = []
     for pointer in map(pointers.read, layout.pointers(Path())):
         if pointer.folder and not whole(path_of(cache, pointer.md5), pointer.md5):
-            path_of(cache, pointer.md5).unlink(missing_ok=True)
+            _drop(path_of(cache, pointer.md5))
             bad.append(pointer.out)
             continue
         for path, md5 in listing(cache, pointer).items():
             if not whole(path, md5):
-                path.unlink(missing_ok=True)
+                _drop(path)
                 bad.append(path)
                 if not whole(path_of(cache, md5), md5):
-                    path_of(cache, md5).unlink(missing_ok=True)
+                    _drop(path_of(cache, md5))
     return bad
+
+
+def _drop(path: Path) -> None:
+    """Remove a file; what is a folder there, or behind a file, is none."""
+    with suppress(IsADirectoryError, NotADirectoryError):
+        path.unlink(missing_ok=True)
 
 
 def fetch_data(file: Path) -> None:
@@ -163,9 +243,7 @@ def fetch_data(file: Path) -> None:
     pointer = pointers.read(file)
     if not pointer.out.exists():
         try:
-            dvc.run("pull", str(file))
+            pull([pointer])
         except TrackingError as error:
-            raise DataError(
-                f"{pointer.out}: is not here, and {error}; 'edgeflow push' where it was added sends it"
-            ) from None
+            raise DataError(f"{pointer.out}: is not here, and {error}") from None
     pointers.check(pointer)

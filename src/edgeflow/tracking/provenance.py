@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import ast
 import base64
-import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
+from edgeflow.paths import inside, problem
 
 SNAKEMAKE = Path(".snakemake")
 METADATA = SNAKEMAKE / "metadata"
 
+_NAME = re.compile(r"(@[A-Za-z0-9_=-]+/)*[A-Za-z0-9_=-]+")  # base64, in parts where it is long
 _COMPARING = ("measure", "judge")  # rules with inputs of other variants
 
 Records = dict[str, dict[str, Any]]  # name of the file that Snakemake keeps → its content
@@ -40,17 +42,23 @@ def restore() -> int:
     """Give Snakemake the packed records back, in place of what it knows of the same outputs; returns their number."""
     records = _read(Path(layout.provenance()["jobs"]))
     for name, record in records.items():
-        path = METADATA / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record), encoding="utf-8")
-        (SNAKEMAKE / "incomplete" / name).unlink(missing_ok=True)
+        files.write_text(inside(METADATA, name), json.dumps(record))
+        inside(SNAKEMAKE / "incomplete", name).unlink(missing_ok=True)
     return len(records)
 
 
 def output_of(name: str) -> str:
-    """The output that a record is about: Snakemake encodes its path, in several parts where it is long."""
-    encoded = "".join(part.removeprefix("@") for part in Path(name).parts)
-    return base64.urlsafe_b64decode(encoded).decode()
+    """The output that a record is about: Snakemake encodes its path, in several parts where it is long.
+
+    Raises ValueError for a name that Snakemake does not give: decoding base64 drops what is none, as "../".
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!a} is not a name of Snakemake's")
+    encoded = name.replace("@", "").replace("/", "")
+    output = base64.b64decode(encoded, b"-_", validate=True).decode()
+    if found := problem(output):
+        raise ValueError(f"{output!a} {found}")
+    return output
 
 
 def _snakemake() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -65,7 +73,7 @@ def _snakemake() -> Iterator[tuple[str, dict[str, Any]]]:
 def _of_results(name: str) -> bool:
     try:
         return output_of(name).startswith(f"{layout.RESULTS}/")
-    except (binascii.Error, UnicodeDecodeError):  # a temporary file of Snakemake's own
+    except ValueError:  # a temporary file of Snakemake's own
         return False
 
 
@@ -75,7 +83,10 @@ def _read(path: Path) -> Records:
         return {}
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {line["file"]: line["record"] for line in lines if output_of(line["file"]) == line["output"]}
+        found = {line["file"]: dict(line["record"]) for line in lines if output_of(line["file"]) == line["output"]}
+        if strange := [name for name in found if not _of_results(name)]:
+            raise ValueError(f"{output_of(strange[0])} is not in {layout.RESULTS}")
+        return found
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove it, 'edgeflow track' writes it again") from None
 
@@ -124,7 +135,8 @@ class Jobs:
 
     def toolchains(self) -> list[str]:
         """The toolchains that any job ran in."""
-        inputs = {Path(path) for record in self._by_output.values() for path in record.get("input", ())}
+        named = (path for record in self._by_output.values() for path in record.get("input", ()))
+        inputs = {Path(path) for path in named if not problem(path)}
         return sorted(path.stem for path in inputs if path.parent == Path(layout.TOOLCHAINS))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeflow import layout
+from edgeflow import layout, pointers
 from edgeflow.errors import TrackingError
 from edgeflow.toolchains import environments, system
 from edgeflow.tracking import dvc, git, objects, provenance
@@ -49,17 +49,14 @@ def pull(force: bool) -> Pulled:
 def _pull(force: bool) -> None:
     """Of the results only: `prepare` brings the datasets that it needs, and edits of them are the user's own."""
     try:
-        dvc.run("pull", *(("--force",) if force else ()), *map(str, layout.pointers(Path())))
+        objects.pull([pointers.read(file) for file in layout.pointers(Path())], *(("--force",) if force else ()))
     except TrackingError as error:
         if "unsaved files" in str(error):
             raise TrackingError(
                 f"{error}\nThese were built here and never tracked: 'edgeflow track' keeps them, "
                 "'edgeflow pull --force' drops them"
             ) from None
-        raise TrackingError(
-            f"{error}\nIs it pushed, and is the remote right? 'edgeflow push' where it was built; 'dvc remote list' "
-            "here, and 'dvc remote modify --local NAME url ADDRESS' where the address is another on this machine"
-        ) from None
+        raise TrackingError(str(error) if objects.NEXT in str(error) else f"{error}\n{objects.NEXT}") from None
 
 
 def _toolchains() -> tuple[str, ...]:

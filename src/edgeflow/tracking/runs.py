@@ -20,11 +20,12 @@ from typing import Any
 from edgeflow import failures, files, layout
 from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
+from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Failure, JobCost, Measurement, Release
+from edgeflow.types import Evidence, Failure, JobCost, Measurement, Release
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
@@ -228,7 +229,7 @@ def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
 def _curves(specs: Mapping[str, Mapping[str, Any]], end_ms: int) -> Iterator[list[Any]]:
     """A step per epoch, from 1."""
     spec = specs.get("train")
-    path = Path(layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
+    path = inside(Path(), layout.train(spec["model"]["id"], spec["recipe"])["info"]) if spec else None
     if path and path.is_file():
         for metric, values in files.read_json(path).get("curves", {}).items():
             yield from ([metric, value, epoch, end_ms] for epoch, value in enumerate(values, 1))
@@ -249,6 +250,8 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
         "edgeflow.release": variant.release.value,
         "edgeflow.evidence": evidence.value if evidence else "",
+        # beside the figures, which are bare numbers in a store: what another machine took is not the target's
+        **{f"edgeflow.evidence.{name}": _listed(variant, name) for name in Evidence},
         "edgeflow.reasons": "; ".join(variant.reasons)[:_MAX_TEXT],
         "edgeflow.package.path": str(Path(package).with_name(archive["name"])) if archive else "",
         "edgeflow.package.sha256": archive["sha256"] if archive else "",
@@ -257,13 +260,18 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
     return {name: value for name, value in tags.items() if value}
 
 
+def _listed(variant: Variant, evidence: Evidence) -> str:
+    """The metrics whose figures were obtained so."""
+    return ", ".join(metric for metric, figure in variant.figures.items() if figure.evidence is evidence)
+
+
 def _datasets(specs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The splits that a variant was trained, calibrated and evaluated on."""
     dataset = specs.get("prepare", {}).get("dataset")
     if dataset is None:
         return []
     paths = layout.prepare(dataset)
-    info = Path(paths["info"])
+    info = inside(Path(), paths["info"])
     if not info.is_file():
         return []
     calibrates = specs.get("optimize", {}).get("scheme", {}).get("calibration_samples", 0) > 0

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from edgeflow import files, layout
+from edgeflow import files, host, layout
 from edgeflow.tracking import dvc
 from edgeflow.tracking.lock import exclusive
 from edgeflow.tracking.runs import Document
+from edgeflow.tracking.secrets import known, redacted
 
 SCRIPT = Path(__file__).with_name("flush.py")
 # MLflow's own defaults wait for minutes on a server that hangs. A flush that gives up goes on the next time.
@@ -78,21 +78,20 @@ class Store:
 
     def __init__(self, process: subprocess.Popen[str], uri: str) -> None:
         self._process = process
-        self._credentials = f"{user}@" if (user := urlsplit(uri).netloc.rpartition("@")[0]) else ""
-        self._name = self._printable(uri)
+        self._uri = uri
 
     def flush(self) -> Flushed:
         """Bring every document that waits into MLflow; one that gets there waits no more, and holds up no other.
 
         An error is part of the answer and never raised: MLflow shows results, it does not decide about them.
         """
-        total = Flushed(self._name)
+        total = Flushed(redacted(self._uri, self._uri))
         with exclusive("flush_lock"):
             for path in waiting():
                 asked = _version(path)
                 answer = self._ask({"document": str(path)})
                 if "error" in answer:
-                    total = replace(total, error=self._printable(str(answer["error"]).strip()))
+                    total = replace(total, error=redacted(str(answer["error"]).strip(), self._uri))
                     continue
                 with exclusive("spool_lock"):
                     if _version(path) == asked:  # else a later one has taken its place meanwhile
@@ -100,22 +99,34 @@ class Store:
                 total = replace(total, **{name: getattr(total, name) + count for name, count in answer.items()})
         return total
 
-    def _printable(self, text: str) -> str:
-        """Without the user and password of an address."""
-        return text.replace(self._credentials, "") if self._credentials else text
+    def begin(self, copies: str, new: str) -> None:
+        """Say where to, before the first document; not by the command line, which every user of this host can read."""
+        secrets = known(self._uri)
+        lock = layout.tracking()["store_lock"]
+        self._tell({"uri": self._uri, "copies": copies, "lock": lock, "new": new, "secrets": secrets})
 
     def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            return {"error": "the process that flushes has no pipes"}
-        with suppress(BrokenPipeError):  # then there is no answer either
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-        line = stdout.readline()
+        self._tell(request)
+        line = self._process.stdout.readline() if self._process.stdout else ""
         if not line:
             return {"error": f"the process that flushes ended; {layout.tracking()['log']} says why"}
         answer: Mapping[str, Any] = json.loads(line)
         return answer
+
+    def _tell(self, what: Mapping[str, Any]) -> None:
+        with suppress(BrokenPipeError):  # then there is no answer either
+            if self._process.stdin:
+                self._process.stdin.write(json.dumps(what) + "\n")
+                self._process.stdin.flush()
+
+
+def _new_store() -> str:
+    """What a new store is called until it is whole; what killed processes left of theirs is removed."""
+    path = Path(layout.tracking()["store"])
+    for left in path.parent.glob(f".{path.name}.*"):
+        if files.abandoned(left):
+            left.unlink(missing_ok=True)
+    return f".{path.name}.{host.owner()}.new"
 
 
 @contextmanager
@@ -127,15 +138,17 @@ def opened() -> Iterator[Store]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as said:
         process = subprocess.Popen(
-            [str(dvc.python()), "-P", str(SCRIPT), uri, copies, layout.tracking()["store_lock"]],
+            [str(dvc.python()), "-P", str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
             env={**SETTINGS, **dvc.environment()},
         )
+    store = Store(process, uri)
     try:
-        yield Store(process, uri)
+        store.begin(copies, _new_store())
+        yield store
     finally:
         with suppress(BrokenPipeError):  # it was killed
             if process.stdin:

@@ -57,7 +57,7 @@ search:
       weights: [float32, float61]
       activations: float32
       steps:
-        - [none, {prune: {sparsity: [30 %, 130 %], epochs: 2}}]
+        - [none, {prune: {sparsity: [30 %, 130 %, 1], epochs: 2}}]
         - [none, {distil: {epochs: 2}}]
     - mode: static
       weights: int8
@@ -73,6 +73,7 @@ search:
         ),
         f"{MATRIX}: search.space[0].steps[1][1].distil: unknown key; did you mean 'distill'?",
         f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: '130 %' is more than 100 %",
+        f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: 1 may mean 1 % or 100 %; write '1 %' or '100 %'",
     ),
     *(
         case(

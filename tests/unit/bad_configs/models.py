@@ -226,7 +226,7 @@ CASES = [
             ("learning_rate: '4e-3'", "expected a finite number, found '4e-3'; write 0.004"),
             ("learning_rate: 0", "0 must be more than 0"),
             ("learning_rate: 1e999", "expected a finite number, found inf"),
-            ("label_smoothing: 1.5", "1.5 must be at most 1"),
+            ("label_smoothing: 1", "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
         )
     ),
     case(

@@ -265,4 +265,44 @@ CASES = [
         "{samples: 128, method: percentile, percentile: 0.1 %}",
         f"{INT8}: calibration.percentile: '0.1 %' must be at least 0.5",
     ),
+    *(
+        case(
+            f"{name} of {value} without its sign",
+            INT8,
+            "mode: static",
+            "mode: static\n" + text.replace("VALUE", value),
+            f"{INT8}: {path}: {problem}",
+        )
+        for name, text, path in (
+            ("the drop of mixed precision", "mixed_precision: {drop: VALUE}", "mixed_precision.drop"),
+            ("a sparsity", "steps:\n  - prune: {epochs: 2, sparsity: VALUE}", "steps[0].prune.sparsity"),
+            (
+                "channels",
+                "steps:\n  - prune_channels: {epochs: 2, channels: VALUE}",
+                "steps[0].prune_channels.channels",
+            ),
+            ("operations", "steps:\n  - prune_channels: {epochs: 2, macs: VALUE}", "steps[0].prune_channels.macs"),
+            (
+                "parameters",
+                "steps:\n  - prune_channels: {epochs: 2, parameters: VALUE}",
+                "steps[0].prune_channels.parameters",
+            ),
+            (
+                "a weight of the teacher",
+                "steps:\n  - distill: {epochs: 2, teacher: kws, soft_weight: VALUE}",
+                "steps[0].distill.soft_weight",
+            ),
+        )
+        for value, problem in (
+            ("1", "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
+            ("5", "5 is more than 100 %; write '5 %' if percent is meant"),
+        )
+    ),
+    case(
+        "a percentile of 1 without its sign",
+        INT8,
+        "{samples: 128}",
+        "{samples: 128, method: percentile, percentile: 1}",
+        f"{INT8}: calibration.percentile: 1 may mean 1 % or 100 %; write '1 %' or '100 %'",
+    ),
 ]

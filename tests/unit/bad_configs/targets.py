@@ -131,6 +131,27 @@ CASES = [
         f"{SENSOR}: budgets.accuracy_drop.max: 5 is more than 100 %; write '5 %' if percent is meant",
     ),
     case(
+        "one without a percent sign",
+        SENSOR,
+        "max: 1 %",
+        "max: 1",
+        f"{SENSOR}: budgets.accuracy_drop.max: 1 may mean 1 % or 100 %; write '1 %' or '100 %'",
+    ),
+    case(
+        "one in quotes without a percent sign",
+        SENSOR,
+        "max: 1 %",
+        "max: '1.0'",
+        f"{SENSOR}: budgets.accuracy_drop.max: '1.0' may mean 1 % or 100 %; write '1 %' or '100 %'",
+    ),
+    case(
+        "a negative percentage",
+        SENSOR,
+        "max: 1 %",
+        "max: -1 %",
+        f"{SENSOR}: budgets.accuracy_drop.max: '-1 %' must not be negative",
+    ),
+    case(
         "more than 100 %",
         SENSOR,
         "max: 1 %",

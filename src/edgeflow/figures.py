@@ -1,0 +1,50 @@
+"""Which of several figures counts, and what a figure may be used for: one place for all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgeflow.types import Direction, Evidence, Interval, Measurement
+
+DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
+
+
+def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
+    """One measurement by metric: where a device and a compiler both speak, the device; of equals the first."""
+    best: dict[str, Measurement] = {}
+    for measurement in measurements:
+        known = best.get(measurement.metric)
+        if known is None or measurement.evidence.strength > known.evidence.strength:
+            best[measurement.metric] = measurement
+    return best
+
+
+# What a machine shows by running: another machine shows something else. Answers, files and operators are the same.
+_OF_THE_MACHINE = ("latency_", "first_inference_", "memory_", "energy_")
+_OF_THE_FILE = "size_bytes"
+
+
+def may_choose(metric: str, evidence: Evidence, demanded: Evidence | None) -> bool:
+    """Whether a figure may choose between variants, or be called a gain: where it would decide a budget on its metric.
+
+    `demanded` is the weakest evidence which that budget accepts. Without a budget (None), a time or an amount of memory
+    of a machine that is not the target may not; the length of a file always may, it is the same everywhere.
+    """
+    if metric == _OF_THE_FILE:
+        return True
+    if demanded is not None:
+        return evidence.satisfies(demanded)
+    return evidence is not Evidence.HOST or not metric.startswith(_OF_THE_MACHINE)
+
+
+def task_metrics(names: Iterable[str]) -> set[str]:
+    """The metrics that say whether the model does its task: accuracy, and whatever has a drop."""
+    drops = {name for name in names if name.endswith(DROP)} | {f"accuracy{DROP}"}
+    return drops | {name.removesuffix(DROP) for name in drops}
+
+
+def bad_end(interval: Interval | None, direction: Direction) -> float | None:
+    """The end of an interval that a limit is held against; None without an interval."""
+    if interval is None:
+        return None
+    return interval.high if direction == Direction.MAX else interval.low

@@ -1,0 +1,67 @@
+"""What is known to go wrong before anything is built: figures that will decide nothing, and models that learn badly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow import files, layout
+from edgeflow.config.problem import file_of
+from edgeflow.config.project import recipe_id
+from edgeflow.errors import DataError
+from edgeflow.judge import Circumstances, shown, warnings
+from edgeflow.plan import Plan
+from edgeflow.types import Budget, Direction, Network, Reference, from_json
+
+if TYPE_CHECKING:
+    from edgeflow.config import Project
+    from edgeflow.registry import Plugins
+
+
+def of(project: Project, plugins: Plugins, plan: Plan) -> tuple[str, ...]:
+    """One sentence each, with the file where something can be done about it."""
+    pairs = dict.fromkeys((cell.model, cell.target) for cell in plan.feasible)
+    found = [s for model, target in pairs for s in _too_few_samples(project, plugins, model, target)]
+    found += [s for model, target in pairs for s in _as_trained(project, model, target)]
+    return tuple(dict.fromkeys(found))
+
+
+def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str) -> Iterator[str]:
+    """Budgets on the task that the evaluation split cannot decide, even if nothing is lost or all answers are right."""
+    config = project.models[model]
+    task, has = plugins.tasks[config.task], project.datasets[config.dataset].splits.evaluation
+    if task.least_samples is None:
+        return
+    for budget in project.budgets(target):
+        drop = budget.metric == f"{task.metric}_drop" and budget.direction == Direction.MAX
+        if not drop and (budget.metric != task.metric or budget.direction == Direction.MAX):
+            continue
+        needed = task.least_samples(budget.metric, budget.limit)
+        if needed is not None and needed <= has:
+            continue
+        flawless = "no change of any answer" if drop else "no wrong answer"
+        cure = f"{needed} would do" if needed else "no number would do"
+        yield (
+            f"{file_of('dataset', config.dataset)}: splits.evaluation: {has} samples are too few for {_limit(budget)} "
+            f"of {target}: {flawless} on them would not show it; {cure}"
+        )
+
+
+def _limit(budget: Budget) -> str:
+    sign = "≤" if budget.direction == Direction.MAX else "≥"
+    return f"{budget.metric} {sign} {shown(budget.metric, budget.limit)}"
+
+
+def _as_trained(project: Project, model: str, target: str) -> Iterator[str]:
+    """What the model's last training showed, where there was one."""
+    path = Path(layout.train(model, recipe_id(()))["info"])
+    try:
+        said: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+        reference = from_json(Reference, said["reference"]) if said.get("reference") else None
+        network = from_json(Network, said.get("network") or {})
+    except (DataError, ValueError):
+        return  # damaged, or of an older version: it is trained again
+    circumstances = Circumstances(reference, network, project.models[model].accept_chance_level)
+    for sentence in warnings(project.budgets(target), circumstances):
+        yield f"{file_of('model', model)}: as it was trained last, {sentence}"

@@ -1,0 +1,26 @@
+"""Passwords in addresses and in the environment: nothing that is shown or kept says them."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # that MLflow sends to its server
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s'\"]*@")  # up to the last one: a password may have one
+_SECRET_KEY = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
+
+
+def redacted(text: str, uri: str = "") -> str:
+    """A text without user and password of any address, and without the secrets of `uri` and of the environment."""
+    for secret in known(uri):
+        text = text.replace(secret, "***")
+    return _IN_ADDRESS.sub("", text)
+
+
+def known(uri: str) -> list[str]:
+    """The secrets of an address, as it spells them and as they are, and those of the environment; the longest first."""
+    user, _, password = urlsplit(uri).netloc.rpartition("@")[0].partition(":")
+    given = [value for key, value in parse_qsl(urlsplit(uri).query) if _SECRET_KEY.search(key)]
+    found = {password or user, *given, *(os.environ.get(name, "") for name in VARIABLES)}
+    return sorted(filter(None, {*found, *map(unquote, found)}), key=lambda secret: (-len(secret), secret))
