@@ -15,4 +15,5 @@ rule package:
         "edgeflow package --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input verdict={input.verdict:q} measurement={input.measurement:q} program={input.program:q}"
-        " info={input.info:q} dataset={input.dataset:q} --output record={output.record:q} > {log:q} 2>&1"
+        " info={input.info:q} dataset={input.dataset:q} golden={input.golden:q} golden_raw={input.golden_raw:q}"
+        " answers={input.answers:q} --output record={output.record:q} > {log:q} 2>&1"

@@ -1,5 +1,5 @@
 # Takes a dataset's files, or the DVC pointers that stand for them, makes its splits (train, calibration, evaluation,
-# golden) and dataset.json.
+# golden), golden samples as they were before, the list of which sample is where, and dataset.json.
 
 
 rule prepare:
@@ -16,4 +16,4 @@ rule prepare:
         " edgeflow prepare --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --output train={output.train:q} calibration={output.calibration:q} evaluation={output.evaluation:q}"
-        " golden={output.golden:q} info={output.info:q} >> {log:q} 2>&1"
+        " golden={output.golden:q} golden_raw={output.golden_raw:q} samples={output.samples:q} info={output.info:q} >> {log:q} 2>&1"

@@ -55,7 +55,7 @@ def make(folder: Path) -> None:
     np.savez(data / "table.npz", x=rows.astype(np.float32), y=y)
     np.savez(data / "noise.npz", x=random.integers(0, 256, (SAMPLES, 16, 16), np.uint8), y=random.permutation(y))
     _photos(data / "photos", random, SAMPLES)
-    _photos(data / "bad_photos", random, 40)
+    _photos(data / "bad_photos", random, SAMPLES)
     half = (data / "bad_photos/round/0.jpg").read_bytes()
     for name, content in BAD_FILES.items():
         (data / "bad_photos/round" / name).write_bytes(content or (half[: len(half) // 2] if "trunc" in name else b""))

@@ -5,23 +5,25 @@ entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-i
 module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
-Arrays cross this API in the data layout: x is float32[N, C, H, W] (or float32[N, F]), y is int64[N], outputs are
-float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its arrays transposed.
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N], outputs
+are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgeflow.preprocessing import Preprocessing
 
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
@@ -209,13 +211,31 @@ class Compiled:
 
 
 @dataclass(frozen=True)
+class GoldenSamples:
+    """A few samples that a package ships with what the program answered, N of each."""
+
+    scaled: Float32  # float32[N, …] in the runtime's layout, before mean and std
+    inputs: NDArray[Any]  # [N, …] as the program takes it
+    outputs: NDArray[Any]  # [N, K] as the program gives it
+    tolerance: float  # greatest difference of real outputs that another machine may show
+    answered_by: str  # what ran: "tflite-micro 0.dev20261023182759"
+
+
+@dataclass(frozen=True)
 class PackageJob:
-    """What a runtime may turn into further files of a package."""
+    """What a runtime may turn into further files of a package.
+
+    A file named `example` with any suffix is the package's example: it asks the program, and proves on the golden
+    samples that an app prepares and answers as it should. It finds the manifest beside it.
+    """
 
     program: Path
     info: Program
     target: Target
     measurements: tuple[Measurement, ...]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]  # of class i
+    golden: GoldenSamples
 
 
 @dataclass(frozen=True)
@@ -223,7 +243,7 @@ class Converter:
     """How models of one framework become this runtime's file format."""
 
     toolchain: str
-    convert: Callable[[ConvertJob], None]
+    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
     tolerance: Tolerance
     preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
 
@@ -258,15 +278,18 @@ class Runtime:
     build_with: str = ""
     converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
-    optimize: Callable[[OptimizeJob], None] | None = None
+    optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
     # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
     activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
+    estimates: tuple[str, ...] = ()  # metrics that `compile` estimates: what a search can minimise is known before
     target_options: Mapping[str, Option] = field(default_factory=dict)
     preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready
     api_version: int = API_VERSION
@@ -287,6 +310,7 @@ class ModelSpec:
     input_shape: tuple[int, ...]  # without the batch axis
     classes: int
     training: Mapping[str, Any]  # validated against `Framework.training_options`
+    weights: str = ""  # file with trained weights that are taken as they are; "": the model is trained
 
 
 @dataclass(frozen=True)
@@ -303,6 +327,16 @@ class TrainJob:
     # Model → how to load its checkpoint: every teacher that steps name, and the model itself as it is at the start.
     teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)
     kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
+
+
+@dataclass(frozen=True)
+class WeightsJob:
+    """Take the trained weights that someone brings, as they are."""
+
+    model: ModelSpec
+    weights: Path  # in whatever format the framework reads; nothing of it may be executed
+    x: Float32  # a few prepared samples, that the network must be able to take
+    checkpoint: Path  # safetensors to write, as `TrainJob.checkpoint`
 
 
 @dataclass(frozen=True)
@@ -327,6 +361,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    take_weights: Callable[[WeightsJob], Trained] | None = None  # None: models are trained here, and only here
     steps: tuple[str, ...] = ()  # kinds of training-time steps that `train` can take
     preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION
@@ -378,20 +413,36 @@ class Task:
 
 @dataclass(frozen=True)
 class LoadJob:
-    """Read a dataset, scaled to [0, 1]; splitting, resizing and normalising are the prepare stage's work."""
+    """Read a dataset as it was recorded; splitting, resizing, scaling and normalising are the prepare stage's work."""
 
     dataset: str  # id, for messages
     options: Mapping[str, Any]
     root: Path  # folder that relative paths in `options` start from
 
 
+class Readable(Protocol):
+    """A number of arrays: an array, a list, or an object that reads each when it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Samples:
-    """A whole dataset in memory."""
+    """A dataset of N samples.
 
-    x: Float32  # float32[N, C, H, W] in [0, 1], or a list of float32[C, H, W] where sizes differ
+    x[i] is asked for once, so that samples that are many and large need not all be in memory. It may raise DataError:
+    prepare reads the others too, and reports all at once.
+    """
+
+    # x[i], integers or floats: an image [C, H, W] of any size, a sequence [C, L], or features [F]; no C is one channel
+    x: Readable
     y: Int64
     labels: tuple[str, ...]  # name of class i
+    names: Sequence[str] = ()  # of sample i, for people: its file; () where the index is all there is
+    skipped: tuple[str, ...] = ()  # files that are nobody's samples, such as the thumbnails of file managers
+    decode: tuple[str, ...] = ()  # how a file became x[i], step by step, for who must do the same; () for arrays
 
 
 @dataclass(frozen=True)
@@ -402,7 +453,8 @@ class DatasetLoader:
     description: str
     toolchain: str  # "core" is the environment that edgeflow is installed in
     load: Callable[[LoadJob], Samples]
-    files: Callable[[LoadJob], tuple[Path, ...]]  # the files that `load` reads, so that an edit of one prepares again
+    # The files that `load` reads, so that an edit of one prepares again; DataError says early what `load` would say.
+    files: Callable[[LoadJob], tuple[Path, ...]]
     options: Mapping[str, Option] = field(default_factory=dict)
     api_version: int = API_VERSION
 

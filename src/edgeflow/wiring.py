@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from edgeflow import layout, pointers, reach
+from edgeflow.config.digests import digests
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
-from edgeflow.registry import Plugins, file_of
+from edgeflow.registry import Plugins
 from edgeflow.runners import identity
 from edgeflow.toolchains import CORE, system
 from edgeflow.types import Cell, to_json
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from edgeflow.config import Project
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"  # not Python, but what the report looks like
+EXAMPLES = tuple(sorted(Path(__file__).with_name("runtimes").joinpath("examples").glob("*.*")))  # of packages
 REPORT = (  # what the report is drawn with
     *("jinja2", "html.entities", "plotly.graph_objects", "plotly.io", "plotly.io._json"),
     *("plotly.graph_objs._figure", "plotly.graph_objs.layout._xaxis", "plotly.graph_objs.layout._yaxis"),
@@ -72,15 +74,12 @@ class Job:
         """Digest of the code behind this job; changes when an edit may change the result."""
         core = self.toolchain == CORE
         lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
-        found = _fingerprint(self.stage, self.references, self.files, lock, self.libraries if core else ())
+        libraries = self.libraries if core else ()
+        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system())
         return f"{found}-{self.content}" if self.content else found
 
 
-@cache
-def _fingerprint(
-    stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None, libraries: tuple[str, ...]
-) -> str:
-    return fingerprint(stage, [*map(file_of, references), *files], lock, libraries)
+_fingerprint = cache(fingerprint)  # many jobs have the same
 
 
 def identity_of_run() -> Mapping[str, str]:
@@ -127,18 +126,14 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        pointed = _pointers(config.options.values())
-        fault = ""
-        try:
-            kept = _checked(pointed)
-            read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
-        except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
-            kept, read, fault = [], (), str(error)
+        job = LoadJob(dataset, config.options, Path())
+        found = _data(config.options.values(), lambda here: loader.files(job) if here else ())
         spec = {
             "dataset": dataset,
             "loader": reference,
             "options": config.options,
             "shape": config.shape,
+            "range": config.range,
             "mean": config.normalize.mean,
             "std": config.normalize.std,
             "classes": config.classes,
@@ -148,21 +143,15 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        watched = [path for path in read if pointers.covering(path) is None]
-        inputs = {"files": [str(path) for path in watched], "pointers": [str(path) for path in pointed]}
-        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
-        known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
-        seen = fault or (json.dumps(known, sort_keys=True) if known else "")
-        content = hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else ""
         return Job(
             "prepare",
             spec,
-            inputs,
+            found.inputs,
             (reference,),
             toolchain=loader.toolchain,
-            content=content,
+            content=found.content,
             libraries=PREPARE_LIBRARIES,
-            fault=fault,
+            fault=found.fault,
         )
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -173,6 +162,7 @@ class Wiring:
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
         builders = [self.project.models[teacher].builder for teacher in teachers]
+        named = self._named(model, *teachers, weights=not steps)
         job = Job(
             "train",
             {
@@ -187,11 +177,13 @@ class Wiring:
                 "start": layout.train(model, recipe_id(()))["checkpoint"] if steps else NONE,
                 "control": layout.train(model, control)["outputs"] if control != recipe else NONE,
                 "teachers": [layout.train(teacher, recipe_id(()))["checkpoint"] for teacher in teachers],
+                **named.inputs,
             },
             tuple(dict.fromkeys((*references, *builders))),
+            content=named.content,
             toolchain=framework.toolchain,
             preload=framework.preload,
-            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), ""),
+            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), named.fault),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})
@@ -208,6 +200,16 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
+    def _named(self, *models: str, weights: bool = False) -> _Data:
+        """The files that models' arguments name, which their builders read, and the weights of the first."""
+        texts = reach.named([self.project.models[model].arguments for model in models])
+        brought = self.project.models[models[0]].weights if weights else None
+        found = _data([*texts, brought], lambda _: reach.data([*texts, *filter(None, [brought])]))
+        if brought and not Path(brought).is_file() and pointers.covering(Path(brought)) is None:
+            missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
+            return replace(found, fault=found.fault or missing)
+        return found
+
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
 
@@ -218,12 +220,14 @@ class Wiring:
         framework = self._framework(model)
         converter = runtime.converters[framework.id]
         trained = layout.train(model, recipe)
+        named = self._named(model)
         return Job(
             "convert",
             {**spec, "runtime": reference},
-            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model)},
+            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named.inputs},
             (*references, reference),
             (runtime.backend,),
+            content=named.content,
             toolchain=converter.toolchain,
             preload=(*framework.preload, *converter.preload),
         )
@@ -416,21 +420,27 @@ class Wiring:
             "scheme": scheme,
             "runtime": reference,
             "build": cell.build,
+            "activations": self.project.scheme(scheme).activations,
             "calibrated": self.project.scheme(scheme).calibration_samples > 0,
             "infeasible": cell.reason,
         }
-        return Job("package", spec, self._packed(cell), (reference,), preload=("rfc8785",))
+        return Job("package", spec, self._packed(cell), (reference,), EXAMPLES, preload=("rfc8785", "numpy"))
 
     def _packed(self, cell: Cell) -> Inputs:
         """What a package holds, and what names the rest by digest; nothing for a cell that the plan refused."""
         names = (cell.model, cell.target, cell.scheme)
+        data = ("dataset", "golden", "golden_raw")
         if cell.reason:
-            return dict.fromkeys(("verdict", "measurement", "program", "info", "dataset"), NONE)
+            return dict.fromkeys(("verdict", "measurement", "program", "info", "answers", *data), NONE)
+        prepared = layout.prepare(self.plan.routes[cell].dataset)
+        compiled = self._compiled(cell)
         return {
             **layout.judge(*names),
             **_pick(layout.measure(*names), "measurement"),
-            **_pick(self._compiled(cell), "program", "info"),
-            "dataset": layout.prepare(self.plan.routes[cell].dataset)["info"],
+            **_pick(compiled, "program", "info"),
+            "answers": compiled["outputs"],
+            "dataset": prepared["info"],
+            **_pick(prepared, "golden", "golden_raw"),
         }
 
     def _report(self) -> Job:
@@ -442,6 +452,7 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
@@ -455,6 +466,34 @@ class Wiring:
         plain = {replace(s, id="", description=""): s.id for s in reversed(schemes) if s.recipe == base}
         found = {s.id: plain.get(replace(s, id="", description="", recipe=base)) for s in schemes if s.recipe != base}
         return {scheme: dense for scheme, dense in found.items() if dense}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Files that a job reads beside what other jobs make."""
+
+    inputs: Inputs  # "files", and the "pointers" that stand for the rest
+    content: str = ""  # digest of them
+    fault: str = ""  # why they cannot be read
+
+
+def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Data:
+    """The data that options or arguments name; `read` gives the files, told whether all that is tracked is here."""
+    pointed = _pointers(values)
+    inputs: dict[str, list[str]] = {"files": [], "pointers": [str(path) for path in pointed]}
+    known: dict[str, str] = {}
+    fault = ""
+    try:
+        kept = _checked(pointed)
+        watched = [path for path in read(all(p.out.exists() for p in kept)) if pointers.covering(path) is None]
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        inputs["files"] = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
+        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
+        known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
+    except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
+        fault = str(error)
+    seen = fault or (json.dumps(known, sort_keys=True) if known else "")
+    return _Data(inputs, hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else "", fault)
 
 
 def _pointers(options: Iterable[Any]) -> list[Path]:

@@ -61,7 +61,6 @@ class Flow:
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
     IDENTITY = IDENTITY
-    REASONS_SHOWN = 10  # at the end of a run; the report has all
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
@@ -117,6 +116,16 @@ class Flow:
         gc.enable()
 
     @staticmethod
+    def look_only() -> None:
+        """For dry runs: in a checkout that cannot be written, what would be made again is shown and not an error."""
+        import snakemake.jobs
+
+        async def allow(_: object) -> None:
+            return
+
+        snakemake.jobs.Job.check_protected_output = allow
+
+    @staticmethod
     def claim_locks(workflow: Any) -> None:
         """For `onstart`: if this run is killed, the next one knows which of Snakemake's locks were its own."""
         locks.claim(workflow.persistence)
@@ -163,6 +172,9 @@ class Flow:
         An interrupted run has no failures: what was stopped is tried again, and the last report stays.
         """
         if self._interrupted:
+            from snakemake.logging import logger
+
+            logger.warning("Interrupted: what was stopped has not failed, and the same command goes on from here.")
             return
         dag = workflow.dag
         broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]
@@ -212,12 +224,10 @@ class Flow:
         """The last words of a run in which jobs broke."""
         from snakemake.logging import logger
 
-        found = sorted(broken, key=lambda failure: -len(failure.cells))
+        found = [*broken]
         cells = {cell for failure in found for cell in failure.cells}
         lines = [f"{len(cells)} of {len(self.plan.cells)} cells failed:"]
-        lines += [f"  {f.sentence} ({len(f.cells)} cells, log: {f.log or 'none'})" for f in found[: self.REASONS_SHOWN]]
-        if more := len(found) - self.REASONS_SHOWN:
-            lines += [f"  and {more} more jobs"] if more > 0 else []
+        lines += [f"  {line}" for line in failures.lines(found)]
         lines += [f"The report has these and all that was built: {report}"] if report else []
         logger.warning("\n".join([*lines, "The next run tries what failed again."]))
 

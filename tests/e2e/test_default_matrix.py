@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
+import PIL
 import pytest
 from tests.workflow.conftest import Project, copy_checkout
 
@@ -86,6 +89,77 @@ def test_packages_verify_and_damaged_ones_do_not(built: Project, tmp_path: Path)
     done = built.run("verify", str(damaged), module="edgeflow", check=False)
     assert done.returncode == 8
     assert "PackageError" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def extracted(built: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Variant → an empty folder but for what its package holds."""
+    found = {}
+    for archive in sorted((built.folder / "results/package").rglob("*.efpkg")):
+        folder = tmp_path_factory.mktemp("extracted")
+        subprocess.run(["tar", "-xf", archive], cwd=folder, check=True)
+        found[archive.parent.relative_to(built.folder / "results/package").as_posix()] = folder
+    return found
+
+
+@pytest.fixture(scope="module")
+def pillow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with Pillow alone, which the edge toolchain does not have, and who prepares images needs."""
+    folder = tmp_path_factory.mktemp("pillow")
+    installed = Path(PIL.__file__).parent
+    for path in (installed, *installed.parent.glob("pillow.libs")):
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.mark.parametrize("target", ["linux_x86_ort", "linux_x86_litert"])
+@pytest.mark.parametrize("model", MODELS)
+def test_python_examples_run_where_the_runtime_is(
+    extracted: dict[str, Path], edge_python: Path, pillow: Path, model: str, target: str
+) -> None:
+    folders = [folder for variant, folder in extracted.items() if variant.startswith(f"{model}/{target}/")]
+    assert folders
+    for folder in folders:
+        command = [edge_python, "example.py"]
+        environment = {"PYTHONPATH": str(pillow)}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        first, *samples, last = done.stdout.splitlines()
+        assert first == "preprocessing: right, greatest difference 0"
+        assert [" 0 apart" in line for line in samples] == [True] * 4  # where it was measured
+        assert last.startswith("answers: as expected")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+@pytest.mark.parametrize("target", ["cortex_m4_tflm", "ethos_u55_128"])
+@pytest.mark.parametrize("model", MODELS)
+def test_cpp_examples_compile_and_run_with_stand_ins(
+    extracted: dict[str, Path], project: Path, model: str, target: str
+) -> None:
+    folders = [folder for variant, folder in extracted.items() if variant.startswith(f"{model}/{target}/")]
+    assert folders
+    for folder in folders:
+        (golden,) = folder.glob("*_golden.h")
+        name = golden.name.removesuffix("_golden.h")
+        strict = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+        stand_ins = ["-I.", f"-I{project / 'tests/package/cpp'}", f"-DNAME={name}", f'-DGOLDEN_H="{golden.name}"']
+        sources = ["example.cc", "interpreter.cc", f"{name}.cc", f"{name}_golden.cc", "-o", "run"]
+        subprocess.run(["g++", *strict, *stand_ins, *sources], cwd=folder, check=True)
+        done = subprocess.run(["./run"], cwd=folder, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "all as expected")
+
+
+def test_what_must_be_on_a_device_is_what_executes(extracted: dict[str, Path]) -> None:
+    needed = {
+        variant.split("/")[1]: json.loads((folder / "manifest.json").read_text())["runtime"]["least_versions"]
+        for variant, folder in extracted.items()
+    }
+    assert {target: [*versions] for target, versions in needed.items()} == {
+        "linux_x86_ort": ["onnxruntime"],
+        "linux_x86_litert": ["ai-edge-litert"],
+        "cortex_m4_tflm": ["tflite-micro"],
+        "ethos_u55_128": ["tflite-micro"],
+    }
 
 
 def test_a_second_run_has_nothing_to_do(built: Project) -> None:

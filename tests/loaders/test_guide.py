@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,8 @@ def described(dataset: str, **matrix: object) -> prepare.Outputs:
     opened = config.load(Path(), {**default, **matrix}, plugins)
     job = Wiring(opened, plugins, plan.plan(opened, plugins)).job("prepare", {"dataset": dataset})
     assert all(Path(file).is_file() for file in job.inputs["files"])
-    names = ("train", "calibration", "evaluation", "golden")
-    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("dataset.json"))
+    names = ("train", "calibration", "evaluation", "golden", "golden_raw")
+    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("samples.csv"), Path("dataset.json"))
     prepare.run(from_json(prepare.Spec, job.spec), prepare.Inputs(), made)
     return made
 
@@ -64,6 +65,37 @@ def test_images(blocks: Mapping[str, str], tmp_path: Path) -> None:
     made = described("photos")
     assert files.read_json(made.info)["labels"] == ["good", "scratched"]
     assert files.read_npz(made.golden, "x")[0].shape == (32, 3, 32, 32)
+
+
+def test_sequences(blocks: Mapping[str, str]) -> None:
+    signals = np.random.default_rng(0).integers(-9000, 9000, (1200, 3, 64), np.int16)
+    np.savez("motion.npz", x=signals, y=np.arange(1200) % 4)
+    made = described("motion")
+    assert files.read_npz(made.train, "x")[0].std() == pytest.approx(1, abs=1e-3)
+    assert files.read_json(made.info)["preprocessing"]["scale"] == {"int16": [-16384, 16384]}
+
+
+def test_an_apps_code_is_held_against_the_record(blocks: Mapping[str, str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1200, 9, 7), np.uint8)
+    exec(next(block for block in blocks.values() if "np.savez" in block), {"images": images, "classes": CLASSES})
+    record = files.read_json(described("parts").info)["preprocessing"]
+    check = next(block for block in blocks.values() if "golden_raw" in block)
+
+    def mine(raw: Any) -> Any:
+        """As dataset.json says it for grey images."""
+        x = raw[0].astype(np.float32)
+        for size in record["shape"][:0:-1]:  # the width, then the height
+            n, i, j = x.shape[1], np.arange(size)[:, None], np.arange(x.shape[1])
+            w = np.maximum(0, 1 - np.abs(j + 0.5 - (i + 0.5) * n / size) / max(1, n / size))
+            x = (x @ (w / w.sum(axis=1, keepdims=True)).T).T
+        return (x / 255 - record["mean"][0]) / record["std"][0]
+
+    found: dict[str, Any] = {"mine": mine}
+    exec(check, found)
+    assert found["worst"] < 1e-5
+    found["mine"] = lambda raw: mine(raw[:, ::-1])
+    exec(check, found)
+    assert found["worst"] > 0.1
 
 
 def test_a_loader_of_ones_own(blocks: Mapping[str, str], tmp_path: Path) -> None:

@@ -61,21 +61,56 @@ def test_names_labels_and_order_of_axes_are_options(tmp_path: Path) -> None:
     write(tmp_path, images=X.transpose(0, 2, 3, 1), classes=Y.astype(np.uint8))
     samples = load(tmp_path, x="images", y="classes", layout="NHWC", labels=["a", 7, "c", "d"])
     np.testing.assert_array_equal(samples.x, X)
-    assert samples.x.flags.c_contiguous
     assert samples.labels == ("a", "7", "c", "d")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_three_axes_are_greyscale_whatever_the_order(tmp_path: Path, layout: str) -> None:
+def test_images_without_channels_are_in_any_order(tmp_path: Path, layout: str) -> None:
     write(tmp_path, x=X[:, 0])
-    np.testing.assert_array_equal(load(tmp_path, layout=layout).x, X[:, :1])
+    np.testing.assert_array_equal(load(tmp_path, layout=layout).x, X[:, 0])
 
 
-def test_bytes_are_scaled_to_0_1(tmp_path: Path) -> None:
-    write(tmp_path, x=np.array([0, 51, 255, 1, 2, 3], np.uint8).reshape(6, 1, 1, 1))
+def test_sequences_and_tables(tmp_path: Path) -> None:
+    write(tmp_path, x=X[:, 0])
+    np.testing.assert_array_equal(load(tmp_path).x, X[:, 0])
+    np.testing.assert_array_equal(load(tmp_path, layout="NLC").x, X[:, 0].transpose(0, 2, 1))
+    write(tmp_path, x=X[:, 0, 0])
+    np.testing.assert_array_equal(load(tmp_path).x, X[:, 0, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64])
+def test_integers_stay_what_they_are(tmp_path: Path, dtype: type) -> None:
+    x = (X * 100).astype(dtype)
+    write(tmp_path, x=x)
+    assert load(tmp_path).x.dtype == dtype
+    np.testing.assert_array_equal(load(tmp_path).x, x)
+
+
+@pytest.mark.parametrize(
+    ("y", "labels", "numbers"),
+    [
+        ([9, 2, 10, 10, 2, 9], ("2", "9", "10"), [1, 0, 2, 2, 0, 1]),
+        ([-1, 1, 1, -1, 1, 2**40], ("-1", "1", "1099511627776"), [0, 1, 1, 0, 1, 2]),
+        (["ok", "bad", "größer", "bad", "ok", "ok"], ("bad", "größer", "ok"), [2, 0, 1, 0, 2, 2]),
+    ],
+)
+def test_classes_are_named_as_they_are_in_the_file(
+    tmp_path: Path, y: list[Any], labels: tuple[str, ...], numbers: list[int]
+) -> None:
+    write(tmp_path, y=np.array(y))
     samples = load(tmp_path)
-    assert samples.x.dtype == np.float32
-    np.testing.assert_allclose(samples.x.ravel()[:3], [0, 0.2, 1], rtol=1e-6)
+    assert samples.labels == labels
+    assert samples.y.dtype == np.int64
+    assert samples.y.tolist() == numbers
+
+
+def test_names_in_the_options_order_those_in_the_file(tmp_path: Path) -> None:
+    write(tmp_path, y=np.array(["ok", "bad", "bad", "ok", "ok", "bad"]))
+    samples = load(tmp_path, labels=["ok", "unseen", "bad"])
+    assert samples.labels == ("ok", "unseen", "bad")
+    assert samples.y.tolist() == [0, 2, 2, 0, 0, 2]
+    message = "{file}: y has 'bad'; options.labels has ok, good"
+    assert refusal(tmp_path, labels=["ok", "good"]) == message
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
@@ -87,7 +122,11 @@ def test_floats_of_any_width_become_float32(tmp_path: Path, dtype: type) -> None
 
 
 def test_the_workflow_watches_the_file(tmp_path: Path) -> None:
-    assert plugin.files(LoadJob("own", {"file": "own.npz"}, tmp_path)) == (tmp_path / "own.npz",)
+    job = LoadJob("own", {"file": "own.npz"}, tmp_path)
+    with pytest.raises(DataError, match="no such file"):
+        plugin.files(job)
+    write(tmp_path)
+    assert plugin.files(job) == (tmp_path / "own.npz",)
 
 
 # --- files that are wrong --------------------------------------------------------------------------------------------
@@ -105,28 +144,20 @@ def test_an_array_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": X[0, 0]}, "{file}: x has shape [4, 5]; expected [N, H, W] or four axes in NCHW order"),
-        ({"x": np.float32(0)}, "{file}: x has shape []; expected [N, H, W] or four axes in NCHW order"),
+        ({"x": X[0, 0, 0]}, "{file}: x has shape [5]; expected [N, features], [N, channels, length], [N, H, W] or "),
+        ({"x": X[None]}, "{file}: x has shape [1, 6, 3, 4, 5]; expected [N, features], [N, channels, length], [N, H, "),
+        ({"x": np.float32(0)}, "{file}: x has shape []; expected [N, features], [N, channels, length], [N, H, W] or "),
         ({"x": X[:0]}, "{file}: x has shape [0, 3, 4, 5]: it is empty"),
         ({"x": X[:, :, :0]}, "{file}: x has shape [6, 3, 0, 5]: it is empty"),
-        ({"x": X.astype(np.int32)}, "{file}: x is int32; expected uint8, or floats in [0, 1]"),
-        ({"x": X > 0}, "{file}: x is bool; expected uint8, or floats in [0, 1]"),
-        ({"x": X + 0j}, "{file}: x is complex64; expected uint8, or floats in [0, 1]"),
-        ({"x": np.where(X == 1, np.nan, X)}, "{file}: x contains NaN or infinity"),
-        ({"x": np.where(X == 1, np.inf, X)}, "{file}: x contains NaN or infinity"),
-        ({"x": X * 255}, "{file}: x has values from 0 to 255; expected floats in [0, 1], or uint8"),
-        ({"x": X - 0.5}, "{file}: x has values from -0.5 to 0.5; expected floats in [0, 1], or uint8"),
-        ({"x": X * 1.000001}, "{file}: x has values from 0 to 1.000001; expected floats in [0, 1], or uint8"),
+        ({"x": X > 0}, "{file}: x is bool; expected integers or floats"),
+        ({"x": X + 0j}, "{file}: x is complex64; expected integers or floats"),
         ({"x": np.full((6, 1, 1, 1), {})}, "{file}: array 'x' cannot be read: Object arrays cannot be loaded"),
         ({"y": Y[:5]}, "{file}: x has 6 samples, y has 5 labels"),
         ({"y": Y[:0]}, "{file}: x has 6 samples, y has 0 labels"),
-        ({"y": Y[:, None]}, "{file}: y is int64[6, 1]; expected whole numbers [N], one class per sample"),
-        ({"y": np.int64(3)}, "{file}: y is int64[]; expected whole numbers [N], one class per sample"),
-        ({"y": Y.astype(float)}, "{file}: y is float64[6]; expected whole numbers [N], one class per sample"),
-        ({"y": Y > 0}, "{file}: y is bool[6]; expected whole numbers [N], one class per sample"),
-        ({"y": Y - 1}, "{file}: y has classes from -1 to 1; expected 0 to 2 without a gap"),
-        ({"y": Y * 2}, "{file}: y has classes from 0 to 4; expected 0 to 2 without a gap"),
-        ({"y": Y + 2**40}, "{file}: y has classes from 1099511627776 to 1099511627778; expected 0 to 2 without a gap"),
+        ({"y": Y[:, None]}, "{file}: y is int64[6, 1]; expected whole numbers or text [N], one class per sample"),
+        ({"y": np.int64(3)}, "{file}: y is int64[]; expected whole numbers or text [N], one class per sample"),
+        ({"y": Y.astype(float)}, "{file}: y is float64[6]; expected whole numbers or text [N], one class per sample"),
+        ({"y": Y > 0}, "{file}: y is bool[6]; expected whole numbers or text [N], one class per sample"),
     ],
 )
 def test_arrays_that_are_wrong(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -136,7 +167,18 @@ def test_arrays_that_are_wrong(tmp_path: Path, arrays: dict[str, Any], message: 
 
 def test_fewer_names_than_classes(tmp_path: Path) -> None:
     write(tmp_path)
-    assert refusal(tmp_path, labels=["a", "b"]) == "{file}: y has classes from 0 to 2; expected 0 to 1"
+    assert refusal(tmp_path, labels=["a", "b"]) == (
+        "{file}: y has classes from 0 to 2; expected 0 to 1, the places in options.labels; without that option classes "
+        "are named by their numbers"
+    )
+
+
+@pytest.mark.parametrize(("axes", "layout"), [(2, "NHWC"), (2, "NLC"), (4, "NCL")])
+def test_a_layout_of_other_axes(tmp_path: Path, axes: int, layout: str) -> None:
+    x = X[(slice(None), *[0] * (4 - axes))]
+    write(tmp_path, x=x)
+    message = f"{{file}}: x has shape {list(x.shape)}, and options.layout says {layout}: {len(layout)} axes; correct or"
+    assert refusal(tmp_path, layout=layout) == f"{message} remove it"
 
 
 def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
@@ -197,7 +239,7 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
         ({"labels": {"a": 0}}, ["labels: {'a': 0} is not a list of class names"]),
         ({"labels": ["a", True, "c"]}, ["labels: ['a', True, 'c'] is not a list of class names"]),
         ({"labels": ["a", 1, "1"]}, ["labels: '1' is there twice"]),
-        ({"layout": "HWC"}, ["layout: 'HWC' is not one of NCHW, NHWC"]),
+        ({"layout": "HWC"}, ["layout: 'HWC' is not one of NCHW, NHWC, NCL, NLC"]),
         ({"sha256": 12}, ["sha256: 12 is not text; put it in quotes"]),
         ({"sha256": "abc"}, ["sha256: 'abc' is not a SHA-256 of 64 hexadecimal digits"]),
         ({"url": "http://x/y"}, ["sha256: missing; 'url' needs it, so that the data stay what they are"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import rfc8785
 from edgeflow import efpkg
 from edgeflow.efpkg import Manifest
 from edgeflow.errors import PackageError
+from edgeflow.preprocessing import Preprocessing, Resize
 from edgeflow.types import (
     Check,
     Direction,
@@ -32,7 +34,28 @@ from edgeflow.types import (
     Verdict,
 )
 
-CONTENTS = {"include/net.h": b"#pragma once\n", "net.cc": bytes(512), "program.tflite": bytes(range(256)) * 3}
+N = 2  # golden samples
+ARRAYS = {
+    "samples/input.bin": efpkg.Array("samples/input.bin", "int8", (N, 49, 10, 1)),
+    "samples/output.bin": efpkg.Array("samples/output.bin", "int8", (N, 2)),
+    "samples/prepared.bin": efpkg.Array("samples/prepared.bin", "float32", (N, 49, 10, 1)),
+    "samples/raw0.bin": efpkg.Array("samples/raw0.bin", "uint8", (1, 8, 8)),
+    "samples/raw1.bin": efpkg.Array("samples/raw1.bin", "uint8", (3, 9, 7)),
+}
+CONTENTS = {
+    **{"include/net.h": b"#pragma once\n", "net.cc": bytes(512), "program.tflite": bytes(range(256)) * 3},
+    **{path: bytes(math.prod(a.shape) * efpkg.ITEM_BYTES[a.dtype]) for path, a in ARRAYS.items()},
+}
+PREPROCESSING = Preprocessing(
+    order=("decode", "channels", "resize", "scale", "normalize"),
+    decode=("as it is",),
+    channels="grey",
+    resize=Resize("triangle", True, "half_pixel", "renormalized", "none", "out = in", "Pillow 13"),
+    scale={"uint8": (0, 255)},
+    shape=(1, 49, 10),
+    mean=(0.3,),
+    std=(0.4,),
+)
 PROGRAM = hashlib.sha256(CONTENTS["program.tflite"]).hexdigest()
 CHECKPOINT = "c" * 64
 
@@ -98,7 +121,7 @@ def _rung() -> Rung:
 
 @pytest.fixture(scope="session")
 def contents() -> Mapping[str, bytes]:
-    """Three files: with a folder in the name, of exactly one block, and of one block and a half."""
+    """With a folder in the name, of exactly one block, and of one block and a half; and golden samples."""
     return CONTENTS
 
 
@@ -117,7 +140,7 @@ def manifest() -> Manifest:
         signature=Signature(
             (Tensor("x", "int8", (1, 49, 10, 1), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.00390625, -128),), "NHWC"
         ),
-        preprocessing=efpkg.Preprocessing("[0, 1]", "bilinear", (1, 49, 10), (0.3,), (0.4,)),
+        preprocessing=PREPROCESSING,
         postprocessing=efpkg.Postprocessing("argmax", "y"),
         labels=("null", "größer"),
         operators=(Operators("CONV_2D", 3, "CPU"),),
@@ -126,6 +149,18 @@ def manifest() -> Manifest:
         verdict=_verdict(),
         shipped_without=("latency_p90_s",),
         ancestors={"checkpoint": CHECKPOINT, "evaluation": "e" * 64, "program": PROGRAM},
+        golden=efpkg.Golden(
+            samples=N,
+            raw=(ARRAYS["samples/raw0.bin"], ARRAYS["samples/raw1.bin"]),
+            raw_left_out="",
+            prepared={"x": ARRAYS["samples/prepared.bin"]},
+            inputs={"x": ARRAYS["samples/input.bin"]},
+            outputs={"y": ARRAYS["samples/output.bin"]},
+            tolerance={"y": 0.01},
+            answered_by="interpreter 2.1",
+            artifact_sha256=PROGRAM,
+        ),
+        example="net.cc",
         files=efpkg.describe(CONTENTS),
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgeflow import efpkg
-from edgeflow.stages.package import Archive, Record
+from edgeflow.preprocessing import Preprocessing, Resize
+from edgeflow.stages.package import Archive, Figure, Record
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,15 @@ def test_the_reader_refuses(read, good, place):
         efpkg.Manifest,
         efpkg.RuntimeNeed,
         efpkg.Needs,
-        efpkg.Preprocessing,
+        Preprocessing,
+        Resize,
+        efpkg.Array,
+        efpkg.Golden,
         efpkg.Postprocessing,
         efpkg.File,
         Record,
         Archive,
+        Figure,
     ],
 )
 def test_every_key_is_on_the_page(page, described):

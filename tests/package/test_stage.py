@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
+from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import (
     Check,
@@ -33,6 +36,7 @@ from edgeflow.types import (
     to_json,
 )
 
+ARRAYS = [f"golden/{name}.bin" for name in ("input", "output", "prepared", "raw0", "raw1", "raw2", "raw3")]
 TARGET = Target("board", "fake", "armv7e-m", "cpu", ram_bytes=2**18, flash_bytes=2**20)
 ARCHIVE = "net-board-int8_static.efpkg"
 
@@ -60,6 +64,18 @@ def clashing(job):
     return {"package.json": b"{}"}
 
 
+def showing(job):
+    """An example, and what the job says."""
+    text = f"{job.labels} {job.preprocessing.mean} {job.golden.answered_by} {job.golden.tolerance:.6g}"
+    arrays = {name: getattr(job.golden, name) for name in ("scaled", "inputs", "outputs")}
+    said = {f"{name}.txt": f"{array.dtype} {[*array.shape]}".encode() for name, array in arrays.items()}
+    return {"example.py": text.encode(), **said}
+
+
+def taking(job):
+    return {"golden/input.bin": b""}
+
+
 def escaping(job):
     return {"../../net.h": b""}
 
@@ -72,8 +88,17 @@ def runtime(pack):
     )
 
 
-plugin, plain, clash, escape = map(runtime, (package_files, None, clashing, escaping))
+plugin, plain, clash, escape, show, take = map(
+    runtime, (package_files, None, clashing, escaping, showing, taking)
+)
 '''
+
+
+GOLDEN = 6
+PREPROCESSING = Preprocessing(
+    *(("channels", "resize", "scale", "normalize"), (), "grey", None, {"uint8": (0.0, 255.0)}),
+    *((3, 4, 5), (0.3, 0.4, 0.5), (0.4,)),
+)
 
 
 class Build:
@@ -88,10 +113,14 @@ class Build:
         (folder / "plugin.py").write_text(PLUGIN)
         self.program = files.sha256_file(folder / "program.bin")
         signature = Signature(
-            (Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
+            (Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
         )
+        generator = np.random.default_rng(7)
+        self.raw = generator.integers(0, 256, (GOLDEN, 3, 4, 5), np.uint8)
+        self.answers = ((generator.integers(-128, 128, (GOLDEN, 2)) - 4) * np.float32(0.1)).astype(np.float32)
+        self.golden()
         estimate = self._measurement("accelerator_cycles", 1e6, Evidence.ESTIMATE, {"compiler": "4.0"})
-        ran = {"interpreter": "2.1", "compiler": "4.0"}
+        ran = {"interpreter": "2.1"}
         self.measurements = (
             self._measurement("accuracy_drop", 0.002, Evidence.SIMULATOR, ran),
             self._measurement("memory_peak_bytes", 40000.0, Evidence.ESTIMATE, {"compiler": "4.0"}),
@@ -121,12 +150,12 @@ class Build:
             {
                 "id": "letters",
                 "labels": ["a", "b"],
-                "shape": [3, 32, 32],
-                "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.3], "std": [0.4]},
+                "preprocessing": PREPROCESSING,
                 "splits": {
                     name: {"samples": 4, "sha256": files.sha256_file(folder / name)}
-                    for name in ("evaluation", "calibration")
+                    for name in ("evaluation", "calibration", "golden")
                 },
+                "golden_raw": {"rows": [*range(GOLDEN)], "sha256": files.sha256_file(folder / "golden_raw")},
             },
         )
         self.judge(Release.RELEASED, Status.PASS)
@@ -138,6 +167,14 @@ class Build:
     def _rung(self, stage: str, file: str) -> Rung:
         digest = files.sha256_file(self.folder / file)
         return Rung(stage, "accuracy", 0.97, 900, None, None, 1.0, None, None, "", digest, "interpreter 2.1")
+
+    def golden(self) -> None:
+        """Golden samples before and after preprocessing, and the program's answers."""
+        x = np.stack([scaled(PREPROCESSING, sample) for sample in self.raw])
+        normalize(PREPROCESSING, x)
+        files.write_npz(self.folder / "golden", x=x)
+        files.write_npz(self.folder / "golden_raw", **{str(i): sample for i, sample in enumerate(self.raw)})
+        files.write_npz(self.folder / "answers", golden=self.answers, evaluation=self.answers)
 
     def judge(self, release: Release, status: Status, reasons: tuple[str, ...] = ()) -> None:
         """Write a verdict with one check that passes and one that nobody measured."""
@@ -170,7 +207,22 @@ class Build:
 
     def inputs(self) -> Inputs:
         json_files = {name: self.folder / f"{name}.json" for name in ("verdict", "measurement", "info", "dataset")}
-        return Inputs(program=self.folder / "program.bin", **json_files)
+        others = {name: self.folder / name for name in ("golden", "golden_raw", "answers")}
+        return Inputs(program=self.folder / "program.bin", **json_files, **others)
+
+
+NONE = {"value": None, "interval": None, "evidence": None, "device": None, "n": None, "method": None}
+BUDGET = "within"  # the reason of the check that Build.judge writes
+RAN = {"interval": None, "device": "stand-in", "n": None, "method": "once", "not_measured": ""}
+FIGURES = {
+    "accuracy": {**NONE, "unit": "ratio", "not_measured": "nothing measured it for this target"},
+    "accuracy_drop": {**RAN, "unit": "ratio", "value": 0.002, "evidence": "simulator"},
+    "accelerator_cycles": {**RAN, "unit": "count", "value": 1e6, "evidence": "estimate"},
+    "latency_p50_s": {**NONE, "unit": "second", "not_measured": "nothing measured it for this target"},
+    "latency_p90_s": {**NONE, "unit": "second", "not_measured": BUDGET},
+    "memory_peak_bytes": {**RAN, "unit": "byte", "value": 50000.0, "evidence": "simulator"},
+    "size_bytes": {**NONE, "unit": "byte", "not_measured": "nothing measured it for this target"},
+}
 
 
 @pytest.fixture
@@ -215,6 +267,9 @@ def test_released(made, package):
         },
         "zero_weights_ratio": 0.7,
         "compressed_bytes": 60,
+        "labels": ["a", "b"],
+        "preprocessing": to_json(PREPROCESSING),
+        "figures": FIGURES,
     }
 
 
@@ -257,8 +312,8 @@ def test_what_the_manifest_says(made, package):
     assert found.runtime == efpkg.RuntimeNeed("fake", {"interpreter": "2.1"})
     # the arena that ran, not what the compiler expected
     assert found.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
-    assert found.signature.inputs[0] == Tensor("x", "int8", (1, 32, 32, 3), 0.5, -3)
-    assert found.preprocessing == efpkg.Preprocessing("[0, 1]", "bilinear", (3, 32, 32), (0.3,), (0.4,))
+    assert found.signature.inputs[0] == Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3)
+    assert found.preprocessing == PREPROCESSING
     assert found.postprocessing == efpkg.Postprocessing("argmax", "y")
     assert found.labels == ("a", "b")
     assert found.operators == (Operators("CONV_2D", 3, "CPU"),)
@@ -274,7 +329,7 @@ def test_what_the_manifest_says(made, package):
             for name in ("checkpoint", "converted", "optimized", "evaluation", "calibration")
         },
     }
-    assert [file.path for file in found.files] == ["net.h", "program.tflite", "src/net.cc"]
+    assert [file.path for file in found.files] == sorted([*ARRAYS, "net.h", "program.tflite", "src/net.cc"])
 
 
 def test_files_of_the_runtime_are_in_the_package_and_beside_it(made, package, tmp_path):
@@ -286,7 +341,8 @@ def test_files_of_the_runtime_are_in_the_package_and_beside_it(made, package, tm
 
 def test_a_runtime_that_adds_nothing(made, package):
     run(made.spec("plain"), made.inputs(), Outputs(package / "package.json"))
-    assert [file.path for file in efpkg.verify(package / ARCHIVE).files] == ["program.tflite"]
+    assert [file.path for file in efpkg.verify(package / ARCHIVE).files] == [*ARRAYS, "program.tflite"]
+    assert efpkg.verify(package / ARCHIVE).example is None
     assert sorted(_everything(package)) == [ARCHIVE, "package.json"]
 
 
@@ -333,11 +389,109 @@ def test_the_same_inputs_give_the_same_folder(made, package):
     assert _everything(package) == first
 
 
+# --- golden samples --------------------------------------------------------------------------------------------------
+
+
+def _array(package: Path, folder: Path, described: efpkg.Array) -> np.ndarray:
+    subprocess.run(["tar", "-xf", package / ARCHIVE], cwd=folder, check=True)
+    return np.fromfile(folder / described.path, np.dtype(described.dtype).newbyteorder("<")).reshape(described.shape)
+
+
+def test_golden_samples_on_their_way(made, package, tmp_path):
+    run(made.spec(activations="int8"), made.inputs(), Outputs(package / "package.json"))
+    found = efpkg.verify(package / ARCHIVE).golden
+    rows = [0, 1, 3, 4]  # spread over the split
+    assert (found.samples, found.raw_left_out, found.answered_by) == (4, "", "interpreter 2.1")
+    assert found.artifact_sha256 == made.program
+    raw = np.stack([_array(package, tmp_path, array) for array in found.raw])
+    assert (raw == made.raw[rows]).all()
+    (x,) = files.read_npz(made.folder / "golden", "x")
+    prepared = _array(package, tmp_path, found.prepared["x"])
+    assert (prepared == x[rows].transpose(0, 2, 3, 1)).all()
+    inputs = _array(package, tmp_path, found.inputs["x"])
+    assert inputs.dtype == np.int8
+    assert (inputs == np.clip(np.rint(prepared / 0.5 - 3), -128, 127)).all()
+    outputs = _array(package, tmp_path, found.outputs["y"])
+    assert ((outputs.astype(np.float32) - 4) * np.float32(0.1) == made.answers[rows]).all()
+    assert found.tolerance["y"] == pytest.approx(0.03 * np.ptp(made.answers))
+
+
+def test_integers_may_be_a_step_apart(made, package):
+    made.answers[:] = 0.1
+    made.golden()
+    run(made.spec(activations="int16"), made.inputs(), Outputs(package / "package.json"))
+    assert efpkg.verify(package / ARCHIVE).golden.tolerance == {"y": 0.1}
+
+
+def test_what_a_runtime_is_given_for_its_files(made, package):
+    run(made.spec("show", activations="int8"), made.inputs(), Outputs(package / "package.json"))
+    assert efpkg.verify(package / ARCHIVE).example == "example.py"
+    tolerance = 0.03 * np.ptp(made.answers)
+    assert (package / "example.py").read_text() == f"('a', 'b') (0.3, 0.4, 0.5) interpreter 2.1 {tolerance:.6g}"
+    assert (package / "scaled.txt").read_text() == "float32 [4, 4, 5, 3]"
+    assert (package / "inputs.txt").read_text() == "int8 [4, 4, 5, 3]"
+    assert (package / "outputs.txt").read_text() == "int8 [4, 2]"
+
+
+@pytest.mark.parametrize("signature_type", ["int8", "float32"])
+def test_a_package_stays_small(made, package, monkeypatch, signature_type):
+    """Fewer samples where they are large, and at least one."""
+    if signature_type == "float32":
+        signature = files.read_json(made.folder / "info.json")["signature"]
+        plain = {"dtype": "float32", "scale": None, "zero_point": None}
+        for tensor in (*signature["inputs"], *signature["outputs"]):
+            tensor.update(plain)
+        made.edit("info", signature=signature)
+    sample = 60 * (4 + 1 + (signature_type == "int8")) + 8  # prepared, raw, quantized; and the answer
+    for most, samples in ((4 * sample, 4), (4 * sample - 1, 3), (2 * sample, 2), (0, 1)):
+        monkeypatch.setattr(golden, "MOST_BYTES", most)
+        run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+        found = efpkg.verify(package / ARCHIVE).golden
+        assert (found.samples, len(found.raw)) == (samples, samples)
+        assert (found.prepared == found.inputs) == (signature_type == "float32")
+
+
+def test_raw_samples_that_are_too_large_stay_out(made, package, monkeypatch):
+    monkeypatch.setattr(golden, "MOST_RAW_BYTES", 59)
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    found = efpkg.verify(package / ARCHIVE).golden
+    assert (found.samples, found.raw) == (4, ())
+    assert found.raw_left_out == "a raw sample takes more than 59 B, the most that a package holds of each"
+
+
+def test_samples_whose_raw_values_are_small_are_chosen(made, package, monkeypatch):
+    """And those that prepare kept."""
+    made.edit("dataset", golden_raw={**files.read_json(made.folder / "dataset.json")["golden_raw"], "rows": [1, 5]})
+    run(made.spec(), made.inputs(), Outputs(package / "package.json"))
+    found = efpkg.verify(package / ARCHIVE).golden
+    assert (found.samples, len(found.raw)) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["golden", "golden_raw"])
+def test_golden_samples_of_another_dataset(made, package, name):
+    (made.folder / name).write_bytes(b"other")
+    assert _refused(made, package) == (
+        f"MismatchError: package: {made.folder}/{name} is not the one that {made.folder}/dataset.json names; "
+        "prepare again"
+    )
+
+
+@pytest.mark.parametrize("answers", [np.zeros((5, 2), np.float32), np.zeros((0, 0), np.float32)])
+def test_answers_to_other_samples(made, package, answers):
+    files.write_npz(made.folder / "answers", golden=answers)
+    assert _refused(made, package) == (
+        f"MismatchError: package: {len(answers)} answers in {made.folder}/answers, 6 samples in {made.folder}/golden; "
+        "compile the variant again"
+    )
+
+
 # --- interruptions ---------------------------------------------------------------------------------------------------
 
 RUN = """
 import json, sys
 from pathlib import Path
+from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import from_json
 spec, inputs, record = json.loads(sys.argv[1])
@@ -488,7 +642,7 @@ def test_a_verdict_on_other_figures(made, package):
     )
 
 
-@pytest.mark.parametrize("name", ["measurement", "program", "info", "dataset"])
+@pytest.mark.parametrize("name", ["measurement", "program", "info", "dataset", "golden", "golden_raw", "answers"])
 def test_missing_input(made, package, name):
     inputs = dataclasses.replace(made.inputs(), **{name: None})
     assert _refused(made, package, inputs=inputs) == (
@@ -499,9 +653,14 @@ def test_missing_input(made, package, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preprocessing": None}, "'NoneType' object is not a mapping; prepare again"),
+        ({"preprocessing": None}, "Preprocessing: expected an object, found NoneType; prepare again"),
         (
-            {"preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": 0.3, "std": [0.4]}},
+            {"labels": ["a", "\udcff"]},
+            "'utf-8' codec can't encode character '\\udcff' in position 0: surrogates not allowed; prepare again",
+        ),
+        ({"golden_raw": {"rows": []}}, "missing key 'sha256'; prepare again"),
+        (
+            {"preprocessing": {**to_json(PREPROCESSING), "mean": 0.3}},
             "Preprocessing.mean: expected a list, found float; prepare again",
         ),
     ],
@@ -512,15 +671,20 @@ def test_malformed_dataset_json(made, package, changes, message):
 
 
 def test_dataset_json_without_labels(made, package):
-    (made.folder / "dataset.json").write_text('{"shape": [1], "preprocessing": {}}')
-    assert _refused(made, package).startswith(
-        f"DataError: {made.folder}/dataset.json: Preprocessing: missing key 'scale'"
-    )
+    (made.folder / "dataset.json").write_text('{"preprocessing": {}}')
+    assert _refused(made, package) == f"DataError: {made.folder}/dataset.json: missing key 'labels'; prepare again"
 
 
 def test_a_runtime_that_overwrites_package_json(made, package):
     assert _refused(made, package, made.spec("clash")) == (
         f"PackageError: {made.folder}/plugin.py:clash: net/board/int8_static: package_files gave 'package.json', "
+        "a name that is taken"
+    )
+
+
+def test_a_runtime_that_overwrites_golden_samples(made, package):
+    assert _refused(made, package, made.spec("take")) == (
+        f"PackageError: {made.folder}/plugin.py:take: net/board/int8_static: package_files gave 'golden/input.bin', "
         "a name that is taken"
     )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeflow import efpkg
 from edgeflow.errors import PackageError
-from edgeflow.types import Ladder
+from edgeflow.types import Ladder, Signature, Tensor
 
 
 def _refused(content: bytes) -> bool:
@@ -25,8 +25,11 @@ def _refused(content: bytes) -> bool:
 @pytest.fixture(scope="module")
 def tiny(manifest, tmp_path_factory) -> bytes:
     """A package as small as can be with every kind of byte in it, so that each can be tried."""
-    contents = {"program.tflite": bytes(range(200))}
-    program = efpkg.describe(contents)[0].sha256
+    inputs = efpkg.Array("a", "int8", (1, 2))
+    prepared = efpkg.Array("b", "float32", (1, 2))
+    contents = {"a": bytes(2), "b": bytes(8), "program.tflite": bytes(range(200))}
+    program = efpkg.describe(contents)[2].sha256
+    signature = Signature((Tensor("x", "int8", (1, 2)),), (Tensor("y", "int8", (1, 2)),), "NHWC")
     described = dataclasses.replace(
         manifest,
         files=efpkg.describe(contents),
@@ -34,6 +37,18 @@ def tiny(manifest, tmp_path_factory) -> bytes:
         operators=(),
         measurements=tuple(dataclasses.replace(m, artifact_sha256=program) for m in manifest.measurements[:1]),
         ladder=Ladder(()),
+        signature=signature,
+        golden=dataclasses.replace(
+            manifest.golden,
+            samples=1,
+            raw=(),
+            raw_left_out="large",
+            prepared={"x": prepared},
+            inputs={"x": inputs},
+            outputs={"y": inputs},
+            artifact_sha256=program,
+        ),
+        example=None,
         verdict=dataclasses.replace(manifest.verdict, checks=manifest.verdict.checks[:1]),
     )
     path = tmp_path_factory.mktemp("tiny") / "tiny.efpkg"

@@ -12,6 +12,7 @@ from edgeflow import efpkg
 from edgeflow.errors import PackageError
 
 OTHER = "0" * 64
+ARRAY = {"dtype": "int8", "path": "samples/output.bin", "shape": [2, 2]}
 
 
 def _set(*path_and_value):
@@ -47,7 +48,7 @@ def _no_more_waiver(fields):
 
 CHECK = ("verdict", "checks", 0)
 
-RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, found "
+RELEASE = "Manifest.verdict.release: expected one of released, held, rejected, infeasible, failed, found "
 BOUND = "check of 'accuracy_drop': is 'pass' on a bound that is not the end of its figure's interval"
 TASK = "the verdict has no check that the model still does its task; nothing is released without one"
 LIES = [
@@ -133,6 +134,58 @@ LIES = [
     # interface
     (_set("postprocessing", "output", "z"), "postprocessing.output 'z' is not an output of the signature"),
     (_set("signature", "inputs", []), "signature has no inputs"),
+    (_set("labels", ["one"]), "labels: 1 names for the 2 values of output 'y'"),
+    (_set("labels", []), "labels: 0 names for the 2 values of output 'y'"),
+    (_set("preprocessing", "std", [0]), "preprocessing.std has a 0, by which nothing is divided"),
+    (_set("preprocessing", "mean", [0.1, 0.2]), "preprocessing.mean has 2 numbers for 1 channels"),
+    # golden samples
+    (_set("example", "example.py"), "example 'example.py' is not among the files"),
+    (_set("golden", "samples", 0), "golden.samples is 0; a package has at least one"),
+    (_set("golden", "samples", -1), "golden.samples is -1; a package has at least one"),
+    (_delete("golden", "raw", 1), "golden.raw: 1 of 2 samples, and raw_left_out ''"),
+    (_set("golden", "raw", []), "golden.raw: 0 of 2 samples, and raw_left_out ''"),
+    (_set("golden", "raw_left_out", "large"), "golden.raw: 2 of 2 samples, and raw_left_out 'large'"),
+    (_set("golden", "inputs", {}), "golden.inputs: [] are not the tensors of the signature"),
+    (_set("golden", "outputs", {"z": ARRAY}), "golden.outputs: ['z'] are not the tensors of the signature"),
+    (
+        _set("golden", "inputs", "x", "dtype", "uint8"),
+        "golden.inputs: 'x': is 'uint8'[2, 49, 10, 1], expected int8[2, 49, 10, 1]",
+    ),
+    (
+        _set("golden", "inputs", "x", "shape", [2, 1, 49, 10]),  # NCHW, where the program takes NHWC
+        "golden.inputs: 'x': is 'int8'[2, 1, 49, 10], expected int8[2, 49, 10, 1]",
+    ),
+    (
+        _set("golden", "prepared", "x", "shape", [2, 490]),
+        "golden.prepared: 'x': is 'float32'[2, 490], expected float32[2, 49, 10, 1]",
+    ),
+    (
+        _set("golden", "outputs", "y", "shape", [3, 2]),
+        "golden.outputs: 'y': is 'int8'[3, 2], expected int8[2, 2]",
+    ),
+    (
+        _set("golden", "inputs", "x", "path", "../x"),
+        "golden.inputs 'x': '../x' is not among the files",
+    ),
+    (
+        _set("golden", "inputs", "x", "path", "net.cc"),
+        "golden.inputs 'x': has 980 bytes, 'net.cc' has 512",
+    ),
+    (_set("golden", "raw", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
+    (_set("golden", "raw", 0, "shape", [1, 8, 9]), "golden.raw 0: has 72 bytes, 'samples/raw0.bin' has 64"),
+    (_set("golden", "raw", 0, "shape", [-1, 8, -8]), "golden.raw 0: [-1, 8, -8] is not a shape"),
+    (
+        _set("golden", "raw", 0, "shape", [2**52] * 5000),
+        f"golden.raw 0: [{'4503599627370496, ' * 16}45035996273… is not a shape",
+    ),
+    (_set("golden", "tolerance", {}), "golden.tolerance is not a number from 0 for each output"),
+    (_set("golden", "tolerance", "y", -0.1), "golden.tolerance is not a number from 0 for each output"),
+    (
+        _set("golden", "artifact_sha256", OTHER),
+        f"golden: answers of artifact '{OTHER}', which is no ancestor",
+    ),
+    (_set("golden", None), "Manifest.golden: expected an object, found NoneType"),
+    (_delete("golden"), "Manifest: missing key 'golden'"),
     # structure
     (
         _set("runtime", "least_versions", {"\x1b[2J\n": 1}),
@@ -162,6 +215,43 @@ def test_refused(lie, refusal, edit, message):
 def test_unknown_key_is_refused(lie, refusal):
     message = refusal(lie(_set("install", "rm -rf /")))
     assert message.startswith("byte 512: manifest.json: Manifest: unknown key 'install'; known: schema, model, ")
+
+
+# --- the first version of the format ---------------------------------------------------------------------------------
+
+
+def _as_the_first_version(fields):
+    """What an edgeflow that knew that version alone wrote."""
+    del fields["golden"], fields["example"]
+    fields["schema"] = "edgeflow.package/v1"
+    fields["preprocessing"] = {"scale": "[0, 1]", "resize": "bilinear", "shape": [1, 4, 4], "mean": [0.3], "std": [0.4]}
+
+
+def test_a_package_of_the_first_version_is_verified(lie, tmp_path):
+    content = lie(_as_the_first_version)
+    found = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
+    assert isinstance(found, efpkg.ManifestV1)
+    assert (found.variant, found.preprocessing.resize) == ("net/board/int8_static", "bilinear")
+    (tmp_path / "old.efpkg").write_bytes(content)
+    said = efpkg.verify_command(tmp_path / "old.efpkg")
+    assert "  format           of the first version: no golden samples, no example\n" in said
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_set("golden", {}), "ManifestV1: unknown key 'golden'; known: schema, model, "),
+        (_set("preprocessing", "order", []), "ManifestV1.preprocessing: unknown key 'order'; known: scale, resize, "),
+        (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
+        (_set("schema", "edgeflow.package/v2"), "Manifest: missing key 'golden'"),
+    ],
+)
+def test_the_first_version_is_held_to_what_it_was(lie, refusal, edit, message):
+    def both(fields):
+        _as_the_first_version(fields)
+        edit(fields)
+
+    assert refusal(lie(both)).startswith(f"byte 512: manifest.json: {message}")
 
 
 def test_what_a_message_repeats_is_short(lie, refusal):

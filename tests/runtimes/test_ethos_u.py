@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from tests.runtimes.conftest import SCHEMES, Toolchain
 
-from edgeflow.plugin import PackageJob
+from edgeflow.plugin import GoldenSamples, PackageJob
+from edgeflow.preprocessing import Preprocessing
 from edgeflow.runtimes.ethos_u import MEMORY_MODES, SYSTEM_CONFIGS, compiles_for, plugin, supports
-from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Target
+from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Signature, Target, Tensor
 
 HIGH_END = {"system_config": "Ethos_U55_High_End_Embedded", "memory_mode": "Shared_Sram"}
 U55 = Target("camera", "ethos_u", "armv8.1-m.main", "ethos-u55-128", ram_bytes=2 * 1024 * 1024, options=HIGH_END)
@@ -119,6 +120,7 @@ def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, 
     assert estimates.keys() == {
         *("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "flash_bytes", "accelerator_cycles", "cpu_operators")
     }
+    assert estimates.keys() == set(plugin.estimates)
     assert estimates["cpu_operators"] == 0
     assert estimates["latency_p90_s"] == estimates["latency_p50_s"]
     assert estimates["accelerator_cycles"] == pytest.approx(500e6 * estimates["latency_p50_s"])  # core_clock
@@ -145,9 +147,12 @@ def test_vela_again_gives_the_same_bytes(optimized: Path, edge: Toolchain) -> No
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("sine.int8_static", "3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
-        ("mixed.fp32", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
-        ("mixed.int8_dynamic", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        ("sine.int8_static", "Ethos-U: 3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
+        ("mixed.fp32", "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        (
+            "mixed.int8_dynamic",
+            "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN",
+        ),
     ],
 )
 def test_operators_on_the_cpu_are_refused_by_name(optimized: Path, edge: Toolchain, file: str, reason: str) -> None:
@@ -189,13 +194,27 @@ def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
     program = tmp_path / "program.tflite"
     program.write_bytes(np.random.default_rng(5).bytes(100))
     operators = (Operators("CONV_2D", 3, "Ethos-U55"),)
-    info = Program("net", "ethos_u", "any", "int8_static", "", "", 100, None, operators, "model")
+    given, answer = Tensor("x", "int8", (1, 2, 2, 1), 0.1, 3), Tensor("y", "int8", (1, 2), 0.1, 4)
+    signature = Signature((given,), (answer,), "NHWC")
+    info = Program("net", "ethos_u", "any", "int8_static", "", "", 100, signature, operators, "model")
     sram = Measurement("memory_peak_bytes", 5000.0, "byte", Evidence.ESTIMATE, "vela", "", "estimate")
     assert plugin.package_files is not None
-    added = plugin.package_files(PackageJob(program, info, U55, (sram,)))
+    how = Preprocessing((), (), None, None, None, (1, 2, 2), (0.5,), (0.5,))
+    scaled, inputs, outputs = (
+        np.zeros((1, 2, 2, 1), np.float32),
+        np.zeros((1, 2, 2, 1), np.int8),
+        np.zeros((1, 2), np.int8),
+    )
+    samples = GoldenSamples(scaled, inputs, outputs, 0.1, "tflite-micro 0.1")
+    added = plugin.package_files(PackageJob(program, info, U55, (sram,), how, ("no", "yes"), samples))
     header = added["net_int8_static.h"].decode()
     assert "resolver.AddEthosU() == 0;" in header
     assert "AddConv2D" not in header
     assert "net_int8_static_operator_kinds = 1;" in header
     assert "net_int8_static_arena_bytes = 5000;" in header
     assert "net_int8_static_size_bytes = 100;" in header
+    glue = added["interpreter.cc"].decode()
+    assert "arena[net_int8_static_arena_bytes + 16384]" in glue  # vela's figure is not all of it
+    assert "ethosu_init()" in glue
+    # nothing here executes vela's output: the golden answers are of the model, and the example says whose
+    assert "The golden answers are real: tflite-micro 0.1." in added["example.cc"].decode()

@@ -13,10 +13,11 @@ import pytest
 from tests.runtimes.conftest import FINER, SCHEMES, Toolchain
 
 from edgeflow.errors import StageError
-from edgeflow.plugin import Compiled, PackageJob
-from edgeflow.runtimes.c_array import identifier, registration, sources
+from edgeflow.plugin import Compiled, GoldenSamples, PackageJob
+from edgeflow.preprocessing import Preprocessing
+from edgeflow.runtimes.c_array import Arena, identifier, registration, sources
 from edgeflow.runtimes.tflite_micro import compile_tolerance, compiles_for, plugin, supports
-from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Target, to_json
+from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Signature, Target, Tensor, to_json
 
 CORTEX_M = Target("sensor", "tflite_micro", "armv7e-m", "cpu", ram_bytes=256 * 1024, flash_bytes=1024 * 1024)
 ANY = Target("any", "tflite_micro", "", "cpu")
@@ -174,6 +175,13 @@ def test_the_runner_refuses_what_it_cannot_run(
     assert found.endswith(words)
 
 
+@toolchain
+def test_ties_are_rounded_as_the_kernel_rounds_them(optimized: Path, edge: Toolchain) -> None:
+    (found,) = edge(["ties", optimized / "mixed.int8_static.tflite"])
+    assert found["litert"] == found["tflite_micro"] == found["layers"] == found["kernel"]
+    assert len(set(found["kernel"])) > 50
+
+
 # --- compile ---------------------------------------------------------------------------------------------------------
 
 
@@ -205,29 +213,30 @@ def test_nothing_of_a_target_is_compiled_in(scheme: str) -> None:
     [
         (
             "mixed.int8_dynamic",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
-            "supported on TFLite Micro.",
+            "TFLite Micro cannot run the model: CONV_2D: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models "
+            "are not supported on TFLite Micro.",
         ),
         (
             "mixed.fp16",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
-            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+            "TFLite Micro cannot run the model: DEQUANTIZE: tensorflow/lite/micro/kernels/dequantize_common.cc:42 "
+            "input->type == kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
         ),
         (
             "mixed.weights4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
-            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+            "TFLite Micro cannot run the model: DEQUANTIZE: tensorflow/lite/micro/kernels/dequantize_common.cc:42 "
+            "input->type == kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
         ),
         (
             "mixed.static4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/fully_connected_common.cc:98 "
+            "TFLite Micro cannot run the model: FULLY_CONNECTED: tensorflow/lite/micro/kernels/"
+            "fully_connected_common.cc:98 "
             "(input->type == kTfLiteInt8 && filter->type != kTfLiteInt4) || (input->type == kTfLiteInt16 && "
             "filter->type != kTfLiteInt4) was not true.",
         ),
         (
             "mixed.static16x4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
-            "supported on TFLite Micro.",
+            "TFLite Micro cannot run the model: CONV_2D: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models "
+            "are not supported on TFLite Micro.",
         ),
     ],
 )
@@ -249,11 +258,23 @@ def test_a_damaged_model_is_an_error(optimized: Path, edge: Toolchain) -> None:
 # --- package ---------------------------------------------------------------------------------------------------------
 
 
-def _package_job(program: Path, *, arena_bytes: float | None = 8000.0) -> PackageJob:
+GIVEN, ANSWER = Tensor("input", "int8", (1, 2, 2, 3), 0.5, -3), Tensor("output", "int8", (1, 2), 0.25, 4)
+
+
+def _package_job(
+    program: Path,
+    *,
+    arena_bytes: float | None = 8000.0,
+    signature: Signature | None = Signature((GIVEN,), (ANSWER,), "NHWC"),  # noqa: B008  # frozen
+    labels: tuple[str, ...] = ("no", "yes"),
+) -> PackageJob:
     operators = tuple(Operators(name, 1, "CPU") for name in OPERATORS)
-    info = Program("2d-net", "tflite_micro", "any", "int8_static", "", "", 0, None, operators, "program")
+    info = Program("2d-net", "tflite_micro", "any", "int8_static", "", "", 0, signature, operators, "program")
     arena = () if arena_bytes is None else (_figure("memory_peak_bytes", arena_bytes),)
-    return PackageJob(program, info, CORTEX_M, (_figure("size_bytes", 1.0), *arena))
+    how = Preprocessing((), (), None, None, None, (3, 2, 2), (0.5,), (0.1, 0.2, 0.3))
+    inputs = np.arange(24, dtype=np.int8).reshape(2, 2, 2, 3)
+    golden = GoldenSamples(inputs.astype(np.float32), inputs, np.zeros((2, 2), np.int8), 0.25, "an interpreter")
+    return PackageJob(program, info, CORTEX_M, (_figure("size_bytes", 1.0), *arena), how, labels, golden)
 
 
 def _figure(metric: str, value: float) -> Measurement:
@@ -297,7 +318,8 @@ def test_the_source_compiles_to_the_program(tmp_path: Path, size: int) -> None:
     program = tmp_path / "program.tflite"
     program.write_bytes(np.random.default_rng(5).bytes(size))
     added = plugin.package_files(_package_job(program)) if plugin.package_files else {}
-    assert sorted(added) == ["model_2d_net_int8_static.cc", "model_2d_net_int8_static.h"]
+    named = [f"model_2d_net_int8_static{end}" for end in (".cc", ".h", "_golden.cc", "_golden.h")]
+    assert sorted(added) == ["example.cc", "interpreter.cc", *named]
     for name, content in added.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "probe.cc").write_text(PROBE)
@@ -353,8 +375,56 @@ def test_registrations_are_named_as_in_the_resolver(operator: str, function: str
     assert registration(operator) == function
 
 
-def test_the_same_program_gives_the_same_source() -> None:
-    first, second = (
-        sources("net", b"program", 100, "measured", names) for names in (["PAD", "MEAN"], ["MEAN", "PAD", "MEAN"])
-    )
+def test_the_same_program_gives_the_same_source(tmp_path: Path) -> None:
+    (tmp_path / "program.tflite").write_bytes(b"program")
+    job, arena = _package_job(tmp_path / "program.tflite"), Arena(100, "measured")
+    first, second = (sources(job, arena, names) for names in (["PAD", "MEAN"], ["MEAN", "PAD", "MEAN"]))
     assert first == second
+
+
+def test_the_header_says_what_goes_in_and_out(tmp_path: Path) -> None:
+    program = tmp_path / "program.tflite"
+    program.write_bytes(b"program")
+    header = sources(_package_job(program), Arena(100, "measured"), ())["model_2d_net_int8_static.h"].decode()
+    for line in (
+        "using @_input_t = std::int8_t;",
+        "constexpr std::size_t @_input_values = 12;",
+        "constexpr float @_input_scale = 0.5f;",
+        "constexpr std::int32_t @_input_zero_point = -3;",
+        "using @_output_t = std::int8_t;",
+        "constexpr std::size_t @_output_values = 2;",
+        "constexpr float @_output_scale = 0.25f;",
+        "constexpr std::int32_t @_output_zero_point = 4;",
+        "constexpr std::size_t @_channel_stride = 1;",
+        "constexpr float @_mean[3] = {0.5f, 0.5f, 0.5f};",
+        "constexpr float @_std[3] = {0.1f, 0.2f, 0.3f};",
+        'constexpr const char* @_labels[2] = {\n    "no",\n    "yes",\n};',
+    ):
+        assert line.replace("@", "model_2d_net_int8_static") in header
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"signature": None}, "C++ source is made for programs of one input and one output"),
+        (
+            {"signature": Signature((GIVEN, GIVEN), (ANSWER,), "NHWC")},
+            "C++ source is made for programs of one input and one output",
+        ),
+        (
+            {"signature": Signature((replace(GIVEN, dtype="float16"),), (ANSWER,), "NHWC")},
+            "tensor input is float16[1, 2, 2, 3], which C++ has not",
+        ),
+        (
+            {"signature": Signature((GIVEN,), (replace(ANSWER, shape=(-1, 2)),), "NHWC")},
+            "tensor output is int8[-1, 2], which C++ has not",
+        ),
+        ({"labels": ()}, "no labels; an answer is one of them"),
+    ],
+)
+def test_what_cpp_cannot_be_given_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    program = tmp_path / "program.tflite"
+    program.write_bytes(b"program")
+    with pytest.raises(StageError) as caught:
+        sources(_package_job(program, **changes), Arena(100, "measured"), ())
+    assert str(caught.value) == f"package: 2d-net/sensor/int8_static: {reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeflow import files
+from edgeflow import files, layout, preprocessing
+from edgeflow.cli import main
 from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, Samples
 from edgeflow.stages import command, prepare
@@ -41,7 +43,8 @@ SPEC = prepare.Spec(
 
 def outputs(folder: Path) -> prepare.Outputs:
     """Where prepare writes."""
-    return prepare.Outputs(*(folder / f"{name}.npz" for name in SPLITS), folder / "dataset.json")
+    arrays = (folder / f"{name}.npz" for name in (*SPLITS, "golden_raw"))
+    return prepare.Outputs(*arrays, folder / "samples.csv", folder / "dataset.json")
 
 
 def read(folder: Path) -> dict[str, tuple[Any, Any]]:
@@ -156,7 +159,28 @@ def test_two_processes_write_the_same_bytes(data: Path, project: Path) -> None:
         )
     first, second = ({p.name: files.sha256_file(p) for p in (data / seed).iterdir()} for seed in ("1", "2"))
     assert first == second
-    assert len(first) == 5
+    assert len(first) == 7
+
+
+def test_which_sample_is_where_is_written_down(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = prepare.Outputs(*map(Path, layout.prepare("own").values()))
+    prepare.run(replace(SPEC, options={"file": "own.npz", "labels": ["a", "b", "c", "d,e"]}), prepare.Inputs(), made)
+    assert main(["data", "list", "--split", "evaluation", "--dataset", "own"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    x, y = files.read_npz(made.evaluation, "x", "y")
+    assert [(line["dataset"], line["split"], line["name"]) for line in lines] == [("own", "evaluation", "")] * 60
+    assert [int(line["row"]) for line in lines] == list(range(60))
+    assert [int(line["index"]) for line in lines] == np.rint(x.ravel() * N).astype(int).tolist()
+    assert [line["label"] for line in lines] == [("a", "b", "c", "d,e")[label] for label in y]
+    assert main(["data", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + N + 20  # calibration is in train too
+
+
+def test_a_list_of_samples_that_are_not_prepared(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, what, target in (([], "any dataset", "<dataset>"), (["--dataset", "own"], "own", "own")):
+        assert main(["data", "list", *arguments]) == DataError.exit_code
+        command = f"'snakemake --cores 2 results/prepare/{target}/dataset.json' makes them"
+        assert capsys.readouterr().err == f"DataError: no splits of {what} here; {command}\n"
 
 
 # --- what models get to see ------------------------------------------------------------------------------------------
@@ -205,8 +229,14 @@ def test_what_there_is_to_know_is_written_beside(data: Path) -> None:
         "id": "own",
         "source": "made up",
         "labels": ["a", "b", "c", "d"],
-        "shape": [1, 1, 1],
-        "preprocessing": {"scale": "[0, 1]", "resize": "bilinear", "mean": [0.0], "std": [1.0]},
+        "preprocessing": {
+            **{"order": ["decode", "channels", "resize", "scale", "normalize"], "decode": []},
+            **{"channels": preprocessing.CHANNELS, "resize": asdict(preprocessing.bilinear())},
+            **{"scale": {"float32": [0, 1]}, "shape": [1, 1, 1], "mean": [0.0], "std": [1.0]},
+        },
+        "skipped_files": 0,
+        "golden_raw": {"rows": list(range(8)), "sha256": files.sha256_file(data / "golden_raw.npz")},
+        "samples": {"sha256": files.sha256_file(data / "samples.csv")},
         "splits": {
             name: {"samples": len(y), "sha256": files.sha256_file(data / f"{name}.npz")}
             for name, (_, y) in read(data).items()
@@ -230,17 +260,33 @@ def with_one(image: Any) -> list[Any]:
         (
             with_one(np.zeros((4, 2, 2))),
             {"shape": (3, 2, 2)},
-            "dataset own: sample 5 has shape [4, 2, 2], and 'shape' says [3, 2, 2]: 4 channels cannot become 3; "
-            "only grey (1) becomes any number, and colour (3) grey",
+            "sample 5: has shape [4, 2, 2], and 'shape' says [3, 2, 2] (channels, height, width): 4 channels cannot "
+            "become 3; only grey (1) becomes any number, and colour (3) grey",
         ),
         (with_one(np.zeros((28, 28, 1))), {}, "28 channels cannot become 1;"),
         (with_one(np.zeros((3, 2, 2))), {"shape": (2, 2, 2)}, "3 channels cannot become 2;"),
-        (with_one(np.zeros((2, 2))), {}, "dataset own: sample 5 has shape [2, 2]; expected [channels, height, width]"),
-        (with_one(np.zeros((1, 0, 2))), {}, "dataset own: sample 5 has shape [1, 0, 2]; expected"),
-        (with_one([[[0, np.nan]]]), {}, "dataset own: sample 5 has values from nan to nan; expected values in [0, 1]"),
-        (with_one([[[0, np.inf]]]), {}, "dataset own: sample 5 has values from 0 to inf; expected values in [0, 1]"),
-        (X + 255, {}, "dataset own: sample 0 has values from 255 to 255; expected values in [0, 1]"),
-        (X - 0.1, {}, "dataset own: sample 0 has values from -0.1 to -0.1; expected values in [0, 1]"),
+        (with_one(np.zeros((6, 7, 1))), {}, "colour (3) grey; are its axes [height, width, channels]? The npz loader"),
+        (with_one(np.zeros(2)), {}, "sample 5: has shape [2]; 'shape' says [1, 1, 1] (channels, height, width)"),
+        (with_one(np.zeros((1, 0, 2))), {}, "sample 5: has shape [1, 0, 2]; 'shape' says [1, 1, 1]"),
+        (with_one([[[0, np.nan]]]), {}, "sample 5: has values from nan to nan; expected finite numbers"),
+        (with_one([[[0, np.inf]]]), {}, "sample 5: has values from 0 to inf; expected finite numbers"),
+        (X + 255, {}, "sample 0: has values from 255 to 255; expected floats in [0, 1]: give their own 'range: [low, "),
+        (X - 0.1, {}, "sample 0: has values from -0.1 to -0.1; expected floats in [0, 1]: give their own 'range: "),
+        (X - 0.1, {"range": (0.0, 9.0)}, "sample 0: has values from -0.1 to -0.1; 'range' says [0, 9]"),
+        (X + 9.5, {"range": (-9.0, 9.0)}, "sample 0: has values from 9.5 to 9.5; 'range' says [-9, 9]"),
+        (
+            X.astype(np.int16),
+            {},
+            "sample 0: is int16, of no known range; give it in 'range: [low, high]', or 'range: any'",
+        ),
+        (X > 0, {}, "sample 0: is bool; expected numbers"),
+        (
+            np.zeros((6, 9, 2)),
+            {"shape": (2, 9)},
+            "sample 0: has shape [9, 2]; 'shape' says [2, 9] (channels, length); are its axes [length, channels]? The "
+            "npz loader turns them with 'layout: NLC'",
+        ),
+        (np.zeros((6, 4)), {"shape": (5,)}, "sample 0: has shape [4]; 'shape' says [5] (features)"),
         (X, {"classes": 3}, "dataset own: 2 classes in the data (a, b); 'classes' says 3"),
         (
             X,
@@ -257,6 +303,53 @@ def test_data_that_do_not_fit(prepared: Prepare, tmp_path: Path, x: Any, spec: d
     assert not (tmp_path / "out").exists()
 
 
+def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None:
+    x = [*X[:3], np.full((1, 2, 2), 2.0), np.zeros((2, 2, 2)), np.full((1, 2, 2), np.nan)]
+    with pytest.raises(DataError) as caught:
+        prepared(x, Y)
+    first, *lines = str(caught.value).splitlines()
+    assert first == "dataset own: 3 of 6 samples cannot be used: sample 3, sample 4, sample 5"
+    assert [line.partition(": has ")[0] for line in lines] == ["  sample 3", "  sample 4", "  sample 5"]
+
+
+def test_a_sample_is_asked_for_once_and_what_it_cannot_read_is_said(prepared: Prepare) -> None:
+    class Lazy:
+        asked: list[int] = []  # noqa: RUF012
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> Any:
+            self.asked.append(index)
+            if index in (1, 4):
+                raise DataError(f"file {index}\nof mine: broken")
+            return X[index]
+
+    with pytest.raises(DataError) as caught:
+        prepared(Lazy(), Y)
+    assert sorted(Lazy.asked) == list(range(6))
+    assert str(caught.value).splitlines()[1:] == ["  file 1\\nof mine: broken", "  file 4\\nof mine: broken"]
+
+
+def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
+    lines = str(DataError.of_all("what", [f"sample {i}: bad" for i in range(5000)])).splitlines()
+    assert lines[0] == f"what: {', '.join(f'sample {i}' for i in range(8))} and 4,992 more"
+    assert lines[-2:] == ["  sample 998: bad", "  sample 999: bad and 4,000 more"]
+
+
+def test_files_of_the_system_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Samples(X, Y, ("a", "b"), skipped=("p/.DS_Store", "p/a/Thumbs.db"))
+    loader = DatasetLoader("own", "a stand-in", "", lambda _: found, lambda _: ())
+    monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
+    spec = replace(SPEC, classes=2, calibration=1, evaluation=2, golden=1)
+    prepare.run(spec, prepare.Inputs(), outputs(tmp_path))
+    assert files.read_json(tmp_path / "dataset.json")["skipped_files"] == 2
+    said = "skipped 2 files of the operating system:\n  p/.DS_Store\n  p/a/Thumbs.db\n"
+    assert capsys.readouterr().out == said
+
+
 def test_a_class_without_samples(prepared: Prepare) -> None:
     with pytest.raises(DataError, match=r"dataset own: class 1 \(b\) has no samples"):
         prepared(X, Y * 2, labels=("a", "b", "c"), classes=3)
@@ -271,8 +364,8 @@ def test_a_class_that_nothing_is_left_of_for_training(prepared: Prepare) -> None
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (Y[:5], "gave 6 images and 5 classes; expected one class per image"),
-        (np.append(Y, 0), "gave 6 images and 7 classes; expected one class per image"),
+        (Y[:5], "gave 6 samples and 5 classes; expected one class per sample"),
+        (np.append(Y, 0), "gave 6 samples and 7 classes; expected one class per sample"),
         (Y + 1, "gave classes from 1 to 2 and 2 names; expected a name for each"),
         (Y - 1, "gave classes from -1 to 0 and 2 names; expected a name for each"),
         (Y.astype(np.int32), "y is int32[6]; a loader gives int64[N]"),

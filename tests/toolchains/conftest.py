@@ -29,7 +29,7 @@ def load(job):
 
 plugin = DatasetLoader("x", "runs code", "core", load, lambda job: ())
 '''
-OUTPUTS = ("train", "calibration", "evaluation", "golden", "info")
+OUTPUTS = ("train", "calibration", "evaluation", "golden", "golden_raw", "samples", "info")
 
 
 @dataclass(frozen=True)

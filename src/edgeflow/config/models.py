@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edgeflow.config import fields as f
 from edgeflow.config.budgets import Budgets, Metric
 from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
+from edgeflow.plugin import shown
 from edgeflow.types import Step
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
@@ -79,10 +80,41 @@ PerChannel: TypeAlias = Annotated[tuple[float, ...], f.listed(float), f.not_empt
 
 
 class Normalize(Section):
-    """x → (x − mean) / std, after the data were scaled to [0, 1]."""
+    """x → (x − mean) / std, after values were scaled as `range` says; None: what the training split has."""
 
-    mean: PerChannel = Field((0.0,), description="one number, or one per channel")
-    std: PerChannel = Field((1.0,), description="one number more than zero, or one per channel")
+    mean: PerChannel | None = Field((0.0,), description="one number, or one per channel or feature")
+    std: PerChannel | None = Field((1.0,), description="one number more than zero, or one per channel or feature")
+
+
+def _measured(value: Any) -> Any:
+    if value == MEASURED:
+        return Normalize(mean=None, std=None)
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is neither {MEASURED!r} nor keys and values: {{mean: …, std: …}}")
+    return value
+
+
+def _range(value: Any) -> Any:
+    if value == ANY:
+        return ()
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{shown(value)} is neither [low, high] nor {ANY!r}")
+    return tuple(value)
+
+
+def _ascending(value: tuple[float, ...]) -> tuple[float, ...]:
+    if value and value[0] >= value[1]:
+        raise ValueError(f"{value[0]:g} must be less than {value[1]:g}")
+    return value
+
+
+MEASURED, ANY = "measured", "any"
+Normalization = Annotated[Normalize, BeforeValidator(_measured, json_schema_input_type=Literal["measured"] | Normalize)]
+Range = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_range, json_schema_input_type=Literal["any"] | tuple[float, float]),
+    AfterValidator(_ascending),
+]
 
 
 class Splits(Section):
@@ -101,11 +133,18 @@ class DatasetConfig(Section):
     loader: f.LoaderId = Field(description="id of a loader plugin")
     options: Mapping[str, Any] = Field({}, description="keys of the loader")
     classes: Annotated[int, Field(ge=2)] = Field(description="number of classes; prepare checks it against the data")
-    shape: Annotated[tuple[f.Count, ...], f.listed(int), Field(min_length=3, max_length=3)] = Field(
-        description="[channels, height, width] of a prepared sample"
+    shape: Annotated[tuple[f.Count, ...], f.listed(int), Field(min_length=1, max_length=3)] = Field(
+        description="of a prepared sample: [channels, height, width], [channels, length], or [features]"
     )
-    normalize: Normalize = Field(
-        Normalize(mean=(0.0,), std=(1.0,)), description="mean and standard deviation to normalise with"
+    range: Range | None = Field(
+        None,
+        description="values that become 0 and 1; others are refused. 'any': values stay as they are. If not given: all "
+        "that uint8 and uint16 can be, and floats in [0, 1]",
+    )
+    normalize: Normalization = Field(
+        Normalize(mean=(0.0,), std=(1.0,)),
+        description="mean and standard deviation to normalise with; 'measured': those of the training split, per "
+        "channel or feature",
     )
     splits: Splits = Field(description="how many samples go where")
     source: f.Text = Field(description="where the data come from")
@@ -115,11 +154,12 @@ class DatasetConfig(Section):
     def _fits(self) -> DatasetConfig:
         found = []
         channels = self.shape[0]
+        each = "channel" if len(self.shape) > 1 else "feature"
         for name, values in (("mean", self.normalize.mean), ("std", self.normalize.std)):
-            if len(values) not in (1, channels):
-                message = f"expected one number, or one per channel: {channels}; found {len(values)}"
+            if values is not None and len(values) not in (1, channels):
+                message = f"expected one number, or one per {each}: {channels}; found {len(values)}"
                 found.append((f"normalize.{name}", message))
-        if min(self.normalize.std) <= 0:
+        if self.normalize.std is not None and min(self.normalize.std) <= 0:
             found.append(("normalize.std", f"{min(self.normalize.std)} must be more than zero"))
         return hold(self, found)
 
@@ -137,9 +177,18 @@ class ModelConfig(Section):
     dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
     task: f.TaskId = Field(description="id of a task plugin")
     training: Mapping[str, Any] = Field({}, description="training settings of the framework")
+    weights: f.Weights | None = Field(
+        None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
+    )
     accept_chance_level: bool = Field(
         False, description="release its schemes although it is not shown to beat always the same answer"
     )
+
+    @model_validator(mode="after")
+    def _trained_once(self) -> ModelConfig:
+        both = self.weights is not None and "training" in self.model_fields_set
+        message = "is taken as it is, and 'training' says how to train; remove one of them"
+        return hold(self, [("weights", message)] if both else [])
 
 
 # --- config/targets ------------------------------------------------------------------------------------------------

@@ -142,8 +142,9 @@ def _message(cls: type[Section], error: ErrorDetails) -> str:
         word, limit = ("more", context.get("gt")) if kind == "greater_than" else ("less", context.get("lt"))
         return f"{shown(value)} must be {word} than {limit:g}"
     if kind in ("too_short", "too_long"):
+        bound = "at least" if kind == "too_short" else "at most"
         wanted = context.get("min_length", context.get("max_length"))
-        return f"expected {wanted} values, found {context['actual_length']}"
+        return f"expected {bound} {wanted} values, found {context['actual_length']}"
     return error["msg"]
 
 

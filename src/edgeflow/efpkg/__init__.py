@@ -2,23 +2,33 @@
 
 from edgeflow.efpkg.archive import build, describe, verify, verify_stream
 from edgeflow.efpkg.manifest import (
+    ITEM_BYTES,
     SCHEMA,
+    SCHEMA_V1,
+    Array,
     File,
+    Golden,
     Manifest,
+    ManifestV1,
     Needs,
     Postprocessing,
-    Preprocessing,
+    PreprocessingV1,
     RuntimeNeed,
 )
 from edgeflow.efpkg.summary import verify_command
 
 __all__ = [
+    "ITEM_BYTES",
     "SCHEMA",
+    "SCHEMA_V1",
+    "Array",
     "File",
+    "Golden",
     "Manifest",
+    "ManifestV1",
     "Needs",
     "Postprocessing",
-    "Preprocessing",
+    "PreprocessingV1",
     "RuntimeNeed",
     "build",
     "describe",

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from edgeflow import files
 from edgeflow.efpkg import claims, manifest, ustar
-from edgeflow.efpkg.manifest import File, Manifest
+from edgeflow.efpkg.manifest import File, Manifest, ManifestV1
 from edgeflow.errors import PackageError
 
 Content = bytes | Path
@@ -70,7 +70,7 @@ def _chunks(content: Content) -> Iterator[bytes]:
             yield chunk
 
 
-def verify(path: Path) -> Manifest:
+def verify(path: Path) -> Manifest | ManifestV1:
     """The manifest of a package that is whole and consistent. Whole is not trusted: there is no signature yet.
 
     Raises PackageError that says what is wrong and at which byte.
@@ -84,7 +84,7 @@ def verify(path: Path) -> Manifest:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def verify_stream(stream: BinaryIO, size_bytes: int, where: str) -> Manifest:
+def verify_stream(stream: BinaryIO, size_bytes: int, where: str) -> Manifest | ManifestV1:
     """`verify` for an open stream of known size; `where` names it in messages."""
     reader = _Reader(stream, size_bytes, where)
     described = _read_manifest(reader)
@@ -96,7 +96,7 @@ def verify_stream(stream: BinaryIO, size_bytes: int, where: str) -> Manifest:
     return described
 
 
-def _read_manifest(reader: _Reader) -> Manifest:
+def _read_manifest(reader: _Reader) -> Manifest | ManifestV1:
     block = reader.header()
     size = ustar.declared_size(block) or 0
     reader.expect(block, (manifest.NAME, size), [manifest.NAME], 0)

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from edgeflow.efpkg import ustar
-from edgeflow.efpkg.manifest import NAME, Manifest, quote
+from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Manifest, quote
 from edgeflow.figures import bad_end, task_metrics
 from edgeflow.paths import clash
 from edgeflow.types import Check, Direction, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+MAX_AXES = 8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def problem(manifest: Manifest) -> str:
+def problem(manifest: Common) -> str:
     """The first contradiction in a manifest; empty when there is none."""
     return next(_problems(manifest), "")
 
 
-def _problems(manifest: Manifest) -> Iterator[str]:
+def _problems(manifest: Common) -> Iterator[str]:
     yield from _names(manifest)
     yield from _files(manifest)
     yield from _digests(manifest)
     yield from _interface(manifest)
     yield from _verdict(manifest)
+    if isinstance(manifest, Manifest):
+        yield from _labels(manifest)
+        yield from _normalisation(manifest)
+        yield from _golden(manifest)
 
 
-def _names(manifest: Manifest) -> Iterator[str]:
+def _names(manifest: Common) -> Iterator[str]:
     for key in ("model", "target", "scheme"):
         value = getattr(manifest, key)
         if not _ID.fullmatch(value):
@@ -42,7 +48,7 @@ def _names(manifest: Manifest) -> Iterator[str]:
         yield "runtime.least_versions names no library"
 
 
-def _files(manifest: Manifest) -> Iterator[str]:
+def _files(manifest: Common) -> Iterator[str]:
     paths = [file.path for file in manifest.files]
     if found := clash([NAME, *paths]):
         yield f"files: {found}"
@@ -58,7 +64,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
         yield f"program {quote(manifest.program)} is not among the files"
 
 
-def _digests(manifest: Manifest) -> Iterator[str]:
+def _digests(manifest: Common) -> Iterator[str]:
     """Every figure must be about an artifact of this package: its program, or an ancestor of that."""
     for name, digest in manifest.ancestors.items():
         if not _SHA256.fullmatch(digest):
@@ -81,7 +87,7 @@ def _digests(manifest: Manifest) -> Iterator[str]:
             )
 
 
-def _interface(manifest: Manifest) -> Iterator[str]:
+def _interface(manifest: Common) -> Iterator[str]:
     """Pre-processing, signature, post-processing and labels must fit together."""
     outputs = [tensor.name for tensor in manifest.signature.outputs]
     if manifest.postprocessing.output not in outputs:
@@ -90,7 +96,77 @@ def _interface(manifest: Manifest) -> Iterator[str]:
         yield "signature has no inputs"
 
 
-def _verdict(manifest: Manifest) -> Iterator[str]:
+def _labels(manifest: Manifest) -> Iterator[str]:
+    """An answer must be one of the labels."""
+    for output in manifest.signature.outputs:
+        classes = output.shape[-1] if output.shape else -1
+        if output.name == manifest.postprocessing.output and classes not in (-1, len(manifest.labels)):
+            yield f"labels: {len(manifest.labels)} names for the {classes} values of output {quote(output.name)}"
+
+
+def _normalisation(manifest: Manifest) -> Iterator[str]:
+    how = manifest.preprocessing
+    channels = how.shape[0] if how.shape else 0
+    for name, values in (("mean", how.mean), ("std", how.std)):
+        if len(values) not in (1, channels):
+            yield f"preprocessing.{name} has {len(values)} numbers for {channels} channels"
+    if 0 in how.std:
+        yield "preprocessing.std has a 0, by which nothing is divided"
+
+
+def _golden(manifest: Manifest) -> Iterator[str]:
+    """Golden samples must be files of the package, of the right size, and fit the signature."""
+    golden = manifest.golden
+    sizes = {file.path: file.size_bytes for file in manifest.files}
+    if manifest.example is not None and manifest.example not in sizes:
+        yield f"example {quote(manifest.example)} is not among the files"
+    if golden.samples < 1:
+        yield f"golden.samples is {golden.samples}; a package has at least one"
+    if len(golden.raw) not in (0, golden.samples) or bool(golden.raw) == bool(golden.raw_left_out):
+        left_out = quote(golden.raw_left_out)
+        yield f"golden.raw: {len(golden.raw)} of {golden.samples} samples, and raw_left_out {left_out}"
+    signature = manifest.signature
+    sides = {"prepared": signature.inputs, "inputs": signature.inputs, "outputs": signature.outputs}
+    for side, tensors in sides.items():
+        arrays: Mapping[str, Array] = getattr(golden, side)
+        if set(arrays) != {tensor.name for tensor in tensors}:
+            yield f"golden.{side}: {quote(sorted(arrays))} are not the tensors of the signature"
+            continue
+        for tensor in tensors:
+            dtype = "float32" if side == "prepared" else tensor.dtype
+            if found := _misfit(arrays[tensor.name], dtype, (golden.samples, *tensor.shape[1:])):
+                yield f"golden.{side}: {quote(tensor.name)}: {found}"
+    named = {f"{side} {quote(name)}": array for side in sides for name, array in getattr(golden, side).items()}
+    for name, array in {**named, **{f"raw {i}": array for i, array in enumerate(golden.raw)}}.items():
+        if found := _array(array, sizes):
+            yield f"golden.{name}: {found}"
+    if {*golden.tolerance} != {*golden.outputs} or not all(value >= 0 for value in golden.tolerance.values()):
+        yield "golden.tolerance is not a number from 0 for each output"
+    if golden.artifact_sha256 not in manifest.ancestors.values():
+        yield f"golden: answers of artifact {quote(golden.artifact_sha256)}, which is no ancestor"
+
+
+def _misfit(array: Array, dtype: str, shape: tuple[int, ...]) -> str:
+    """Why an array is not what the signature says; -1 in its shape stands for any length."""
+    fits = len(array.shape) == len(shape) and all(b in (-1, a) for a, b in zip(array.shape, shape, strict=True))
+    return (
+        "" if fits and array.dtype == dtype else f"is {quote(array.dtype)}{[*array.shape]}, expected {dtype}{[*shape]}"
+    )
+
+
+def _array(array: Array, sizes: Mapping[str, int]) -> str:
+    """Why a file cannot be the array that it is said to be."""
+    if array.path not in sizes:
+        return f"{quote(array.path)} is not among the files"
+    if array.dtype not in ITEM_BYTES:
+        return f"{quote(array.dtype)} is not a type of arrays"
+    if len(array.shape) > MAX_AXES or not all(0 < axis <= ustar.MAX_SIZE_BYTES for axis in array.shape):
+        return f"{quote([*array.shape])} is not a shape"
+    size = math.prod(array.shape) * ITEM_BYTES[array.dtype]
+    return "" if size == sizes[array.path] else f"has {size} bytes, {quote(array.path)} has {sizes[array.path]}"
+
+
+def _verdict(manifest: Common) -> Iterator[str]:
     """A verdict that releases must follow from its checks, and each check from a measurement."""
     verdict = manifest.verdict
     if verdict.release != Release.RELEASED:
@@ -107,7 +183,7 @@ def _verdict(manifest: Manifest) -> Iterator[str]:
         yield "the verdict has no check that the model still does its task; nothing is released without one"
 
 
-def _check(check: Check, manifest: Manifest) -> str:
+def _check(check: Check, manifest: Common) -> str:
     """Why a check does not allow a release; empty when it does."""
     if check.status == Status.NOT_APPLICABLE:
         return ""
@@ -118,7 +194,7 @@ def _check(check: Check, manifest: Manifest) -> str:
     return _evidence_problem(check, manifest) or _limit_problem(check)
 
 
-def _evidence_problem(check: Check, manifest: Manifest) -> str:
+def _evidence_problem(check: Check, manifest: Common) -> str:
     same = (m for m in manifest.measurements if m.metric == check.metric)
     figures = [m for m in same if (m.value, m.evidence) == (check.value, check.evidence)]
     if not figures:

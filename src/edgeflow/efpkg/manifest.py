@@ -11,15 +11,23 @@ from typing import Any
 
 import rfc8785
 
+from edgeflow.preprocessing import Preprocessing
 from edgeflow.types import Ladder, Measurement, Operators, Signature, Verdict, from_json, to_json
 
-SCHEMA = "edgeflow.package/v1"
+SCHEMA = "edgeflow.package/v2"
+SCHEMA_V1 = "edgeflow.package/v1"  # is still read: without golden samples and example, and with a looser preprocessing
 NAME = "manifest.json"  # of the archive's first member
 DIGEST_KEY = "manifest_sha256"  # not a field: digest of the manifest without this key
 MAX_BYTES = 2**20  # far above any real manifest (some 10 KiB), so that a reader can hold it
 MAX_DEPTH = 16  # objects and lists inside each other; real manifests have 5
 _MAX_NUMBER = 32  # characters; the longest canonical number has 25
 _MAX_QUOTE = 300  # characters of the manifest that a message repeats
+
+# Bytes of one element, by numpy's name: what a golden array may be made of.
+ITEM_BYTES = {
+    **{"uint8": 1, "int8": 1, "uint16": 2, "int16": 2, "float16": 2},
+    **{"uint32": 4, "int32": 4, "float32": 4, "uint64": 8, "int64": 8, "float64": 8},
+}
 
 _TOKENS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
@@ -52,10 +60,8 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Preprocessing:
-    """How a raw sample becomes the program's input: scale, resize to `shape`, (x − mean) / std; then the signature's
-    layout, and its scale and zero point where it has them.
-    """
+class PreprocessingV1:
+    """As the first version of the format has it: "bilinear" does not say which of the resizes that go by that name."""
 
     scale: str  # range that raw values are brought into: "[0, 1]"
     resize: str  # "bilinear"
@@ -73,8 +79,34 @@ class Postprocessing:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """Everything that the archive says beside its files. Units stand in the names."""
+class Array:
+    """A file of the package that is one array, from its first byte to its last: little-endian, in C order."""
+
+    path: str
+    dtype: str  # a key of ITEM_BYTES
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A few samples, what must become of them on the way, and what the program answered: with them an app proves its
+    own preprocessing and its runtime. They go into no flash. N is the same everywhere.
+    """
+
+    samples: int  # N
+    raw: tuple[Array, ...]  # each sample before preprocessing, [C, H, W], [C, L] or [F]; () where they are too large
+    raw_left_out: str  # why `raw` is empty; empty when it is not
+    prepared: Mapping[str, Array]  # input → float32[N, …] after preprocessing, in the signature's layout
+    inputs: Mapping[str, Array]  # input → [N, …] in its own type: `prepared` quantized, or the same file
+    outputs: Mapping[str, Array]  # output → [N, …] in its own type
+    tolerance: Mapping[str, float]  # output → greatest absolute difference of real values that another machine may show
+    answered_by: str  # what ran: "onnxruntime 1.32.0"
+    artifact_sha256: str  # what it ran: the program, or where nothing here can run that, what it was compiled from
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the archive says beside its files, in every version of the format. Units stand in the names."""
 
     schema: str
     model: str
@@ -85,7 +117,6 @@ class Manifest:
     runtime: RuntimeNeed
     needs: Needs
     signature: Signature
-    preprocessing: Preprocessing
     postprocessing: Postprocessing
     labels: tuple[str, ...]  # of class i
     operators: tuple[Operators, ...]
@@ -102,6 +133,25 @@ class Manifest:
         return f"{self.model}/{self.target}/{self.scheme}"
 
 
+@dataclass(frozen=True)
+class ManifestV1(Common):
+    """The manifest of a package of the first version."""
+
+    preprocessing: PreprocessingV1
+
+
+@dataclass(frozen=True)
+class Manifest(Common):
+    """The manifest of a package that is built today."""
+
+    preprocessing: Preprocessing
+    golden: Golden
+    example: str | None  # path of a short program that asks `program` and checks its answers to the golden samples
+
+
+_KINDS: Mapping[str, type[Manifest] | type[ManifestV1]] = {SCHEMA: Manifest, SCHEMA_V1: ManifestV1}
+
+
 def encode(manifest: Manifest) -> bytes:
     """The manifest's one encoding: RFC 8785, with a digest of itself.
 
@@ -115,19 +165,24 @@ def _digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(rfc8785.dumps(dict(fields))).hexdigest()
 
 
-def decode(content: bytes) -> Manifest:
-    """Read what `encode` wrote, and nothing else.
+def decode(content: bytes) -> Manifest | ManifestV1:
+    """Read what `encode` wrote, today or as the first version did, and nothing else.
 
     Raises ValueError that says what is wrong, also when only the spelling is not canonical.
     """
     fields = parse(content)
-    if fields.get("schema") != SCHEMA:
-        raise ValueError(f"schema is {quote(fields.get('schema'))}; this reader knows {SCHEMA!r} only")
+    kind = _KINDS.get(str(fields.get("schema")))
+    if kind is None:
+        known = " and ".join(map(repr, _KINDS))
+        raise ValueError(
+            f"schema is {quote(fields.get('schema'))}; this reader knows {known}: a package of another version is "
+            "checked with the edgeflow that made it"
+        )
     claimed = fields.pop(DIGEST_KEY, None)
     found = _digest(fields)
     if claimed != found:
         raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {found!r}: damaged or edited")
-    described = from_json(Manifest, fields)
+    described = from_json(kind, fields)
     if to_json(described) != fields:
         raise ValueError("a key is missing: every key is written, null where there is no value")
     return described

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,79 +13,201 @@ from edgeflow.errors import ConfigError, DataError
 from edgeflow.plugin import DatasetLoader, LoadJob, Option, Samples
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from numpy.typing import NDArray
 
 GREY = ("1", "L", "LA")  # modes of Pillow, read as one channel of 8 bits
 TOO_DEEP = ("I", "F")  # 32 bits a pixel, of no known range
+# What file managers, cameras and disks leave among images, in lower case; so are all names that begin with a dot.
+SYSTEM = (
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
+    *("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"),
+)
+# What Pillow raises for damage; "cannot be identified" is an OSError.
+DAMAGE = (OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, ISO/IEC 23008-12
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that are read when they are asked for."""
+
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """uint8[C, H, W] or, grey of 16 bits, uint16[1, H, W]; C is 1 for greyscale images and 3 for others.
+
+        Raises DataError that names the file.
+        """
+        return _image(self.paths[index])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is in the folder."""
+
+    classes: tuple[tuple[str, tuple[Path, ...]], ...]  # name → images, both by name
+    skipped: tuple[Path, ...]
+    problems: tuple[str, ...]  # what is neither
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All of them, class by class."""
+        return tuple(path for _, paths in self.classes for path in paths)
 
 
 def load(job: LoadJob) -> Samples:
-    """x a list of float32[C, H, W] in [0, 1], C 1 for greyscale images and 3 for others; y int64[N].
+    """Images that are read one by one; y int64[N].
 
-    Classes are numbered in the order of their folders' names. Transparency is ignored.
-    Raises ConfigError for an unusable option, and DataError that names the folder or the file for everything that is
-    missing or malformed.
+    Classes are numbered in the order of their folders' names. Raises ConfigError for an unusable option, and DataError
+    that names everything that is missing or malformed, the images that cannot be read too.
     """
     import numpy as np
 
-    classes = [(folder.name, _images(folder)) for folder in _classes(job)]
-    x: Any = [_image(path) for _, paths in classes for path in paths]
-    y = np.repeat(np.arange(len(classes)), [len(paths) for _, paths in classes])
-    return Samples(x, y.astype(np.int64), tuple(name for name, _ in classes))
+    found = _scan(_root(job))
+    if found.problems:
+        raise _unusable(job, [*found.problems, *_damaged(found.images)])
+    y = np.repeat(np.arange(len(found.classes)), [len(paths) for _, paths in found.classes])
+    return Samples(
+        Images(found.images),
+        y.astype(np.int64),
+        tuple(name for name, _ in found.classes),
+        names=[str(path) for path in found.images],
+        skipped=tuple(map(str, found.skipped)),
+        decode=_decoding(),
+    )
 
 
-def _classes(job: LoadJob) -> list[Path]:
-    """The folders of the classes, by name."""
+def _root(job: LoadJob) -> Path:
     given = job.options["folder"]
     if not isinstance(given, str):
         raise ConfigError([f"dataset {job.dataset}: options.folder: {given!r} is not text; put it in quotes"])
     root = job.root / given
     if not root.is_dir():
         raise DataError(f"{root}: no such folder (dataset {job.dataset}, options.folder)")
-    entries = _visible(root)
-    if stray := [path for path in entries if not path.is_dir()]:
-        raise DataError(f"{stray[0]}: is not in the folder of a class; expected {root}/<class>/<image>")
-    if len(entries) < 2:
-        count = "one class folder" if entries else "no class folders"
-        raise DataError(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
-    return entries
+    return root
 
 
-def _images(folder: Path) -> list[Path]:
-    """The images of one class, by name."""
-    found = _visible(folder)
-    if not found:
-        raise DataError(f"{folder}: no images for this class")
-    if nested := [path for path in found if not path.is_file()]:
-        raise DataError(f"{nested[0]}: is not a file; the images of a class lie directly in its folder")
-    return found
+def _unusable(job: LoadJob, problems: Sequence[str]) -> DataError:
+    return DataError.of_all(f"dataset {job.dataset}: folder {job.options['folder']} cannot be used", problems)
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _scan(root: Path) -> Found:
+    entries, skipped, problems = _listing(root)
+    classes = []
+    for entry in entries:
+        if not entry.is_dir():
+            problems.append(f"{entry}: is not in the folder of a class; expected {root}/<class>/<image>")
+            continue
+        inside, systems, wrong = _listing(entry)
+        skipped += systems
+        problems += wrong or ([] if inside else [f"{entry}: no images for this class"])
+        images = {path: None for path in inside if path.is_file()}
+        problems += [_misplaced(path) for path in inside if path not in images]
+        classes.append((entry.name, tuple(images)))
+    if len(classes) < 2:
+        count = "one class folder" if classes else "no class folders"
+        problems.append(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
+    return Found(tuple(classes), tuple(skipped), tuple(problems))
 
 
-def _image(path: Path) -> Float32:
+def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """What is in a folder, by name: what the user put there, what a system did, and what is wrong."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        return [], [], [f"{folder}: cannot be read: {error.strerror}"]
+    unnamed = [path for path in found if _unprintable(path)]
+    systems = [path for path in found if path.name.startswith(".") or path.name.lower() in SYSTEM]
+    wrong = [f"{os.fsencode(path)!r}: its name is not UTF-8; rename it" for path in unnamed]
+    aside = {*unnamed, *systems}
+    return [path for path in found if path not in aside], [path for path in systems if path not in unnamed], wrong
+
+
+def _misplaced(path: Path) -> str:
+    """Why what is no file cannot be an image of a class."""
+    if path.is_symlink() and not path.exists():
+        return f"{path}: is a link to a file that is not there"
+    return f"{path}: is not a file; the images of a class lie directly in its folder"
+
+
+def _unprintable(path: Path) -> bool:
+    """True for names whose bytes are no text, which no list of files could hold."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _damaged(paths: tuple[Path, ...]) -> list[str]:
+    problems = []
+    for path in paths:
+        try:
+            _image(path)
+        except DataError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _image(path: Path) -> NDArray[Any]:
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as image:
+        # opened here: where reading fails, Pillow leaves a file open that it opened itself
+        with path.open("rb") as stream, Image.open(stream) as image:
             if image.mode in TOO_DEEP:
                 raise DataError(f"{path}: has 32 bits a pixel; save it with 8 or 16, e.g. as PNG")
+            image.load()  # which turns a TIFF, that would be turned again
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I;16"):  # greyscale; Pillow's own conversion would cut off what is above 255
-                return np.asarray(image, np.float32)[None] / np.float32(65535)
-            grey = image.mode in GREY
-            pixels = np.asarray(image.convert("L" if grey else "RGB"), np.float32) / np.float32(255)
-    # damage is also a SyntaxError (PNG) or a ValueError to Pillow; "cannot be identified" is an OSError
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image: {error}") from None
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+                return np.asarray(image, np.uint16)[None]
+            image.info.pop("transparency", None)  # ignored, and Pillow would warn that it is
+            if image.mode in GREY:
+                return np.asarray(image.convert("L"))[None]
+            return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image: {_why(path, error)}") from None
+
+
+def _why(path: Path, error: BaseException) -> str:
+    """In words that say what to do, where Pillow's do not."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(12)
+    except OSError as unreadable:
+        return unreadable.strerror or str(unreadable)
+    if not start:
+        return "the file is empty"
+    if start[4:8] == b"ftyp" and start[8:12] in HEIC:
+        return "it is HEIC, which Pillow does not read; save it as JPEG or PNG"
+    return str(error).partition(" <_io.")[0] or type(error).__name__
+
+
+def _decoding() -> tuple[str, ...]:
+    """How a file becomes the array of its pixels, for who must do the same."""
+    import PIL
+    from PIL import features
+
+    return (
+        f"the first frame is read with Pillow {PIL.__version__}, JPEG by libjpeg-turbo "
+        f"{features.version('libjpeg_turbo')}",
+        "it is turned and mirrored upright, as its EXIF orientation (tag 0x0112) says",
+        "greyscale and bilevel images have one channel; palettes, CMYK, YCbCr and all others become R, G, B, as "
+        "Pillow's convert('RGB') does it; colour profiles and transparency are ignored",
+        "greyscale of 16 bits is 0 to 65535 (uint16), all else 0 to 255 (uint8): of 16-bit colours the upper 8 bits",
+    )
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:
-    """Every image; raises as `load` does for folders that are missing or malformed."""
-    return tuple(path for folder in _classes(job) for path in _images(folder))
+    """Every image; raises as `load` does, but for images that cannot be read: none is opened."""
+    found = _scan(_root(job))
+    if found.problems:
+        raise _unusable(job, found.problems)
+    return found.images
 
 
 plugin = DatasetLoader(

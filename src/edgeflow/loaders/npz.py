@@ -15,12 +15,12 @@ from edgeflow.errors import ConfigError, DataError
 from edgeflow.plugin import DatasetLoader, LoadJob, Option, Samples
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from edgeflow.plugin import Float32
-
 DOWNLOADS = "data"  # folder of the project that downloads are kept in
-LAYOUTS = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}  # order of four axes → the axes that become NCHW
+# Order of axes in the file → the axes that become [N, C, H, W] or [N, C, L].
+LAYOUTS = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2), "NCL": (0, 1, 2), "NLC": (0, 2, 1)}
 # What numpy and zipfile raise for files that are truncated, encrypted, altered, or hold pickled objects.
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -32,8 +32,8 @@ class Settings:
     file: str
     x: str = "x"
     y: str = "y"
-    labels: tuple[str, ...] | None = None  # None: the classes are named by their numbers
-    layout: str = "NCHW"
+    labels: tuple[str, ...] | None = None  # None: the classes are named as they are in the file
+    layout: str = ""  # "": as it is
     url: str = ""
     sha256: str = ""
 
@@ -44,7 +44,7 @@ def _settings(job: LoadJob) -> Settings:
     found = {name: problem for name in ("file", "x", "y", "url", "sha256") if (problem := _no_text(given, name))}
     if "labels" in given and (problem := _no_labels(given["labels"])):
         found["labels"] = problem
-    if given.get("layout", "NCHW") not in tuple(LAYOUTS):
+    if "layout" in given and given["layout"] not in tuple(LAYOUTS):
         found["layout"] = f"{given['layout']!r} is not one of {', '.join(LAYOUTS)}"
     if "url" in given and "sha256" not in given:
         found["sha256"] = "missing; 'url' needs it, so that the data stay what they are"
@@ -75,7 +75,7 @@ def _no_labels(given: Any) -> str:
 
 
 def load(job: LoadJob) -> Samples:
-    """x float32[N, C, H, W] in [0, 1] and y int64[N] from the arrays that the options name.
+    """x[N, C, H, W], [N, H, W], [N, C, L] or [N, F] as it is, and y int64[N], from the arrays that the options name.
 
     Raises ConfigError for unusable options, and DataError that names the file and the array for everything that is
     missing or malformed.
@@ -83,20 +83,25 @@ def load(job: LoadJob) -> Samples:
     settings = _settings(job)
     path = _file(job, settings)
     x, y = _read(path, (settings.x, settings.y))
-    images = _images(path, settings, x)
-    labels = _labels(path, settings, y, len(images))
-    return Samples(images, y.astype("int64"), labels)
+    values = _values(path, settings, x)
+    labels, classes = _classes(path, settings, y, len(values))
+    return Samples(values, classes, labels)
 
 
 def _file(job: LoadJob, settings: Settings) -> Path:
     """The file, downloaded first where the options say from where."""
     if settings.url:
         return _download(job, settings)
+    path = _present(job, settings)
+    if settings.sha256 and (digest := whole_files.sha256_file(path)) != settings.sha256.lower():
+        raise DataError(f"{path}: its SHA-256 is {digest}; dataset {job.dataset}, options.sha256 says otherwise")
+    return path
+
+
+def _present(job: LoadJob, settings: Settings) -> Path:
     path = job.root / settings.file
     if not path.is_file():
         raise DataError(f"{path}: no such file (dataset {job.dataset}, options.file)")
-    if settings.sha256 and (digest := whole_files.sha256_file(path)) != settings.sha256.lower():
-        raise DataError(f"{path}: its SHA-256 is {digest}; dataset {job.dataset}, options.sha256 says otherwise")
     return path
 
 
@@ -144,53 +149,66 @@ def _array(path: Path, archive: Mapping[str, Any], name: str) -> NDArray[Any]:
     return found
 
 
-def _labels(path: Path, settings: Settings, y: NDArray[Any], samples: int) -> tuple[str, ...]:
-    """The name of each class, after a check of y: whole numbers [samples] from 0 up."""
+def _classes(
+    path: Path, settings: Settings, y: NDArray[Any], samples: int
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The name of each class, and y as int64[samples] from 0 up.
+
+    Classes that have names in the options are numbered from 0. Others are whole numbers or text, and are their own
+    names, in order.
+    """
     import numpy as np
 
     name = settings.y
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        raise DataError(f"{path}: {name} is {y.dtype}{list(y.shape)}; expected whole numbers [N], one class per sample")
+    if y.ndim != 1 or y.dtype.kind not in "iuU":
+        expected = "whole numbers or text [N], one class per sample"
+        raise DataError(f"{path}: {name} is {y.dtype}{list(y.shape)}; expected {expected}")
     if len(y) != samples:
         raise DataError(f"{path}: {settings.x} has {samples} samples, {name} has {len(y)} labels")
-    classes = np.unique(y)
-    count = len(classes) if settings.labels is None else len(settings.labels)
-    if classes[0] < 0 or classes[-1] >= count:
-        why = "" if settings.labels is not None else " without a gap, or the names of all classes in options.labels"
-        found = f"{path}: {name} has classes from {classes[0]} to {classes[-1]}"
-        raise DataError(f"{found}; expected 0 to {count - 1}{why}")
-    return settings.labels if settings.labels is not None else tuple(str(label) for label in range(count))
+    classes, numbers = np.unique(y, return_inverse=True)
+    labels = settings.labels
+    if labels is None:
+        return tuple(map(str, classes.tolist())), numbers.astype(np.int64)
+    if y.dtype.kind == "U":
+        if unnamed := [text for text in classes.tolist() if text not in labels]:
+            raise DataError(f"{path}: {name} has {unnamed[0]!r}; options.labels has {', '.join(labels)}")
+        return labels, np.array([labels.index(text) for text in classes.tolist()], np.int64)[numbers]
+    if classes[0] < 0 or classes[-1] >= len(labels):
+        raise DataError(
+            f"{path}: {name} has classes from {classes[0]} to {classes[-1]}; expected 0 to {len(labels) - 1}, the "
+            "places in options.labels; without that option classes are named by their numbers"
+        )
+    return labels, y.astype(np.int64)
 
 
-def _images(path: Path, settings: Settings, x: NDArray[Any]) -> Float32:
-    """float32[N, C, H, W] in [0, 1] of what the file has."""
+def _values(path: Path, settings: Settings, x: NDArray[Any]) -> NDArray[Any]:
+    """The samples, channels first; floats as float32, in which they are used."""
     import numpy as np
 
     name, layout = settings.x, settings.layout
-    if x.ndim not in (3, 4):
-        raise DataError(f"{path}: {name} has shape {list(x.shape)}; expected [N, H, W] or four axes in {layout} order")
+    found = f"{path}: {name} has shape {list(x.shape)}"
+    if x.ndim not in (2, 3, 4):
+        raise DataError(f"{found}; expected [N, features], [N, channels, length], [N, H, W] or [N, channels, H, W]")
     if not x.size:
-        raise DataError(f"{path}: {name} has shape {list(x.shape)}: it is empty")
-    if x.dtype == np.uint8:
-        x = x / np.float32(255)
-    elif x.dtype.kind != "f":
-        raise DataError(f"{path}: {name} is {x.dtype}; expected uint8, or floats in [0, 1]")
-    if not np.isfinite(x).all():
-        raise DataError(f"{path}: {name} contains NaN or infinity")
-    if x.min() < 0 or x.max() > 1:
-        raise DataError(
-            f"{path}: {name} has values from {x.min():.8g} to {x.max():.8g}; expected floats in [0, 1], or uint8"
-        )
-    return np.ascontiguousarray(x[:, None] if x.ndim == 3 else x.transpose(LAYOUTS[layout]), np.float32)
+        raise DataError(f"{found}: it is empty")
+    if x.dtype.kind not in "iuf":
+        raise DataError(f"{path}: {name} is {x.dtype}; expected integers or floats")
+    if x.dtype.kind == "f":
+        x = x.astype(np.float32, copy=False)
+    if len(layout) == x.ndim:
+        return x.transpose(LAYOUTS[layout])
+    if layout and not (len(layout) == 4 and x.ndim == 3):  # images without channels are grey in any layout
+        raise DataError(f"{found}, and options.layout says {layout}: {len(layout)} axes; correct or remove it")
+    return x
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:
     """The file, unless it is downloaded: then its digest is in the options.
 
-    Raises ConfigError for unusable options.
+    Raises ConfigError for unusable options, DataError when there is no such file.
     """
     settings = _settings(job)
-    return () if settings.url else (job.root / settings.file,)
+    return () if settings.url else (_present(job, settings),)
 
 
 plugin = DatasetLoader(
@@ -205,8 +223,8 @@ plugin = DatasetLoader(
         ),
         "x": Option("name of the array with the inputs; 'x' if not given"),
         "y": Option("name of the array with the classes; 'y' if not given"),
-        "labels": Option("list of class names, in order; '0', '1', … if not given", type=list),
-        "layout": Option("order of four axes; NCHW if not given", choices=tuple(LAYOUTS)),
+        "labels": Option("list of the names of classes 0, 1, …; each class is its own name if not given", type=list),
+        "layout": Option("order of the axes of x; channels before the others if not given", choices=tuple(LAYOUTS)),
         "url": Option("where to download the file from"),
         "sha256": Option("hexadecimal SHA-256 of the file; required with a url"),
     },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,12 @@ from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
 from edgeflow.figures import strongest
 from edgeflow.plugin import PackageJob, Runtime
+from edgeflow.preprocessing import Preprocessing
 from edgeflow.registry import load_reference
+from edgeflow.stages import golden
 from edgeflow.types import (
     Evidence,
+    Interval,
     Measured,
     Measurement,
     Program,
@@ -28,7 +31,10 @@ from edgeflow.types import (
     Verdict,
     from_json,
 )
+from edgeflow.units import unit_of
 
+# What whoever builds an app asks first, beside the metric of the task.
+ASKED = ("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "size_bytes")
 ANCESTORS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized"}  # stage → what it made
 
 
@@ -41,6 +47,7 @@ class Spec:
     scheme: str
     runtime: str  # plugin reference
     build: str = ""  # what the program was compiled for: `Runtime.compiles_for`
+    activations: str = "float32"  # type that the scheme computes in, which says how far machines may differ
     calibrated: bool = False  # the calibration split decided about the program
     infeasible: str = ""  # why the plan already refuses the variant; there are no inputs then
     release_counter: int = 1
@@ -65,6 +72,9 @@ class Inputs:
     program: Path | None = None
     info: Path | None = None
     dataset: Path | None = None
+    golden: Path | None = None  # samples after preprocessing
+    golden_raw: Path | None = None  # and before
+    answers: Path | None = None  # what the program answered to them
 
     def need(self, name: str, variant: str) -> Path:
         """An input without which nothing can be said; UsageError when it was not given."""
@@ -91,6 +101,20 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """One figure of a variant for whoever builds the app, or that nobody measured it. Units are canonical."""
+
+    unit: str
+    value: float | None = None
+    interval: Interval | None = None
+    evidence: Evidence | None = None  # how it was obtained
+    device: str | None = None  # the device, or what stood in for it
+    n: int | None = None  # samples or runs behind the value
+    method: str | None = None
+    not_measured: str = ""  # why there is no value; empty when there is one
+
+
+@dataclass(frozen=True)
 class Record:
     """package.json: what became of one variant."""
 
@@ -107,6 +131,9 @@ class Record:
     made_from: Mapping[str, str] = field(default_factory=dict)
     zero_weights_ratio: float | None = None  # as program.json has it
     compressed_bytes: int | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # metric → its best proven figure
+    preprocessing: Preprocessing | None = None  # how a raw sample becomes the program's input
+    labels: tuple[str, ...] = ()  # of class i; what the program answers is an index
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
@@ -129,9 +156,11 @@ def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
     verdict = files.read_as(Verdict, path)
     _check_about(_variant(verdict), spec.variant, path)
     info = files.read_as(Program, inputs.need("info", spec.variant))
+    measured = _measured(spec, inputs)
+    data = _data(inputs.need("dataset", spec.variant))
     archive, digests = None, dict[str, str]()
     if verdict.release == Release.RELEASED:
-        archive, digests = _release(spec, inputs, verdict, record)
+        archive, digests = _release(spec, inputs, verdict, measured, data, record)
     return Record(
         model=spec.model,
         target=spec.target.id,
@@ -147,7 +176,36 @@ def _judged(spec: Spec, inputs: Inputs, record: Path) -> Record:
         },
         zero_weights_ratio=info.zero_weights_ratio,
         compressed_bytes=info.compressed_bytes,
+        figures=_figures(info, measured, verdict),
+        preprocessing=data.preprocessing,
+        labels=data.labels,
     )
+
+
+def _measured(spec: Spec, inputs: Inputs) -> Measured:
+    path = inputs.need("measurement", spec.variant)
+    measured = files.read_as(Measured, path)
+    _check_about(_variant(measured), spec.variant, path)
+    return measured
+
+
+def _figures(info: Program, measured: Measured, verdict: Verdict) -> dict[str, Figure]:
+    """Every figure there is, and of what an app's author asks first and of each budget, that there is none."""
+    found = strongest(measured.measurements)
+    task = [rung.metric for rung in info.ladder.rungs[-1:]]
+    asked = {check.metric: check.reason for check in verdict.checks}
+    why = measured.infeasible or "nothing measured it for this target"
+    missing = {
+        name: measured.infeasible or asked.get(name, why) for name in (*task, *ASKED, *asked) if name not in found
+    }
+    return {
+        **{name: _figure(figure) for name, figure in found.items()},
+        **{name: Figure(unit_of(name), not_measured=reason) for name, reason in missing.items()},
+    }
+
+
+def _figure(found: Measurement) -> Figure:
+    return Figure(found.unit, found.value, found.interval, found.evidence, found.device, found.n, found.method)
 
 
 def _variant(found: Verdict | Measured) -> str:
@@ -162,28 +220,52 @@ def _check_about(found: str, expected: str, path: Path) -> None:
 # --- what is released ------------------------------------------------------------------------------------------------
 
 
-def _release(spec: Spec, inputs: Inputs, verdict: Verdict, record: Path) -> tuple[Archive, dict[str, str]]:
+def _release(
+    spec: Spec, inputs: Inputs, verdict: Verdict, measured: Measured, data: Data, record: Path
+) -> tuple[Archive, dict[str, str]]:
     """Write the .efpkg and the runtime's files beside the record."""
     folder = record.parent
     program, info = _program(spec, inputs)
-    measured_path = inputs.need("measurement", spec.variant)
-    measured = files.read_as(Measured, measured_path)
-    _check_about(_variant(measured), spec.variant, measured_path)
+    made = golden.make(_golden(spec, inputs, data), info, data.preprocessing, spec.activations)
     runtime: Runtime = load_reference(spec.runtime)
-    job = PackageJob(program, info, spec.target, measured.measurements)
+    job = PackageJob(program, info, spec.target, measured.measurements, data.preprocessing, data.labels, made.samples)
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
     added = runtime.package_files(job) if runtime.package_files else {}
     main = f"program.{runtime.program_suffix}"
-    if taken := sorted({name, record.name, main} & set(added)):
+    if taken := sorted({name, record.name, main, *made.contents} & set(added)):
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
-    contents: dict[str, bytes | Path] = {main: program, **added}
-    manifest = _manifest(spec, inputs, verdict, info, measured, main, efpkg.describe(contents))
+    contents: dict[str, bytes | Path] = {main: program, **made.contents, **added}
+    described = _Described(main, made.described, _example(added), efpkg.describe(contents))
+    manifest = _manifest(spec, inputs, verdict, info, measured, data, described)
     efpkg.build(folder / name, manifest, contents)
     for path, content in added.items():
         files.write_bytes(folder / path, content)
     archive = Archive(name, (folder / name).stat().st_size, files.sha256_file(folder / name))
     return archive, dict(manifest.ancestors)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a manifest says about the files of its package."""
+
+    program: str
+    golden: efpkg.Golden
+    example: str | None
+    files: tuple[efpkg.File, ...]
+
+
+def _example(added: Iterable[str]) -> str | None:
+    return next((name for name in sorted(added) if Path(name).stem == "example"), None)
+
+
+def _golden(spec: Spec, inputs: Inputs, data: Data) -> golden.Sources:
+    """Golden samples of the dataset that the record is about."""
+    found = {name: inputs.need(name, spec.variant) for name in ("golden", "golden_raw", "answers")}
+    for name, digest in (("golden", data.splits["golden"]), ("golden_raw", data.golden_raw)):
+        if files.sha256_file(found[name]) != digest:
+            raise MismatchError(f"package: {found[name]} is not the one that {inputs.dataset} names; prepare again")
+    return golden.Sources(found["golden"], found["golden_raw"], data.raw_rows, found["answers"])
 
 
 def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
@@ -205,25 +287,24 @@ def _manifest(
     verdict: Verdict,
     info: Program,
     measured: Measured,
-    main: str,
-    described: tuple[efpkg.File, ...],
+    data: Data,
+    described: _Described,
 ) -> efpkg.Manifest:
     if info.signature is None or not info.signature.outputs:
         raise MismatchError(f"package: {inputs.info}: {spec.variant} has no signature; compile the variant again")
-    preprocessing, labels, splits = _data(inputs.need("dataset", spec.variant))
     return efpkg.Manifest(
         schema=efpkg.SCHEMA,
         model=spec.model,
         target=spec.target.id,
         scheme=spec.scheme,
         release_counter=spec.release_counter,
-        program=main,
-        runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(info, measured.measurements)),
+        program=described.program,
+        runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(measured.measurements)),
         needs=_needs(spec.target, info, measured.measurements, verdict),
         signature=info.signature,
-        preprocessing=preprocessing,
+        preprocessing=data.preprocessing,
         postprocessing=efpkg.Postprocessing("argmax", info.signature.outputs[0].name),
-        labels=labels,
+        labels=data.labels,
         operators=measured.operators or info.operators,
         measurements=measured.measurements,
         ladder=info.ladder,
@@ -233,31 +314,50 @@ def _manifest(
             "program": info.sha256,
             **_made(info, inputs),
             "dataset": files.sha256_file(inputs.need("dataset", spec.variant)),
-            "evaluation": splits["evaluation"],
-            **({"calibration": splits["calibration"]} if spec.calibrated else {}),
+            "evaluation": data.splits["evaluation"],
+            **({"calibration": data.splits["calibration"]} if spec.calibrated else {}),
         },
-        files=described,
+        golden=described.golden,
+        example=described.example,
+        files=described.files,
     )
 
 
-def _data(path: Path) -> tuple[efpkg.Preprocessing, tuple[str, ...], dict[str, str]]:
-    """Pre-processing, labels and the SHA-256 of each split from dataset.json; DataError names what does not fit."""
+@dataclass(frozen=True)
+class Data:
+    """What dataset.json says of the samples."""
+
+    preprocessing: Preprocessing
+    labels: tuple[str, ...]
+    splits: Mapping[str, str]  # name → SHA-256
+    golden_raw: str  # SHA-256
+    raw_rows: tuple[int, ...]  # golden samples that are there as they were
+
+
+def _data(path: Path) -> Data:
+    """Read dataset.json; DataError names what does not fit."""
     found = files.read_json(path)
     try:
-        preprocessing = from_json(efpkg.Preprocessing, {"shape": found["shape"], **found["preprocessing"]})
-        splits = {name: str(found["splits"][name]["sha256"]) for name in ("evaluation", "calibration")}
-        return preprocessing, tuple(str(label) for label in found["labels"]), splits
+        labels = tuple(str(label) for label in found["labels"])
+        for label in labels:
+            label.encode()  # else no file of a package can hold it
+        return Data(
+            from_json(Preprocessing, found["preprocessing"]),
+            labels,
+            {name: str(found["splits"][name]["sha256"]) for name in ("evaluation", "calibration", "golden")},
+            str(found["golden_raw"]["sha256"]),
+            tuple(int(row) for row in found["golden_raw"]["rows"]),
+        )
     except KeyError as error:
         raise DataError(f"{path}: missing key {error}; prepare again") from None
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare again") from None
 
 
-def _versions(info: Program, measurements: tuple[Measurement, ...]) -> dict[str, str]:
-    """What executed the program when it was measured; the compilers behind its estimates are not on the device."""
-    compilers = {name for estimate in info.estimates for name in estimate.tools}
+def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:
+    """What executed the program when it was measured; what converted and compiled it need not be on the device."""
     ran = [m.tools for m in measurements if m.evidence != Evidence.ESTIMATE]
-    return {name: version for tools in ran for name, version in tools.items() if name not in compilers}
+    return {name: version for tools in ran for name, version in tools.items()}
 
 
 def _needs(target: Target, info: Program, measurements: tuple[Measurement, ...], verdict: Verdict) -> efpkg.Needs:

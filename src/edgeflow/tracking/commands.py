@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgeflow import layout
+from edgeflow.config import options, read_matrix
 from edgeflow.errors import DataError
 
 
@@ -42,15 +44,21 @@ def track(rest: Sequence[str]) -> int:
     )
     what.add_argument("--follow", action="store_true", help="flush to MLflow while a build runs, until it ends")
     parser.add_argument("--copy", action="store_true", help="copy packages into MLflow too; it links to them otherwise")
+    options.add_options(parser)
     arguments = parser.parse_args(rest)
     if arguments.check:
         return _check()
-    if arguments.follow:
-        return _follow()
-    return _track(arguments.copy)
+    title = _title(arguments)
+    return _follow(title) if arguments.follow else _track(title, arguments.copy)
 
 
-def _track(copy: bool) -> int:
+def _title(arguments: argparse.Namespace) -> str:
+    """What the matrix is called, and so the experiment in MLflow."""
+    matrix = options.matrix(arguments) or read_matrix(Path())
+    return str(matrix.get("title", "edgeflow"))
+
+
+def _track(title: str, copy: bool) -> int:
     from edgeflow.tracking import artifacts, dvc, provenance, runs, store
     from edgeflow.tracking.lock import exclusive
 
@@ -58,7 +66,7 @@ def _track(copy: bool) -> int:
     with store.opened() as opened:  # MLflow is imported while DVC works
         with exclusive():
             jobs = provenance.Jobs(provenance.collect())
-            store.put(runs.collect(jobs), copy)
+            store.put(runs.collect(jobs, title), copy)
             tracked = artifacts.add()
         flushed = opened.flush()  # a server may be slow: DVC is not held up meanwhile
     print(f"DVC: {tracked.folders} folders and files of the results, {len(tracked.changed)} changed.")
@@ -69,11 +77,11 @@ def _track(copy: bool) -> int:
     return 0
 
 
-def _follow() -> int:
+def _follow(title: str) -> int:
     from edgeflow.tracking import follow
 
     try:
-        follow.follow(lambda text: print(text, flush=True))
+        follow.follow(title, lambda text: print(text, flush=True))
     except KeyboardInterrupt:
         print("Stopped; 'edgeflow track' flushes the rest.")
     return 0
@@ -155,7 +163,9 @@ def fetch(rest: Sequence[str]) -> int:
 
 
 def data(rest: Sequence[str]) -> int:
-    """`edgeflow data POINTER…`: what `prepare` runs first."""
+    """`edgeflow data list`; `edgeflow data POINTER…`: what `prepare` runs first."""
+    if rest[:1] == ["list"]:
+        return _list_samples(rest[1:])
     parser = argparse.ArgumentParser(prog="edgeflow data", description="Bring tracked datasets, and check them.")
     parser.add_argument("pointers", nargs="*", type=Path, metavar="FILE.dvc")
     arguments = parser.parse_args(rest)
@@ -166,6 +176,30 @@ def data(rest: Sequence[str]) -> int:
         with exclusive():
             for pointer in arguments.pointers:
                 objects.fetch_data(pointer)
+    return 0
+
+
+def _list_samples(rest: Sequence[str]) -> int:
+    """`edgeflow data list [--split SPLIT] [--dataset ID]`: as CSV, since names of files may hold anything."""
+    parser = argparse.ArgumentParser(prog="edgeflow data list", description="Show which sample is in which split.")
+    parser.add_argument("--split", choices=("train", "calibration", "evaluation", "golden"), help="of all if not given")
+    parser.add_argument("--dataset", metavar="ID", help="every dataset that is prepared if not given")
+    arguments = parser.parse_args(rest)
+    import csv
+
+    datasets = layout.prepared(Path())
+    if arguments.dataset not in (None, *datasets) or not datasets:
+        wanted = layout.prepare(arguments.dataset or "<dataset>")["info"]
+        raise DataError(
+            f"no splits of {arguments.dataset or 'any dataset'} here; 'snakemake --cores 2 {wanted}' makes them"
+        )
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(("dataset", "split", "row", "index", "name", "label"))
+    for dataset in datasets if arguments.dataset is None else [arguments.dataset]:
+        with Path(layout.prepare(dataset)["samples"]).open(encoding="utf-8", newline="") as stream:
+            for line in list(csv.reader(stream))[1:]:
+                if arguments.split in (None, line[0]):
+                    lines.writerow((dataset, *line))
     return 0
 
 

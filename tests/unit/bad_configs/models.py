@@ -6,6 +6,20 @@ from tests.unit.bad_configs.project import KWS, WORDS, case
 
 CASES = [
     case(
+        "weights are given beside a training",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nweights: kws.safetensors",
+        f"{KWS}: weights: is taken as it is, and 'training' says how to train; remove one of them",
+    ),
+    case(
+        "weights are in a format that is not read",
+        KWS,
+        "training: {epochs: 25}",
+        "weights: kws.h5",
+        f"{KWS}: weights: 'kws.h5' is no .safetensors or .pt or .pth file; save 'model.state_dict()' as one of them",
+    ),
+    case(
         "a colon is missing",
         KWS,
         "framework: torch\n",
@@ -97,11 +111,46 @@ CASES = [
         f"{WORDS}: license: is empty",
     ),
     case(
-        "too few axes",
+        "too many axes",
         WORDS,
         "[1, 49, 10]",
-        "[49, 10]",
-        f"{WORDS}: shape: expected 3 values, found 2",
+        "[1, 1, 49, 10]",
+        f"{WORDS}: shape: expected at most 3 values, found 4",
+    ),
+    case(
+        "a range of one number",
+        WORDS,
+        "normalize:",
+        "range: 255\nnormalize:",
+        f"{WORDS}: range: 255 is neither [low, high] nor 'any'",
+    ),
+    case(
+        "a range upside down",
+        WORDS,
+        "normalize:",
+        "range: [1, -1]\nnormalize:",
+        f"{WORDS}: range: 1 must be less than -1",
+    ),
+    case(
+        "a word in a range",
+        WORDS,
+        "normalize:",
+        "range: [0, many]\nnormalize:",
+        f"{WORDS}: range[1]: expected a number, found 'many'",
+    ),
+    case(
+        "a word for a normalisation",
+        WORDS,
+        "{mean: 0.5, std: 0.25}",
+        "measure",
+        f"{WORDS}: normalize: 'measure' is neither 'measured' nor keys and values: {{mean: …, std: …}}",
+    ),
+    case(
+        "too many features",
+        WORDS,
+        "shape: [1, 49, 10]\nnormalize: {mean: 0.5, std: 0.25}",
+        "shape: [4]\nnormalize: {mean: [0.5, 1], std: 1}",
+        f"{WORDS}: normalize.mean: expected one number, or one per feature: 4; found 2",
     ),
     case(
         "a word among numbers",

@@ -1,0 +1,34 @@
+// Made by edgeflow: the one part of the example that knows TensorFlow Lite Micro; example.cc says what was executed.
+#include <cstring>
+
+#include "@NAME@.h"
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+
+namespace {
+
+// @ARENA@
+alignas(16) std::uint8_t arena[@NAME@_arena_bytes + @ARENA_EXTRA_BYTES@];
+
+tflite::MicroInterpreter* start() {
+  static tflite::MicroMutableOpResolver<@NAME@_operator_kinds> resolver;
+  if (!@NAME@_add_operators(resolver)) return nullptr;
+  static tflite::MicroInterpreter interpreter(tflite::GetModel(@NAME@), resolver, arena, sizeof(arena));
+  if (interpreter.AllocateTensors() != kTfLiteOk) return nullptr;
+  const bool fits = interpreter.input(0)->bytes == @NAME@_input_values * sizeof(@NAME@_input_t) &&
+                    interpreter.output(0)->bytes == @NAME@_output_values * sizeof(@NAME@_output_t);
+  return fits ? &interpreter : nullptr;
+}
+
+}  // namespace
+
+// @BEFORE@
+bool @NAME@_infer(const @NAME@_input_t* input, @NAME@_output_t* output) {
+  static tflite::MicroInterpreter* interpreter = start();
+  if (interpreter == nullptr) return false;
+  std::memcpy(interpreter->input(0)->data.data, input, interpreter->input(0)->bytes);
+  if (interpreter->Invoke() != kTfLiteOk) return false;
+  std::memcpy(output, interpreter->output(0)->data.data, interpreter->output(0)->bytes);
+  return true;
+}
