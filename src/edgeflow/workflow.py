@@ -28,7 +28,7 @@ from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_fi
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
 from edgeflow.types import Cell, Failure, JobCost, to_json
-from edgeflow.wiring import Inputs, Job, Wiring
+from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, claim_identity
 
 Wildcards = Mapping[str, str]
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Flow:
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
+    IDENTITY = IDENTITY
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
@@ -73,6 +74,7 @@ class Flow:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
         client.claim_run()
+        claim_identity()
         os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)
         self._jobs: dict[tuple[str, ...], Job] = {}
