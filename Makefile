@@ -51,13 +51,16 @@ torture: $(BIN)/.dev
 schema: $(BIN)/.core
 	$(BIN)/edgeflow schema
 
-## lock: resolve envs/*.in into envs/*.txt
+## lock: resolve envs/*.in into envs/*.txt; envs/<toolchain>.user.in is what your own code needs beside its toolchain
+LOCK := pip compile -q --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 lock: $(BIN)/.core
-	for name in core torch edge track; do $(UV) pip compile -q --python-version 3.11 --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links envs/$$name.in -o envs/$$name.txt || exit 1; done
-	$(UV) pip compile -q --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	  -c envs/core.txt envs/dev.in -o envs/dev.txt
+	for name in $(filter-out dev %.user,$(basename $(notdir $(wildcard envs/*.in)))); do \
+	  $(UV) $(LOCK) envs/$$name.in -o envs/$$name.txt || exit 1; done
+	$(UV) $(LOCK) -c envs/core.txt envs/dev.in -o envs/dev.txt
 	sed -i 's/+cpu$$//' envs/torch.txt
+	for name in $(basename $(basename $(notdir $(wildcard envs/*.user.in)))); do \
+	  $(UV) $(LOCK) -c envs/$$name.txt envs/$$name.user.in -o envs/$$name.user.txt || exit 1; \
+	  sed -i 's/+cpu$$//' envs/$$name.user.txt; done
 
 ## clean: remove everything that was built; environments stay
 clean:

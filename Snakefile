@@ -9,6 +9,8 @@ configfile: "config/config.yaml"
 
 
 flow = edgeflow.workflow.Flow(config)
+if workflow.output_settings.dryrun:
+    flow.look_only()
 
 
 wildcard_constraints:

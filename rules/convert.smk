@@ -11,8 +11,9 @@ rule convert:
     params:
         call=flow.call("convert"),
     shell:
-        "edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
+        "for pointer in {input.pointers:q}; do edgeflow data \"$pointer\" || exit; done > {log:q} 2>&1;"
+        " edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
-        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} > {log:q} 2>&1"
+        " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} >> {log:q} 2>&1"

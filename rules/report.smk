@@ -10,7 +10,7 @@ rule plan:
         matrix=flow.matrix,
         cells=flow.cells,
     shell:
-        "edgeflow plan --config {params.matrix:q} --output {output.plan:q} > {log:q} 2>&1"
+        "edgeflow plan --matrix {params.matrix:q} --output {output.plan:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -25,4 +25,5 @@ rule report:
     shell:
         "edgeflow report --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q} --input plan={input.plan:q} results=$(dirname {input.plan:q})"
-        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q} > {log:q} 2>&1"
+        " --output html={output.html:q} summary={output.summary:q} decision={output.decision:q}"
+        " sources={output.sources:q} > {log:q} 2>&1"

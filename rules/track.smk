@@ -6,5 +6,7 @@ rule track:
         rules.all.input,
     log:
         layout.log("track"),
+    params:
+        matrix=flow.matrix,
     shell:
-        "edgeflow track > {log:q} 2>&1"
+        "edgeflow track --matrix {params.matrix:q} > {log:q} 2>&1"

@@ -12,9 +12,10 @@ rule train:
     params:
         call=flow.call("train"),
     shell:
-        "edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
+        "for pointer in {input.pointers:q}; do edgeflow data \"$pointer\" || exit; done > {log:q} 2>&1;"
+        " edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"
         " start={input.start:q} control={input.control:q} teachers={input.teachers:q}"
         " --output checkpoint={output.checkpoint:q} outputs={output.outputs:q} ladder={output.ladder:q}"
-        " info={output.info:q} > {log:q} 2>&1"
+        " info={output.info:q} >> {log:q} 2>&1"

@@ -24,7 +24,7 @@ def main() -> int:
 
 def _stage(stage: str, arguments: list[str]) -> int:
     """Take out what says where the stage runs, and run the rest there."""
-    from edgeflow.errors import EdgeflowError
+    from edgeflow.errors import EdgeflowError, storage_error
     from edgeflow.toolchains import client
 
     if "-h" in arguments or "--help" in arguments:
@@ -48,6 +48,11 @@ def _stage(stage: str, arguments: list[str]) -> int:
     except EdgeflowError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if (refusal := storage_error(error)) is None:
+            raise
+        print(f"{type(refusal).__name__}: {refusal}", file=sys.stderr)
+        return refusal.exit_code
 
 
 def _module_files(stage: str, arguments: list[str]) -> str:

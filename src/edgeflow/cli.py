@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeflow import __version__
-from edgeflow.errors import EdgeflowError
+from edgeflow.errors import EdgeflowError, storage_error
 
 COMMANDS = """\
 the project
@@ -42,13 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edgeflow {__version__}")
         return 0
     try:
-        return _command(arguments[0])(arguments[1:])
+        code = _command(arguments[0])(arguments[1:])
+        sys.stdout.flush()  # a full disk is found here, and not at the interpreter's end
+        return code
     except EdgeflowError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
+        return _refuse(error)
     except BrokenPipeError:  # the reader of our output went away, as in `edgeflow plan | head`
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if (refusal := storage_error(error)) is None:
+            raise
+        return _refuse(refusal)
+
+
+def _refuse(error: EdgeflowError) -> int:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int]:
@@ -78,20 +92,22 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 def _plan(rest: Sequence[str]) -> int:
     import json
 
+    from edgeflow.config import options
+
     parser = argparse.ArgumentParser(prog="edgeflow plan", description="Show every cell of the matrix.")
     parser.add_argument(
         "--json",
         action="store_true",
         help="a list of cells, and why one is infeasible or will fail",
     )
-    parser.add_argument("--config", default=None, help="the matrix as JSON, in place of config/config.yaml")
     parser.add_argument("--output", type=Path, help="write the JSON to this file")
+    options.add_options(parser)
     arguments = parser.parse_args(rest)
 
     from edgeflow import files
     from edgeflow.workflow import faults, open_with_plugins
 
-    project, plugins, plan = open_with_plugins(json.loads(arguments.config) if arguments.config else None)
+    project, plugins, plan = open_with_plugins(options.matrix(arguments))
     if arguments.output:
         files.write_json(arguments.output, plan.to_json())
         return 0
@@ -108,18 +124,49 @@ def _plan(rest: Sequence[str]) -> int:
 
 
 def _summary(rest: Sequence[str]) -> int:
-    argparse.ArgumentParser(prog="edgeflow summary", description="Show what to ship per target.").parse_args(rest)
+    from edgeflow.config import options
+
+    parser = argparse.ArgumentParser(prog="edgeflow summary", description="Show what to ship per target.")
+    options.add_options(parser)
+    arguments = parser.parse_args(rest)
 
     from rich.console import Console
 
     from edgeflow import files, layout
+    from edgeflow.errors import DataError
     from edgeflow.report import terminal
 
     paths = layout.report()
+    if not Path(paths["decision"]).is_file():
+        raise DataError(f"{paths['decision']} is not there: there is no report yet; run 'snakemake' first")
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
+    if age := _age(arguments, Path(paths["sources"])):
+        console.print(age, style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _age(arguments: argparse.Namespace, path: Path) -> str:
+    """Whether the report is older than the configuration or the results, in words; empty when it is not."""
+    from edgeflow import failures, files, layout
+    from edgeflow.config import options
+    from edgeflow.config.digests import digests
+    from edgeflow.report import sources, terminal
+    from edgeflow.workflow import open_project
+
+    if not path.is_file():
+        return terminal.age("", "", f"{path} is not there; run snakemake, which makes it")
+    made_from = files.read_as(sources.Sources, path)
+    configuration = unknown = ""
+    try:
+        project, plan = open_project(options.matrix(arguments))
+        configuration = sources.changed_configuration(made_from, digests(project), plan.cells)
+    except EdgeflowError as error:  # what was built is still there to be shown
+        first, *more = str(error).splitlines()
+        unknown = f"{first}{f' (and {len(more)} more)' if more else ''}; 'edgeflow plan' says all of it"
+    broken = failures.read(Path(layout.failures()))
+    return terminal.age(configuration, sources.changed_results(made_from, Path(layout.RESULTS), broken), unknown)
 
 
 def _search(rest: Sequence[str]) -> int:
@@ -143,7 +190,7 @@ def _toolchain(rest: Sequence[str]) -> int:
     from edgeflow.errors import UsageError
     from edgeflow.toolchains import environments
 
-    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt"))
+    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt") if "." not in path.stem)
     parser = argparse.ArgumentParser(prog="edgeflow toolchain", description="Make the environment of a toolchain.")
     parser.add_argument("id", help=f"one of {', '.join(known) or 'the locks in envs/'}")
     toolchain = parser.parse_args(rest).id

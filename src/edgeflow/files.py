@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,14 +33,19 @@ def atomic(path: Path) -> Iterator[Path]:
         if abandoned(left):
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{host.owner()}{path.suffix}")
-    temporary.touch()
     try:
+        temporary.touch()
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # a failed write names no file, and the temporary says nothing
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it could not be made either, or the next one removes it
+            temporary.unlink(missing_ok=True)
 
 
 def abandoned(path: Path) -> bool:

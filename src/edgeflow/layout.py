@@ -92,11 +92,12 @@ def plan() -> Files:
 
 
 def report() -> Files:
-    """The report, its figures as a table, and what to ship per target."""
+    """The report, its figures as a table, what to ship per target, and what all of it was made from."""
     return {
         "html": f"{RESULTS}/report/index.html",
         "summary": f"{RESULTS}/summary.csv",
         "decision": f"{RESULTS}/report/decision.json",
+        "sources": f"{RESULTS}/report/sources.json",
     }
 
 
@@ -187,6 +188,11 @@ def tracking() -> Files:
 def running() -> str:
     """Held shared by every run of the workflow in this checkout, until it ends, however it ends."""
     return ".snakemake/edgeflow.alive"
+
+
+def sources() -> str:
+    """What is known of edgeflow's own sources, so that no run parses again what did not change."""
+    return ".snakemake/edgeflow.sources.json"
 
 
 def locks() -> Files:

@@ -162,7 +162,7 @@ class Converter:
     """How models of one framework become this runtime's file format."""
 
     toolchain: str
-    convert: Callable[[ConvertJob], None]
+    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
     tolerance: Tolerance
     preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
 
@@ -197,15 +197,18 @@ class Runtime:
     build_with: str = ""
     converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
-    optimize: Callable[[OptimizeJob], None] | None = None
+    optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
     # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
     activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
     compiles_from: str = ""
     runs: str = "program"  # "model": programs cannot be run here, only the model that they were compiled from
     package_files: Callable[[PackageJob], Mapping[str, bytes]] | None = None  # name → content
+    estimates: tuple[str, ...] = ()  # metrics that `compile` estimates: what a search can minimise is known before
     target_options: Mapping[str, Option] = field(default_factory=dict)
     preload: tuple[str, ...] = ()  # modules that optimize and compile import: warm workers have them ready
     api_version: int = API_VERSION
@@ -226,6 +229,7 @@ class ModelSpec:
     input_shape: tuple[int, ...]  # without the batch axis
     classes: int
     training: Mapping[str, Any]  # validated against `Framework.training_options`
+    weights: str = ""  # file with trained weights that are taken as they are; "": the model is trained
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,16 @@ class TrainJob:
     # Model → how to load its checkpoint: every teacher that steps name, and the model itself as it is at the start.
     teachers: Mapping[str, tuple[ModelSpec, Path]] = field(default_factory=dict)
     kept: Path | None = None  # file for what a training needs to go on where it was killed; None: it starts again
+
+
+@dataclass(frozen=True)
+class WeightsJob:
+    """Take the trained weights that someone brings, as they are."""
+
+    model: ModelSpec
+    weights: Path  # in whatever format the framework reads; nothing of it may be executed
+    x: Float32  # a few prepared samples, that the network must be able to take
+    checkpoint: Path  # safetensors to write, as `TrainJob.checkpoint`
 
 
 @dataclass(frozen=True)
@@ -266,6 +280,7 @@ class Framework:
     predict: Callable[[Any, Float32], Float32]
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
+    take_weights: Callable[[WeightsJob], Trained] | None = None  # None: models are trained here, and only here
     steps: tuple[str, ...] = ()  # kinds of training-time steps that `train` can take
     preload: tuple[str, ...] = ()  # modules that train and load import: warm workers have them ready
     api_version: int = API_VERSION

@@ -126,7 +126,7 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
     """Path → MD5 of each file that is there; what did not change since the last time is not read."""
     record = Path(layout.tracking()["hashes"])
     before = files.read_json(record) if record.is_file() else {}
-    stamps = {str(path): _stamp(path) for path in paths if path.is_file()}
+    stamps = {str(path): stamp(path) for path in paths if path.is_file()}
     now = {
         name: before[name] if name in before and before[name]["stamp"] == stamp else _hashed(Path(name), stamp)
         for name, stamp in stamps.items()
@@ -136,7 +136,8 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
     return {name: entry["md5"] for name, entry in now.items()}
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
+    """Changes whenever a file does."""
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]  # ctime: also after a faked mtime
 

@@ -9,15 +9,15 @@ imported. Comments, docstrings, white space and what nothing uses do not count. 
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 OWN = "edgeflow"  # its modules are told apart file by file, in fingerprint.py
 # Functions by which code reaches names that its text does not have.
@@ -27,20 +27,10 @@ IMPORTERS = frozenset(("__import__", "import_module"))
 PURE = frozenset(
     (
         *("abstractmethod", "cache", "cached_property", "classmethod", "contextmanager", "dataclass", "deleter"),
-        *(
-            "lru_cache",
-            "no_grad",
-            "override",
-            "overload",
-            "property",
-            "setter",
-            "staticmethod",
-            "total_ordering",
-            "wraps",
-        ),
+        *("lru_cache", "no_grad", "overload", "override", "property", "setter", "staticmethod", "wraps"),
         *("NamedTuple", "NewType", "Path", "TypeVar", "field", "getLogger", "namedtuple", "partial"),
         *("bool", "bytes", "dict", "float", "frozenset", "int", "list", "range", "set", "str", "tuple", "zip"),
-        *("len", "max", "min", "round", "sorted", "sum"),
+        *("len", "max", "min", "round", "sorted", "sum", "total_ordering"),
     )
 )
 Chain = tuple[str, ...]  # ("blocks", "Block", "forward") for `blocks.Block.forward`
@@ -54,6 +44,7 @@ class Reach:
     own: frozenset[str] = frozenset()  # modules of edgeflow that are imported on the way
     files: tuple[Path, ...] = ()  # data files that the code names
     sources: tuple[Path, ...] = ()  # Python files that are read on the way
+    beside: frozenset[str] = frozenset()  # modules that are imported by name from the folder of the reference's file
 
 
 def of(reference: str, root: Path = Path()) -> Reach:
@@ -67,7 +58,7 @@ def of(reference: str, root: Path = Path()) -> Reach:
     if path is None:
         return Reach()
     walk = _Walk(root, path)
-    walk.whole(path) if not attribute else walk.attribute(path, (attribute,))
+    walk.attribute(path, (attribute,)) if attribute else walk.whole(path)
     return walk.result()
 
 
@@ -94,6 +85,31 @@ def fault(reference: str, root: Path = Path()) -> str:
     return f"{path}: does not define {attribute!r}" + (f"; it defines {', '.join(defined)}" if defined else "")
 
 
+def named(value: Any) -> list[str]:
+    """The texts in an argument, also in lists and below keys, that may be the name of a file."""
+    if isinstance(value, Mapping):
+        return [text for below in value.values() for text in named(below)]
+    if isinstance(value, list | tuple):
+        return [text for below in value for text in named(below)]
+    return [value] if isinstance(value, str) and _may_be_path(value) else []
+
+
+def data(texts: Iterable[str], root: Path = Path()) -> list[Path]:
+    """The files that texts name, and those in the folders of the project that they name."""
+    found: dict[Path, None] = {}
+    for text in texts:
+        path = root / text
+        if path.is_file():
+            found[path] = None
+        elif path.is_dir() and path.resolve() != root.resolve() and path.resolve().is_relative_to(root.resolve()):
+            found.update((file, None) for file in sorted(path.rglob("*")) if file.is_file())
+    return list(found)
+
+
+def _may_be_path(text: str) -> bool:
+    return 0 < len(text) < 1024 and max(map(len, text.split("/"))) < 256 and text.isprintable()
+
+
 def source_file(source: str, root: Path = Path()) -> Path | None:
     """The file of "nets/mine.py", of a module of the project or of edgeflow; None for a module of anybody else."""
     if source.endswith(".py"):
@@ -117,6 +133,11 @@ def find(name: Chain, folders: Iterable[Path]) -> tuple[Path | None, ...]:
         if (found := _below(folder, name)) is not None:
             return found
     return ()
+
+
+def has(folder: Path, name: str) -> bool:
+    """True when a folder has a module of this name."""
+    return any(_below(folder, (name,)) or ())
 
 
 def _below(folder: Path, name: Sequence[str]) -> tuple[Path | None, ...] | None:
@@ -191,7 +212,7 @@ class Unit:
     def texts(self) -> frozenset[str]:
         """Text that may be the name of a file or module."""
         nodes = (node.value for node in ast.walk(self.node) if isinstance(node, ast.Constant))
-        return frozenset(text for text in nodes if isinstance(text, str) and 0 < len(text) < 256 and "\n" not in text)
+        return frozenset(text for text in nodes if isinstance(text, str) and _may_be_path(text))
 
     @cached_property
     def effects(self) -> bool:
@@ -424,9 +445,13 @@ class _Walk:
         self._names: dict[Path, set[Import]] = {}  # imports that are used
         self._imported: dict[Path, None] = {}
         self._own: set[str] = set()
+        self._beside: set[str] = set()
         self._files: set[Path] = set()
         self._everything = False
         self._todo: list[tuple[Path, int]] = []
+        for folder in start.parents if start.is_relative_to(root) else ():  # the file is loaded as a module of them
+            if folder.is_relative_to(root) and folder != root and (folder / "__init__.py").is_file():
+                self.visit(folder / "__init__.py")
 
     def result(self) -> Reach:
         """Everything, once there is nothing left to follow."""
@@ -436,7 +461,8 @@ class _Walk:
                 self.whole(path)
             self._work()
         code = [f"{self._label(path)} {line}" for path in sorted(self._imported) for line in self._lines(path)]
-        return Reach(tuple(code), frozenset(self._own), tuple(sorted(self._files)), tuple(self._imported))
+        files = tuple(sorted(self._files))
+        return Reach(tuple(code), frozenset(self._own), files, tuple(self._imported), frozenset(self._beside))
 
     def _lines(self, path: Path) -> Iterator[str]:
         module = _module(path)
@@ -479,7 +505,7 @@ class _Walk:
         """A module changes `sys.path`: the folders that it names, its own and the one above may be meant."""
         named = (folder / text for unit in module.units for text in unit.texts for folder in (self._root, path.parent))
         for folder in (path.parent, path.parent.parent, *named):
-            if folder not in self._folders and _is_folder(folder):
+            if folder not in self._folders and folder.is_dir():
                 self._folders.append(folder)
 
     def whole(self, path: Path) -> None:
@@ -500,7 +526,7 @@ class _Walk:
                 self._reach(path, i)
         if path.name == "__init__.py":
             self._member(path.parent, rest)
-        if not units and (module.star or "__getattr__" in module.bound):
+        if not units and (module.star or "__getattr__" in module.bound or rest[0].startswith("__")):
             self.whole(path)
 
     def _reach(self, path: Path, index: int) -> None:
@@ -523,6 +549,8 @@ class _Walk:
         if isinstance(unit.node, ast.ClassDef) and (unit.node.keywords or _hooks(unit.node)):
             self._everything = True
         for text in unit.texts:
+            if text in module.bound:  # an annotation in quotes, or a name for getattr
+                self.attribute(path, (text,))
             self._files.update(self._data(path, text))
 
     def _trick(self, path: Path, unit: Unit, chain: Chain) -> None:
@@ -604,22 +632,16 @@ class _Walk:
         else:
             files = find(found.module, self._folders)
             base = next((f for f in self._folders if _below(f, found.module) is not None), self._root)
+            if files and base != self._root:
+                self._beside.add(found.module[0])
         return (files, base.joinpath(*found.module)) if files else ((), None)
 
     def _data(self, path: Path, text: str) -> Iterator[Path]:
         """Files that a text names, from the project's folder or from the file's own."""
         for folder in dict.fromkeys((self._root, path.parent)):
             file = folder / text
-            with contextlib.suppress(OSError, ValueError):  # not the name of a file
-                if file.suffix != ".py" and file.is_file():
-                    yield file
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
+            if file.is_file():
+                yield file
 
 
 def _package(folder: Path) -> tuple[Path | None, ...]:

@@ -7,17 +7,20 @@ to the project. Stages get references in their spec, because the environment the
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgeflow import reach
 from edgeflow.errors import PluginError
 from edgeflow.plugin import API_VERSION, DatasetLoader, Framework, Plugin, Runtime, Task
 
@@ -25,6 +28,8 @@ GROUP = "edgeflow.plugins"
 KINDS: Mapping[str, type] = {"runtime": Runtime, "framework": Framework, "task": Task, "loader": DatasetLoader}
 # Set for a stage that runs in a toolchain: module name → file, for plugins that are installed beside edgeflow only.
 MODULE_FILES = "EDGEFLOW_MODULE_FILES"
+PROJECT = "edgeflow_project"  # package that the project's files are loaded in
+USER_REQUIREMENTS = "envs/<toolchain>.user.in"
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def load_reference(reference: str) -> Any:
     source, colon, attribute = reference.rpartition(":")
     if not colon or not source or not attribute.isidentifier():
         raise PluginError(f"{reference!r}: write 'package.module:name' or 'folder/file.py:name'")
-    module = _load_file(Path(source), reference) if source.endswith(".py") else _load_module(source, reference)
+    path = reach.source_file(source) if source.partition(".")[0] != reach.OWN else None
+    module = _load_file(path, reference) if path else _load_module(source, reference)
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -119,56 +125,132 @@ def load_reference(reference: str) -> Any:
 
 
 def _load_module(name: str, reference: str) -> ModuleType:
-    files: Mapping[str, str] = json.loads(os.environ.get(MODULE_FILES, "{}"))
-    if name in files:
-        return _load_file(Path(files[name]), reference)
+    """A module of edgeflow or of a package that is installed here."""
+    known: Mapping[str, str] = json.loads(os.environ.get(MODULE_FILES, "{}"))
+    if name in known:
+        path = Path(known[name])
+        return _execute(_package(path.parent), path, reference)
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise PluginError(f"{reference}: cannot import {name}: {error}") from error
+        raise PluginError(f"{reference}: cannot import {name}: {_reason(error)}") from error
 
 
 def _load_file(path: Path, reference: str) -> ModuleType:
+    """A file of the project.
+
+    It imports other files of the project from the project's folder (`from nets.blocks import Block`), from its own
+    (`from blocks import Block`), or relative to itself (`from .blocks import Block`); reach.py follows the same ways.
+    """
     if not path.is_file():
         raise PluginError(f"{reference}: no such file: {path}; paths start at the project folder")
-    name = "edgeflow_file_" + "".join(c if c.isalnum() else "_" for c in str(path.resolve()))
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{reference}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up while it is being executed
+    _import_from(path.resolve().parent, reference)
+    return _execute(_package(path.resolve().parent), path.resolve(), reference)
+
+
+_beside: dict[Path, dict[str, str]] = {}  # folder → module that a file in it imports from there by name → reference
+
+
+def _import_from(folder: Path, reference: str) -> None:
+    """Let modules be imported from the project's folder, and from that of a file, after all that is installed.
+
+    Raises PluginError when modules of one name in the folders of two files would be taken for each other.
+    """
+    mine = _beside.setdefault(folder, {})
+    mine.update(dict.fromkeys(reach.of(reference).beside, reference))
+    for other, theirs in _beside.items():
+        for name in {**mine, **theirs} if other != folder else ():
+            if reach.has(folder, name) and reach.has(other, name):
+                both = f"{mine.get(name, reference)} imports {name!r}, which is in {folder} and in {other}"
+                raise PluginError(f"{both}, and both are needed at once; write 'from .{name} import …'")
+    sys.path.extend(path for path in (str(Path().resolve()), str(folder)) if path not in sys.path)
+
+
+def _package(folder: Path) -> str:
+    """Name of the package that a folder is while its files are loaded, so that they can import relative to themselves.
+
+    The name of a folder of the project is the same in every checkout: exporters write it into their files.
+    """
+    root = Path().resolve()
+    inside = folder.relative_to(root).parts if folder.is_relative_to(root) else None
+    if inside is not None and all(part.isidentifier() for part in inside):
+        _make_package(PROJECT, root)
+        return ".".join((PROJECT, *inside))
+    name = "edgeflow_folder_" + "".join(c if c.isalnum() else "_" for c in str(folder))
+    _make_package(name, folder)
+    return name
+
+
+def _make_package(name: str, folder: Path) -> None:
+    if name in sys.modules and sys.modules[name].__path__ != [str(folder)]:  # of another project, in a test
+        for known in [known for known in sys.modules if known == name or known.startswith(f"{name}.")]:
+            del sys.modules[known]
+    if name not in sys.modules:
+        package = sys.modules[name] = ModuleType(name)
+        package.__path__ = [str(folder)]
+
+
+def _execute(package: str, path: Path, reference: str) -> ModuleType:
+    """Import a file as a module of a package; PluginError says in which line it fails."""
+    name = package if path.name == "__init__.py" else f"{package}.{path.stem}"
     try:
-        spec.loader.exec_module(module)
+        return importlib.import_module(name)
     except Exception as error:
-        del sys.modules[name]
-        raise PluginError(f"{reference}: cannot load {path}: {error}") from error
-    return module
+        shown = path.relative_to(Path().resolve()) if path.is_relative_to(Path().resolve()) else path
+        raise PluginError(f"{reference}: cannot load {shown}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """An error of somebody's code, with the last line of the project that it came through."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(Path().resolve())]
+    frames = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    where = f"{os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] not in (reach.OWN, PROJECT):
+        return f"{where}{error}; what your own code needs is written in {USER_REQUIREMENTS}, then 'make lock'"
+    kind = "" if isinstance(error, ImportError | SyntaxError) else f"{type(error).__name__}: "
+    return f"{where}{kind}{error}"
 
 
 def file_of(reference: str) -> Path:
-    """The source file behind a reference, without importing it where that can be avoided.
+    """The source file behind a reference; nothing is imported.
 
     Raises PluginError when there is none.
     """
     source = reference.rpartition(":")[0]
-    if source.endswith(".py"):
-        return Path(source)
-    try:
-        spec = importlib.util.find_spec(source)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or spec.origin is None:
+    path = reach.source_file(source) or _installed(source)
+    if path is None:
         raise PluginError(f"{reference}: there is no module {source}")
-    return Path(spec.origin)
+    return path
+
+
+def _installed(module: str) -> Path | None:
+    """The file of a module that is installed in this interpreter's environment; nothing is imported."""
+    top, *below = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+        for part in below:  # find_spec would import what is above
+            if spec is None or not spec.submodule_search_locations:
+                return None
+            name = f"{spec.name}.{part}"
+            spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def files_of_package(module: str) -> list[Path]:
+    """The Python files of the package that has a module, as it is in this interpreter's environment."""
+    path = _installed(module.partition(".")[0]) or _installed(module)
+    if path is None:
+        return []
+    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
 
 
 def foreign_module_files(references: Sequence[str]) -> dict[str, str]:
-    """Module name → file of the references that live outside edgeflow, for the environment of a toolchain."""
+    """Module name → file of the plugins that live outside edgeflow, for the environment of a toolchain."""
     modules = {r.rpartition(":")[0]: r for r in references}
     return {
         name: str(file_of(reference).resolve())
         for name, reference in modules.items()
-        if not name.endswith(".py") and name.partition(".")[0] != "edgeflow"
+        if not name.endswith(".py") and name.partition(".")[0] != reach.OWN
     }

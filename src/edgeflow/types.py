@@ -256,6 +256,7 @@ class Sensitivity:
     interval_mixed: Interval
     kept: tuple[str, ...]
     layers: tuple[LayerSensitivity, ...]  # most sensitive first
+    infeasible: str = ""  # why nothing could be tried; there are no layers then, and the figures mean nothing
 
 
 @dataclass(frozen=True)
@@ -263,6 +264,7 @@ class Ladder:
     """Where accuracy was lost on the way to one artifact."""
 
     rungs: tuple[Rung, ...]
+    infeasible: str = ""  # why no library could make or run what comes after the last rung: the artifact is empty
 
     def extended(self, step: Rung) -> Ladder:
         """This ladder with one more step."""
@@ -285,7 +287,9 @@ class Program:
     runs: str  # "program": the runner executes the program itself; "model": only what it was compiled from can run here
     estimates: tuple[Measurement, ...] = ()  # figures that the compiler gives
     tools: Mapping[str, str] = field(default_factory=dict)
-    ladder: Ladder = Ladder(())  # from train to compile; to optimize where there is no program
+    # From train to compile; to the last stage whose output was executed where there is no program, or nothing here can
+    # execute it.
+    ladder: Ladder = Ladder(())
     zero_weights_ratio: float | None = None  # of convolutions and fully connected layers; None: unknown, or it has none
     compressed_bytes: int | None = None  # by zlib at its highest level, as a download would be; None: no program
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import layout, pointers, reach
+from edgeflow.config.digests import digests
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
-from edgeflow.registry import Plugins, file_of
+from edgeflow.registry import Plugins
 from edgeflow.toolchains import environments
 from edgeflow.toolchains.client import CORE
 from edgeflow.types import Cell, to_json
@@ -69,15 +70,12 @@ class Job:
         """Digest of the code behind this job; changes when an edit may change the result."""
         core = self.toolchain == CORE
         lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
-        found = _fingerprint(self.stage, self.references, self.files, lock, self.libraries if core else ())
+        libraries, system = self.libraries if core else (), environments.system()
+        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system)
         return f"{found}-{self.content}" if self.content else found
 
 
-@cache
-def _fingerprint(
-    stage: str, references: tuple[str, ...], files: tuple[Path, ...], lock: Path | None, libraries: tuple[str, ...]
-) -> str:
-    return fingerprint(stage, [*map(file_of, references), *files], lock, libraries)
+_fingerprint = cache(fingerprint)  # many jobs have the same
 
 
 class Wiring:
@@ -112,13 +110,8 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        pointed = _pointers(config.options.values())
-        fault = ""
-        try:
-            kept = _checked(pointed)
-            read = loader.files(LoadJob(dataset, config.options, Path())) if all(p.out.exists() for p in kept) else ()
-        except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
-            kept, read, fault = [], (), str(error)
+        job = LoadJob(dataset, config.options, Path())
+        found = _data(config.options.values(), lambda here: loader.files(job) if here else ())
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -134,23 +127,15 @@ class Wiring:
             "golden": config.splits.golden,
             "source": config.source,
         }
-        watched = [path for path in read if pointers.covering(path) is None]
-        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
-        named = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
-        inputs = {"files": named, "pointers": [str(path) for path in pointed]}
-        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
-        known = {**pointers.digests(watched), **{str(p.file): p.md5 for p in kept}}
-        seen = fault or (json.dumps(known, sort_keys=True) if known else "")
-        content = hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else ""
         return Job(
             "prepare",
             spec,
-            inputs,
+            found.inputs,
             (reference,),
             toolchain=loader.toolchain,
-            content=content,
+            content=found.content,
             libraries=PREPARE_LIBRARIES,
-            fault=fault,
+            fault=found.fault,
         )
 
     def _train(self, model: str, recipe: str) -> Job:
@@ -161,6 +146,7 @@ class Wiring:
         teachers = dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options)
         control = recipe_id(control_of(steps))
         builders = [self.project.models[teacher].builder for teacher in teachers]
+        named = self._named(model, *teachers, weights=not steps)
         job = Job(
             "train",
             {
@@ -175,11 +161,13 @@ class Wiring:
                 "start": layout.train(model, recipe_id(()))["checkpoint"] if steps else NONE,
                 "control": layout.train(model, control)["outputs"] if control != recipe else NONE,
                 "teachers": [layout.train(teacher, recipe_id(()))["checkpoint"] for teacher in teachers],
+                **named.inputs,
             },
             tuple(dict.fromkeys((*references, *builders))),
+            content=named.content,
             toolchain=framework.toolchain,
             preload=framework.preload,
-            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), ""),
+            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), named.fault),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})
@@ -196,6 +184,16 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
+    def _named(self, *models: str, weights: bool = False) -> _Data:
+        """The files that models' arguments name, which their builders read, and the weights of the first."""
+        texts = reach.named([self.project.models[model].arguments for model in models])
+        brought = self.project.models[models[0]].weights if weights else None
+        found = _data([*texts, brought], lambda _: reach.data([*texts, *filter(None, [brought])]))
+        if brought and not Path(brought).is_file() and pointers.covering(Path(brought)) is None:
+            missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
+            return replace(found, fault=found.fault or missing)
+        return found
+
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
 
@@ -206,12 +204,14 @@ class Wiring:
         framework = self._framework(model)
         converter = runtime.converters[framework.id]
         trained = layout.train(model, recipe)
+        named = self._named(model)
         return Job(
             "convert",
             {**spec, "runtime": reference},
-            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model)},
+            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named.inputs},
             (*references, reference),
             (runtime.backend,),
+            content=named.content,
             toolchain=converter.toolchain,
             preload=(*framework.preload, *converter.preload),
         )
@@ -430,6 +430,7 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
@@ -443,6 +444,34 @@ class Wiring:
         plain = {replace(s, id="", description=""): s.id for s in reversed(schemes) if s.recipe == base}
         found = {s.id: plain.get(replace(s, id="", description="", recipe=base)) for s in schemes if s.recipe != base}
         return {scheme: dense for scheme, dense in found.items() if dense}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Files that a job reads beside what other jobs make."""
+
+    inputs: Inputs  # "files", and the "pointers" that stand for the rest
+    content: str = ""  # digest of them
+    fault: str = ""  # why they cannot be read
+
+
+def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Data:
+    """The data that options or arguments name; `read` gives the files, told whether all that is tracked is here."""
+    pointed = _pointers(values)
+    inputs: dict[str, list[str]] = {"files": [], "pointers": [str(path) for path in pointed]}
+    known: dict[str, str] = {}
+    fault = ""
+    try:
+        kept = _checked(pointed)
+        watched = [path for path in read(all(p.out.exists() for p in kept)) if pointers.covering(path) is None]
+        # Snakemake takes a brace for a wildcard, and warns of a line end; the digest below watches those files too
+        inputs["files"] = [str(path) for path in watched if not {"{", "\n"} & set(str(path))]
+        # Snakemake looks into files that are newer than what was made from them: a copy may be older, a clone is
+        known = {**(pointers.digests(watched) if watched else {}), **{str(p.file): p.md5 for p in kept}}
+    except (EdgeflowError, OSError) as error:  # the job meets it too, and then it is a failure on record
+        fault = str(error)
+    seen = fault or (json.dumps(known, sort_keys=True) if known else "")
+    return _Data(inputs, hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else "", fault)
 
 
 def _pointers(options: Iterable[Any]) -> list[Path]:

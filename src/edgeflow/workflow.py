@@ -115,6 +115,16 @@ class Flow:
         gc.enable()
 
     @staticmethod
+    def look_only() -> None:
+        """For dry runs: in a checkout that cannot be written, what would be made again is shown and not an error."""
+        import snakemake.jobs
+
+        async def allow(_: object) -> None:
+            return
+
+        snakemake.jobs.Job.check_protected_output = allow
+
+    @staticmethod
     def claim_locks(workflow: Any) -> None:
         """For `onstart`: if this run is killed, the next one knows which of Snakemake's locks were its own."""
         locks.claim(workflow.persistence)
@@ -161,6 +171,9 @@ class Flow:
         An interrupted run has no failures: what was stopped is tried again, and the last report stays.
         """
         if self._interrupted:
+            from snakemake.logging import logger
+
+            logger.warning("Interrupted: what was stopped has not failed, and the same command goes on from here.")
             return
         dag = workflow.dag
         broken = [job for either in workflow.scheduler.failed for job in _broken(either, dag)]

@@ -6,12 +6,25 @@ Snakemake finds the package by its name: `snakemake --logger edgeflow`, or `logg
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
 if TYPE_CHECKING:
     from snakemake_logger_plugin_edgeflow.display import Display
+
+
+@dataclass
+class LogHandlerSettings(LogHandlerSettingsBase):
+    """The options of this plugin: `--logger-edgeflow-…`."""
+
+    events: Path | None = field(
+        default=None,
+        metadata={"help": "File for what went wrong, one JSON object a line (see events.py).", "type": Path},
+    )
 
 
 class LogHandler(LogHandlerBase):
@@ -29,7 +42,9 @@ class LogHandler(LogHandlerBase):
         # Every Snakemake process imports every logger plugin; only one that uses this plugin should pay for rich.
         from snakemake_logger_plugin_edgeflow.display import Display
 
-        self._display = Display(self.common_settings)
+        settings = self.settings
+        events = settings.events if isinstance(settings, LogHandlerSettings) else None
+        self._display = Display(self.common_settings, events)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record. Nothing is raised: an exception would end the thread that shows all later ones."""

@@ -14,6 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import OutputSettingsLoggerInterface
 
 from snakemake_logger_plugin_edgeflow import wording
+from snakemake_logger_plugin_edgeflow.events import Events, FailedJob
 from snakemake_logger_plugin_edgeflow.progress import Job, Progress
 from snakemake_logger_plugin_edgeflow.screen import Screen
 
@@ -42,6 +43,10 @@ _CHATTER = (
     "Would remove temporary output",
     "Write-protecting output file",
 )
+# Said when Ctrl-C or a signal has ended the run: what ends from then on has not failed.
+_INTERRUPTED = "Terminating processes on user request"
+# How a command ends that was stopped with its run; a shell says 128 + the signal's number of what it waited for.
+_STOPS = ("<Signals.SIGINT: 2>", "<Signals.SIGTERM: 15>", "exit status 130", "exit status 143")
 # Said by the summary, with names and numbers, once at least one job is known to have failed.
 _FINAL = (
     "Exiting because a job execution failed. Look above for error messages",
@@ -64,7 +69,8 @@ _RESTART = re.compile(r"Trying to restart job (?P<number>\d+)\.")
 class Display:
     """Follows one run of Snakemake. Times are those of the records."""
 
-    def __init__(self, settings: OutputSettingsLoggerInterface) -> None:
+    def __init__(self, settings: OutputSettingsLoggerInterface, events: Path | None = None) -> None:
+        """`events`: a file to write what went wrong to, for programs."""
         quiet = {choice.name for choice in settings.quiet or ()}
         self._settings = settings
         self._silent = "ALL" in quiet and not settings.dryrun
@@ -77,6 +83,8 @@ class Display:
         self._endings: dict[str, tuple[str, str]] = {}  # command of a shell job → how it ended, Snakemake's message
         self._began_s = self._last_s = time.time()
         self._has_errors = False
+        self._interrupted = False
+        self._events = Events(events)
         self._actions: dict[LogEvent | None, Callable[[Any], None]] = {
             LogEvent.WORKFLOW_STARTED: self._begin,
             LogEvent.RUN_INFO: self._plan,
@@ -94,6 +102,9 @@ class Display:
         action = self._actions.get(getattr(record, "event", None))
         if action is not None:
             action(record)
+        elif record.getMessage().startswith(_INTERRUPTED):
+            self._interrupted = True
+            self._screen.write("Interrupted: ending the jobs that run.", "yellow")
         elif restart := _RESTART.fullmatch(record.getMessage()):
             self._retry(int(restart["number"]))
         elif self._is_news(record):
@@ -108,16 +119,19 @@ class Display:
         for _, message in self._endings.values():  # a job whose failure was never reported
             self._write_error(message)
         failed = self._has_errors or bool(self._progress.failed)
-        if self._progress.total and (failed or (self._counts and not self._silent)):
+        broken = failed or self._interrupted or bool(self._progress.stopped)
+        if self._progress.total and (broken or (self._counts and not self._silent)):
             self._summary()
-        if failed:
+        if failed or (broken and not self._interrupted):
             for path in _snakemake_logs():
                 self._screen.write(f"Snakemake's log: {path}")
+        self._events.close()
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         message, event = record.getMessage(), getattr(record, "event", None)
         if record.levelno >= logging.WARNING:
-            return not (self._progress.failed and message in _FINAL)
+            known = self._progress.failed or self._progress.stopped or self._interrupted
+            return not (known and message in _FINAL)
         if event == LogEvent.DEBUG_DAG:
             return self._settings.debug_dag
         if event == LogEvent.SHELLCMD:
@@ -149,6 +163,7 @@ class Display:
             command=(record.shellcmd or "").strip(),
             logs=_texts(record.log),
             outputs=tuple(record.output),
+            wildcards={name: str(value) for name, value in record.wildcards.items()},
         )
         if self._settings.dryrun:
             self._line("", self._columns(job, wording.reason(record.reason) if self._with_reason else ""))
@@ -162,6 +177,7 @@ class Display:
 
     def _finish(self, record: Any) -> None:
         job = self._progress.finish(record.job_id)
+        self._events.finished(record.job_id)
         if job is not None and self._job_lines:
             took = wording.duration(record.created - job.started_s)
             self._line(self._counter(), f"{took:>11}  {self._columns(job)}", "green")
@@ -169,17 +185,27 @@ class Display:
 
     def _fail(self, record: Any) -> None:
         """A job failed: `record` has what its rule declares, and what the executor knows beside."""
-        job = self._progress.fail(record.jobid) or Job(record.jobid, record.rule_name, "", record.created)
-        self._progress.failed[job.number] = job
         command = (record.shellcmd or "").strip()
         key = next((known for known in self._endings if command and known.endswith(command)), None)
         ending = self._endings.pop(key)[0] if key is not None else ""
+        stopped = self._interrupted or ending in _STOPS
+        unseen = Job(record.jobid, record.rule_name, "", record.created)
+        job = self._progress.fail(record.jobid, unseen, stopped) or unseen
+        logs = _texts(record.log)
+        self._record(job, ending, logs, stopped)
+        if stopped:
+            self._stopped(job, ending, record.created)
+            return
         notes = [record.rule_msg] if record.rule_msg else []
         notes += [f"{name}: {value}" for name, value in record.aux.items()]
-        self._failure(job, ending, record.created, notes, _texts(record.log))
+        self._failure(job, ending, record.created, notes, logs)
+
+    def _record(self, job: Job, ending: str, logs: tuple[str, ...], stopped: bool = False) -> None:
+        """The same for programs."""
+        self._events.failed(FailedJob(job.number, job.stage, job.wildcards, job.outputs, logs, ending, stopped))
 
     def _retry(self, number: int) -> None:
-        job = self._progress.failed.get(number)
+        job = self._progress.failed.get(number) or self._progress.stopped.get(number)
         self._line("again", f"{job.name if job else f'job {number}'}: trying once more")
 
     def _fail_group(self, record: Any) -> None:
@@ -194,11 +220,14 @@ class Display:
         elif lost := _MISSING_OUTPUT.search(message):
             job = self._progress.fail(int(lost["number"]))
             if job is not None:
+                self._record(job, "its output is missing", job.logs)
                 self._failure(job, "its output is missing", record.created, message.splitlines(), job.logs)
             else:
                 self._write_error(message)
         elif self._is_news(record):
-            self._write_error(message)
+            exception = str(getattr(record, "exception", None) or "")
+            self._events.error(exception, message)
+            self._write_error(wording.error(exception, message))
         self._animate()
 
     def _write_error(self, text: str) -> None:
@@ -216,6 +245,11 @@ class Display:
         self._logs(logs)
         if job.outputs:
             self._screen.write(_indent([f"again: {wording.again(job.outputs, _arguments())}"]))
+        self._animate()
+
+    def _stopped(self, job: Job, ending: str, at_s: float) -> None:
+        took = wording.duration(at_s - job.started_s)
+        self._line("stopped", f"{took:>10}  {self._columns(job)}" + (f"  ({ending})" if ending else ""), "yellow")
         self._animate()
 
     def _logs(self, logs: Sequence[str]) -> None:
@@ -260,16 +294,20 @@ class Display:
             self._screen.write(f"{wording.count(progress.total, 'job')} to run: {counts}")
             return
         unfinished = progress.running()[1] if self._counts else ()
-        if not progress.failed and not unfinished and progress.done >= progress.total:
+        stopped = (*progress.stopped.values(), *unfinished)
+        if not progress.failed and not stopped and progress.done >= progress.total:
             self._screen.write(f"{wording.count(progress.done, 'job')} done in {took}", "green")
             return
-        parts = {"done": progress.done, "failed": len(progress.failed), "stopped": len(unfinished)}
+        parts = {"done": progress.done, "failed": len(progress.failed), "stopped": len(stopped)}
         if self._counts:
             parts["not run"] = progress.total - sum(parts.values())
         text = ", ".join(f"{number} {what}" for what, number in parts.items() if number > 0)
-        self._screen.write(f"{wording.count(progress.total, 'job')}: {text}, in {took}", "bold red")
-        for what, jobs in (("failed", progress.failed.values()), ("stopped", unfinished)):
-            for job in jobs:
+        jobs = wording.count(progress.total, "job")
+        lead = "interrupted: " if self._interrupted else ""
+        style = "yellow" if self._interrupted and not progress.failed else "bold red"
+        self._screen.write(f"{lead}{jobs}: {text}, in {took}", style)
+        for what, named in (("failed", progress.failed.values()), ("stopped", stopped)):
+            for job in named:
                 self._screen.write(_indent([f"{what}: {job.name}" + "".join(f"  {log}" for log in job.logs)]))
 
 

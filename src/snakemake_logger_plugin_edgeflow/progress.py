@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 
@@ -19,6 +19,7 @@ class Job:
     command: str = ""  # of a shell rule
     logs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    wildcards: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -34,6 +35,7 @@ class Progress:
         self.done = 0
         self.counts: Mapping[str, int] = {}  # rule → jobs, in the order in which they can run
         self.failed: dict[int, Job] = {}
+        self.stopped: dict[int, Job] = {}  # by whoever ended the run, and so not failed
         self._running: dict[int, Job] = {}
         self._graph_size: int | None = None
         self._lock = threading.Lock()
@@ -58,15 +60,18 @@ class Progress:
         with self._lock:
             job = self._running.pop(number, None)
         self.failed.pop(number, None)
+        self.stopped.pop(number, None)
         self.done += 1
         return job
 
-    def fail(self, number: int) -> Job | None:
-        """A job ended badly; None when its start was never seen."""
+    def fail(self, number: int, otherwise: Job | None = None, stopped: bool = False) -> Job | None:
+        """A job ended badly, or was stopped; `otherwise` when its start was never seen."""
         with self._lock:
             job = self._running.pop(number, None)
+        job = job or otherwise
+        self.failed.pop(number, None)  # an earlier attempt
         if job is not None:
-            self.failed[number] = job
+            (self.stopped if stopped else self.failed)[number] = job
         return job
 
     def running(self, at_most: int | None = None) -> tuple[int, Sequence[Job]]:

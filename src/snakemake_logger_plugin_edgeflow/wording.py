@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import re
 import shlex
 from collections import deque
@@ -68,6 +69,15 @@ def reason(text: str) -> str:
         found[found.index("input changed")] = f"input changed: {first}" + (f" and {len(more)} more" if more else "")
     # With a reason of its own, a job need not say that another one runs before it.
     return ", ".join([text for text in found if text != _FOLLOWS] or [_FOLLOWS])
+
+
+def error(exception: str, text: str) -> str:
+    """Snakemake's text about an exception; of what the system refused, such as a full disk, without the traceback."""
+    kind = getattr(builtins, exception, None)
+    refused = [line.strip() for line in text.splitlines() if "[Errno " in line]
+    if not (refused and isinstance(kind, type) and issubclass(kind, OSError)):
+        return text
+    return refused[-1] if refused[-1].startswith(exception) else f"{exception}: {refused[-1]}"
 
 
 def tail(path: Path, lines: int | None = TAIL_LINES) -> list[str]:

@@ -430,9 +430,9 @@ def test_a_refused_training_writes_no_checkpoint(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("case", "kind", "tensors"),
     [
-        ("fewer blocks", "Unexpected key(s)", ["blocks.0.depthwise.weight", "blocks.0.norm2.running_var"]),
-        ("more blocks", "Missing key(s)", ["blocks.1.depthwise.weight", "blocks.1.norm2.running_var"]),
-        ("more classes", "size mismatch", ["classifier.weight", "classifier.bias"]),
+        ("fewer blocks", "unexpected: ", ["blocks.0.depthwise.weight", "blocks.0.norm2.running_var"]),
+        ("more blocks", "missing: ", ["blocks.1.depthwise.weight", "blocks.1.norm2.running_var"]),
+        ("more classes", "of another shape: ", ["classifier.weight", "classifier.bias"]),
     ],
 )
 def test_a_checkpoint_of_another_network(found: dict[str, Any], case: str, kind: str, tensors: list[str]) -> None:

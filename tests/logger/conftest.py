@@ -6,12 +6,14 @@ import contextlib
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.rights import heed_modes
 
 SOURCES = Path(__file__).parents[2] / "src"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -52,8 +54,36 @@ class Workflow:
         """Snakemake with these arguments only."""
         command = [sys.executable, "-m", "snakemake", *arguments]
         return subprocess.run(
-            command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=heed_modes,
         )
+
+    def interrupt(self, started: Path, jobs: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Like `run`, and Ctrl-C as soon as so many jobs have written a line to the fifo `started`."""
+        command = [sys.executable, "-m", "snakemake", *self._with_display(arguments)]
+        os.mkfifo(started)
+        with subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            held = os.open(started, os.O_RDWR)  # a second writer, so that the end of a job is not the end of the file
+            with open(started, encoding="utf-8") as lines:
+                for _ in range(jobs):
+                    lines.readline()
+                os.killpg(process.pid, signal.SIGINT)
+            os.close(held)
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def run_in_terminal(self, *arguments: str, **environment: str) -> Terminal:
         """Like `run`, in a terminal of 80 columns."""

@@ -245,6 +245,28 @@ def test_reason(snakemakes, ours) -> None:
 
 
 @pytest.mark.parametrize(
+    ("exception", "text", "said"),
+    [
+        (
+            "PermissionError",
+            'PermissionError in file "/x/Snakefile", line 3:\n[Errno 13] Permission denied: \'y\'\n  File "/x", line 3',
+            "PermissionError: [Errno 13] Permission denied: 'y'",
+        ),
+        (
+            "OSError",
+            'Traceback (most recent call last):\n\n  File "x"\n\nOSError: [Errno 28] No space left on device\n',
+            "OSError: [Errno 28] No space left on device",
+        ),
+        ("ValueError", "ValueError:\n[Errno 13] said by hand", "ValueError:\n[Errno 13] said by hand"),
+        ("OSError", "OSError:\nof a kind of its own", "OSError:\nof a kind of its own"),
+        ("", "no exception", "no exception"),
+    ],
+)
+def test_error(exception, text, said) -> None:
+    assert wording.error(exception, text) == said
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
         (b"", []),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
+
+from snakemake_logger_plugin_edgeflow.events import Events, FailedJob, read
 
 GOOD = """
 from snakemake.logging import logger
@@ -44,6 +47,7 @@ rule make:
         " echo {params.word} > {output}"
 """
 
+EVENTS = ("--logger-edgeflow-events", "events")
 COUNTED = re.compile(r"^\[(\d+)/(\d+)\] +(\d+\.\d s)  (\w+) *(.*)$")
 
 
@@ -149,6 +153,21 @@ def test_a_locked_folder_is_shown_in_full(workflow) -> None:
     assert "--unlock" in done.stderr
 
 
+def test_what_the_system_refuses_is_told_in_a_line_and_its_traceback_is_in_the_log(workflow) -> None:
+    logs = workflow.folder / "logs"
+    logs.mkdir()
+    (logs / "x.log").touch()
+    logs.chmod(0o500)  # Snakemake removes the log of an earlier run itself
+    rule = 'rule a:\n    output: "x"\n    log: "logs/x.log"\n    shell: "touch {output}"\n'
+    done = workflow.write(rule).run()
+    logs.chmod(0o700)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "PermissionError: [Errno 13] Permission denied: 'logs/x.log'"
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in workflow.log()
+
+
 def test_a_job_without_its_output_has_failed(workflow) -> None:
     done = workflow.write('rule a:\n    output: "x"\n    shell: "true"\n').run("--latency-wait", "0")
 
@@ -169,6 +188,94 @@ def test_a_job_that_succeeds_at_its_second_attempt_has_not_failed(workflow) -> N
     assert retried.split() == ["again", "a:", "trying", "once", "more"]
     assert COUNTED.fullmatch(counted)
     assert summary.startswith("1 job done in ")
+
+
+WAITING = """
+rule all:
+    input: "a", "b", "c", "bad"
+
+rule bad:
+    output: "bad"
+    priority: 1
+    log: "bad.log"
+    shell: "[ -e mended ] || exit 3; touch {output}"
+
+rule make:
+    output: "{x}"
+    wildcard_constraints: x="[abc]"
+    log: "{x}.log"
+    shell: "echo working > {log}; echo {wildcards.x} > started; {config[rest]}"
+"""
+
+
+TRAPPED = "until grep -qr Terminating .snakemake/log; do sleep 0.05; done; exit 5"  # when Snakemake has heard it too
+
+
+@pytest.mark.parametrize(
+    "rest", ["exec sleep 600", "sleep 600", f"trap '{TRAPPED}' INT; while true; do sleep 0.05; done"]
+)
+def test_what_ctrl_c_ends_has_not_failed(workflow, rest) -> None:
+    """Whether a job dies by the signal, or its shell does, or it takes it and ends with a code of its own."""
+    (workflow.folder / "mended").touch()
+    workflow.write(WAITING)
+    done = workflow.interrupt(workflow.folder / "started", 2, "--config", f"rest={rest}", *EVENTS)
+
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert "FAILED" not in done.stderr
+    assert "failed" not in done.stderr
+    assert "WorkflowError" not in done.stderr
+    assert "Interrupted: ending the jobs that run." in lines
+    assert len([line for line in lines if line.startswith("stopped ")]) == 2
+    summary = index(lines, r"interrupted: 5 jobs: 1 done, 2 stopped, 2 not run, in .* s")
+    assert all(re.fullmatch(r"    stopped: make ([abc])  \1\.log", line) for line in lines[summary + 1 :])
+    assert len(lines) == summary + 3
+    assert {job.stopped for job in read(workflow.folder / "events").jobs} == {True}
+
+
+def test_what_failed_before_ctrl_c_has_failed(workflow) -> None:
+    workflow.write(WAITING)
+    arguments = ("--keep-going", "--config", "rest=sleep 600", *EVENTS)
+    done = workflow.interrupt(workflow.folder / "started", 2, *arguments)
+
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    summary = index(lines, r"interrupted: 5 jobs: 1 failed, 2 stopped, 2 not run, in .* s")
+    assert lines[summary + 1] == "    failed: bad  bad.log"
+    found = {job.stage: job for job in read(workflow.folder / "events").jobs}
+    assert (found["bad"].ending, found["bad"].stopped) == ("exit status 3", False)
+    assert found["make"].stopped
+
+
+def test_programs_read_what_failed_from_a_file(workflow) -> None:
+    again = "[ -e once ] && touch {output} || (touch once; false)"
+    more = f'rule again:\n    output: "out/again.txt"\n    retries: 1\n    shell: "{again}"\n'
+    lost = 'rule lost:\n    output: "out/lost.txt"\n    log: "lost.log"\n    shell: "true"\n'
+    targets = ("out/b/x.txt", "out/a/x.txt", "out/again.txt", "out/lost.txt")
+    done = workflow.write(BAD + more + lost).run(*targets, "-k", "--latency-wait", "0", *EVENTS)
+
+    assert done.returncode == 1
+    found = {job.stage: replace(job, job=0) for job in read(workflow.folder / "events").jobs}
+    assert found == {
+        "make": FailedJob(
+            0, "make", {"model": "b", "scheme": "x"}, ("out/b/x.txt",), ("logs/b/x.log",), "exit status 7"
+        ),
+        "lost": FailedJob(0, "lost", {}, ("out/lost.txt",), ("lost.log",), "its output is missing"),
+    }
+
+    assert workflow.run("nosuch", *EVENTS).returncode == 1
+    ((exception, message),) = read(workflow.folder / "events").errors
+    assert exception == "MissingRuleException"
+    assert "No rule to produce nosuch" in message
+
+
+def test_the_file_of_a_run_that_was_killed_says_what_it_had_said(tmp_path) -> None:
+    events, path = Events(tmp_path / "events"), tmp_path / "events"
+    events.failed(FailedJob(3, "compile"))
+    events.failed(FailedJob(4, "compile"))
+    events.close()
+    path.write_text(path.read_text()[:-9])
+    assert [job.job for job in read(path).jobs] == [3]
 
 
 def test_dry_run_lists_what_would_run_and_why(workflow) -> None:

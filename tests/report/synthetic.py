@@ -268,7 +268,8 @@ def build(
     broken = [outcome for outcome in matrix.values() if isinstance(outcome, Failure)]
     record = path(results, layout.failures())
     failures.write(record, broken)
-    outputs = Outputs(results / "report/index.html", results / "summary.csv", results / "report/decision.json")
+    report = results / "report"
+    outputs = Outputs(report / "index.html", results / "summary.csv", report / "decision.json", report / "sources.json")
     return Spec(title, "fp32", targets), Inputs(results / "plan.json", results, record if broken else None), outputs
 
 

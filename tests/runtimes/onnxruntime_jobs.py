@@ -141,10 +141,11 @@ def refuse(folder: Path) -> None:
 
 def _refusal(folder: Path, model: Any) -> str:
     try:
-        subject.convert(ConvertJob(model.eval(), np.ones((1, 1, 4, 4), np.float32), folder / "refused.onnx"))
+        job = ConvertJob(model.eval(), np.ones((1, 1, 4, 4), np.float32), folder / "refused.onnx")
+        refusal = subject.convert(job)
     except StageError as error:
         return str(error)
-    return "nothing was refused"
+    return refusal.reason if refusal else "nothing was refused"
 
 
 # --- with the edge toolchain -----------------------------------------------------------------------------------------

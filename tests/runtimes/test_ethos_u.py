@@ -120,6 +120,7 @@ def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, 
     assert estimates.keys() == {
         *("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "flash_bytes", "accelerator_cycles", "cpu_operators")
     }
+    assert estimates.keys() == set(plugin.estimates)
     assert estimates["cpu_operators"] == 0
     assert estimates["latency_p90_s"] == estimates["latency_p50_s"]
     assert estimates["accelerator_cycles"] == pytest.approx(500e6 * estimates["latency_p50_s"])  # core_clock
@@ -146,9 +147,12 @@ def test_vela_again_gives_the_same_bytes(optimized: Path, edge: Toolchain) -> No
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        ("sine.int8_static", "3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
-        ("mixed.fp32", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
-        ("mixed.int8_dynamic", "5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        ("sine.int8_static", "Ethos-U: 3 operators stay on the CPU: DEQUANTIZE, QUANTIZE, SIN"),
+        ("mixed.fp32", "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN"),
+        (
+            "mixed.int8_dynamic",
+            "Ethos-U: 5 operators stay on the CPU: ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MEAN",
+        ),
     ],
 )
 def test_operators_on_the_cpu_are_refused_by_name(optimized: Path, edge: Toolchain, file: str, reason: str) -> None:

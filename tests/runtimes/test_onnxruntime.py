@@ -252,7 +252,10 @@ class TestConvert:
     @pytest.mark.parametrize(
         ("model", "message"),
         [
-            ("unknown_operator", "convert: torch.onnx.export cannot export the model: Error when translating node %"),
+            (
+                "unknown_operator",
+                "ONNX Runtime: torch.onnx.export cannot export the model: Error when translating node %",
+            ),
             ("two_outputs", "convert: expected one input and one output, torch.onnx.export wrote input, logits, "),
             ("fixed_batch", "convert: torch.onnx.export fixed the batch; the model's code must not depend on its size"),
             ("opset", "convert: torch.onnx.export wrote opset 18, not 17 as asked"),

@@ -175,6 +175,13 @@ def test_the_runner_refuses_what_it_cannot_run(
     assert found.endswith(words)
 
 
+@toolchain
+def test_ties_are_rounded_as_the_kernel_rounds_them(optimized: Path, edge: Toolchain) -> None:
+    (found,) = edge(["ties", optimized / "mixed.int8_static.tflite"])
+    assert found["litert"] == found["tflite_micro"] == found["layers"] == found["kernel"]
+    assert len(set(found["kernel"])) > 50
+
+
 # --- compile ---------------------------------------------------------------------------------------------------------
 
 
@@ -206,29 +213,30 @@ def test_nothing_of_a_target_is_compiled_in(scheme: str) -> None:
     [
         (
             "mixed.int8_dynamic",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
-            "supported on TFLite Micro.",
+            "TFLite Micro cannot run the model: CONV_2D: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models "
+            "are not supported on TFLite Micro.",
         ),
         (
             "mixed.fp16",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
-            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+            "TFLite Micro cannot run the model: DEQUANTIZE: tensorflow/lite/micro/kernels/dequantize_common.cc:42 "
+            "input->type == kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
         ),
         (
             "mixed.weights4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/dequantize_common.cc:42 input->type == "
-            "kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
+            "TFLite Micro cannot run the model: DEQUANTIZE: tensorflow/lite/micro/kernels/dequantize_common.cc:42 "
+            "input->type == kTfLiteInt8 || input->type == kTfLiteInt16 || input->type == kTfLiteUInt8 was not true.",
         ),
         (
             "mixed.static4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/fully_connected_common.cc:98 "
+            "TFLite Micro cannot run the model: FULLY_CONNECTED: tensorflow/lite/micro/kernels/"
+            "fully_connected_common.cc:98 "
             "(input->type == kTfLiteInt8 && filter->type != kTfLiteInt4) || (input->type == kTfLiteInt16 && "
             "filter->type != kTfLiteInt4) was not true.",
         ),
         (
             "mixed.static16x4",
-            "TFLite Micro cannot run the model: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models are not "
-            "supported on TFLite Micro.",
+            "TFLite Micro cannot run the model: CONV_2D: tensorflow/lite/micro/kernels/conv_common.cc Hybrid models "
+            "are not supported on TFLite Micro.",
         ),
     ],
 )

@@ -25,15 +25,18 @@ from edgeflow.types import Scheme, Target, from_json, to_json
 # --- with the torch toolchain ----------------------------------------------------------------------------------------
 
 
-def convert(net: str, inputs: str, output: str) -> None:
-    """A network as .tflite, and what PyTorch answers beside it."""
+def convert(net: str, inputs: str, output: str) -> str | None:
+    """A network as .tflite, and what PyTorch answers beside it; or why it cannot be converted."""
     import torch
     from tflite_nets import build
 
     x, model = np.load(inputs), build(net)
-    litert.convert(ConvertJob(model, x[:1], Path(output)))
+    refusal = litert.convert(ConvertJob(model, x[:1], Path(output)))
+    if refusal:
+        return refusal.reason
     with torch.no_grad():
         np.save(Path(output).with_suffix(".npy"), model(torch.from_numpy(x)).numpy())
+    return None
 
 
 def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
@@ -56,7 +59,8 @@ def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> 
     samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
-        litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
+        refusal = litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
+    assert refusal is None, refusal
     return Path(output).stat().st_size
 
 
@@ -88,6 +92,54 @@ def compile_program(runtime: str, source: str, scheme: Any, target: Any, output:
         asked = from_json(Scheme, scheme), from_json(Target, target)
         found = _runtime(runtime).compile(CompileJob(Path(source), Path(output), *asked, Path(work)))
     return to_json(found) if isinstance(found, Compiled) else {"unsupported": found.reason}
+
+
+def ties(program: str) -> dict[str, list[int]]:
+    """Values at and beside half steps of an integer program's input: as its runners and its layers are given them."""
+    from edgeflow.runners.litert_backend import Session as Lite
+    from edgeflow.runners.tflite_micro_backend import Session as Micro
+    from edgeflow.runtimes import litert_layers
+
+    lite = Lite(program, 1)
+    scale, zero_point = lite._input["quantization"]
+    x = _half_steps(lite._input["shape"], scale)
+    return {
+        "litert": lite.encode(x).ravel().tolist(),
+        "tflite_micro": Micro(program, 1).encode(x).ravel().tolist(),
+        "layers": litert_layers._encode(x, lite._input).ravel().tolist(),
+        "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
+    }
+
+
+def _half_steps(shape: Any, scale: float) -> Any:
+    """float32[shape]: half steps from −30 to 30, and their neighbours."""
+    steps = np.resize(np.arange(-30, 30, 0.5, dtype=np.float32), int(np.prod(shape)) // 2)
+    x = steps * np.float32(scale)
+    return np.concatenate([x, np.nextafter(x, np.float32(np.inf))]).reshape(shape)
+
+
+def _quantized_by_the_kernel(x: Any, scale: float, zero_point: int) -> Any:
+    """What TFLite Micro's QUANTIZE makes of x: a model of that operator alone."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+    from tflite_micro import runtime
+
+    given, made = schema.TensorT(), schema.TensorT()
+    given.name, given.shape, given.type, given.buffer = b"x", list(x.shape), schema.TensorType.FLOAT32, 0
+    made.name, made.shape, made.type, made.buffer = b"y", list(x.shape), schema.TensorType.INT8, 0
+    made.quantization = schema.QuantizationParametersT()
+    made.quantization.scale, made.quantization.zeroPoint = [scale], [zero_point]
+    code, operator, graph, model = schema.OperatorCodeT(), schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.QUANTIZE
+    code.version = 1
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
+    graph.tensors, graph.inputs, graph.outputs, graph.operators = [given, made], [0], [1], [operator]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    interpreter = runtime.Interpreter.from_bytes(content)
+    interpreter.set_input(x, 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)
 
 
 def zeros(program: str) -> list[list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeflow import files
-from edgeflow.errors import MismatchError
+from edgeflow.errors import MismatchError, StageError
 from edgeflow.stages import compile as stage
 from edgeflow.types import Ladder, Program, Rung, Scheme, Target
 
@@ -20,9 +20,13 @@ WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.fl
 BACKEND = '''
 """A program is an .npy: weights float32[F, K]. Every call is noted beside it."""
 import io
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
+
+from edgeflow.runners.harness import RefusedError
 
 
 class Session:
@@ -47,6 +51,8 @@ class Session:
 
 PLUGINS = """
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 from edgeflow.plugin import Compiled, Runtime, Tolerance, Unsupported
@@ -70,6 +76,31 @@ plugin = Runtime(
     compile_tolerance=lambda scheme: Tolerance(1e-6, "the program is the model"),
 )
 refusing = dataclasses.replace(plugin, compile=lambda job: Unsupported("no kernel for SIN"))
+def spoil(job):
+    job.output.write_bytes(b"GARBAGE")
+    return Compiled()
+
+
+def crash(job):
+    if b"NUMPY" in job.source.read_bytes():
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return Compiled()
+
+
+def cut(source):
+    return [("ADD", lambda: b"only ADD"), ("MATMUL", lambda: source.read_bytes()), ("SIN", lambda: source.read_bytes())]
+
+
+garbage = dataclasses.replace(plugin, id="npu", compile=spoil, runs="model")
+unreadable = dataclasses.replace(plugin, compile=spoil)
+crashing = dataclasses.replace(plugin, description="Tiny runtime", compile=crash)
+cutting = dataclasses.replace(crashing, beginnings=cut)
+killed = dataclasses.replace(plugin, compile=lambda job: os.kill(os.getpid(), signal.SIGKILL))
+raising = dataclasses.replace(plugin, compile=lambda job: {}["key of our own"])
+dying = dataclasses.replace(
+    plugin, description="Tiny runtime", backend=Path(__file__).with_name("dying.py"), beginnings=cut
+)
+choosy = dataclasses.replace(plugin, backend=Path(__file__).with_name("choosy.py"))
 accelerated = dataclasses.replace(
     plugin, id="npu", compile=accelerate, compiles_from="micro", runs="model"
 )
@@ -125,6 +156,9 @@ def setting(tmp_path: Path) -> Setting:
     step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")
     files.write_json(tmp_path / "ladder", Ladder((step,)))
     (tmp_path / "backend.py").write_text(BACKEND)
+    (tmp_path / "dying.py").write_text(BACKEND.replace("x @ self.weights", "os.kill(os.getpid(), signal.SIGSEGV)"))
+    refusal = 'raise RefusedError("MATMUL: no kernel for int8")'
+    (tmp_path / "choosy.py").write_text(BACKEND.replace("return x @ self.weights", refusal))
     (tmp_path / "plugins.py").write_text(PLUGINS)
     return Setting(tmp_path)
 
@@ -160,11 +194,16 @@ def test_another_interpreter_is_asked(setting: Setting) -> None:
     before = len(setting.calls())
     second = setting.compile("accelerated", "npu", setting.program(first))
     assert len(setting.calls()) == before + 2
-    assert [rung.stage for rung in files.read_as(Program, second.info).ladder.rungs] == [
-        "optimize",
-        "compile",
-        "compile",
-    ]
+    # nothing executed the second program: what was executed is the first one, and that has its rung
+    assert [rung.stage for rung in files.read_as(Program, second.info).ladder.rungs] == ["optimize", "compile"]
+
+
+def test_a_program_that_nothing_here_executed_gets_no_rung(setting: Setting) -> None:
+    made = setting.compile("garbage", "npu", setting.optimized())
+    info = files.read_as(Program, made.info)
+    assert made.program.read_bytes() == b"GARBAGE"
+    assert (info.runs, info.infeasible) == ("model", "")
+    assert [rung.stage for rung in info.ladder.rungs] == ["optimize"]
 
 
 def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
@@ -183,6 +222,62 @@ def test_a_program_that_answers_differently_is_not_written(setting: Setting) -> 
     with pytest.raises(MismatchError, match=r"compile: .* does not match the stage before it"):
         setting.compile("plugin", "micro", setting.optimized())
     assert not (setting.folder / "plugin" / "program.out").exists()
+
+
+def _reason(setting: Setting, plugin: str) -> str:
+    made = setting.compile(plugin, "micro", setting.optimized())
+    info = files.read_as(Program, made.info)
+    assert made.program.read_bytes() == b""
+    assert [rung.stage for rung in info.ladder.rungs] == ["optimize"]
+    return info.infeasible
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        (
+            "crashing",
+            "Tiny runtime: compiling the model ends in a crash (SIGSEGV, signal 11), at which operator is not known",
+        ),
+        ("cutting", "Tiny runtime: compiling the model ends in a crash (SIGSEGV, signal 11), at operator MATMUL"),
+        (
+            "dying",
+            "Tiny runtime: executing the model that compile made ends in a crash (SIGSEGV, signal 11), "
+            "at operator MATMUL",
+        ),
+        ("choosy", "MATMUL: no kernel for int8"),
+    ],
+)
+def test_what_a_library_dies_of_or_refuses_is_infeasible(
+    setting: Setting, plugin: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _reason(setting, plugin) == reason
+    if "crash" in reason:
+        assert "SIGSEGV, signal 11" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("plugin", "error", "message"),
+    [
+        ("killed", StageError, r"compiling the model was ended by SIGKILL, signal 9: is there too little memory\?"),
+        ("raising", KeyError, "key of our own"),
+        ("unreadable", StageError, "micro cannot run what the stage made"),
+    ],
+)
+def test_what_is_no_librarys_inability_is_an_error(
+    setting: Setting, plugin: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        setting.compile(plugin, "micro", setting.optimized())
+    assert not (setting.folder / plugin / "info.out").exists()
+
+
+def test_why_there_is_no_optimized_model_is_handed_on(setting: Setting) -> None:
+    ladder = files.read_as(Ladder, setting.folder / "ladder")
+    files.write_json(setting.folder / "ladder", replace(ladder, infeasible="no int8 SIN"))
+    (setting.folder / "model").write_bytes(b"")
+    assert _reason(setting, "plugin") == "no int8 SIN"
+    assert setting.calls() == []
 
 
 def test_a_model_that_is_not_the_one_that_was_judged(setting: Setting) -> None:

@@ -16,15 +16,21 @@ import pytest
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError, UsageError
+from edgeflow.judge import judge
 from edgeflow.stages import command, measure
 from edgeflow.stats import paired_difference, wilson
 from edgeflow.types import (
+    Budget,
+    Cell,
+    Direction,
     Evidence,
+    Ladder,
     Measured,
     Measurement,
     Operators,
     Program,
     Release,
+    Rung,
     Signature,
     Status,
     Target,
@@ -38,6 +44,8 @@ MILLISECOND = 1_000_000  # ns
 
 BACKEND = '''
 """A program is an .npz: weights float32[F, K], and what loading and one inference take on this backend's clock."""
+import os
+import signal
 import sys
 import time
 
@@ -51,6 +59,11 @@ class Session:
     def __init__(self, program, threads):
         with open(program, "rb") as stream, np.load(stream) as content:
             self.weights, self.cost_ns, self.arena = (content[k] for k in ("weights", "cost_ns", "arena"))
+        if self.weights.shape in ((0, 1), (0, 2)):
+            os.kill(os.getpid(), signal.SIGSEGV if self.weights.shape[1] == 1 else signal.SIGKILL)
+        if self.weights.shape == (0, 3):
+            from harness import RefusedError
+            raise RefusedError(f"{program}: MATMUL: no room")
         if self.weights.size == 0:
             sys.exit("kernel not found: MATMUL")
         NOW[0] += 5_000_000
@@ -91,7 +104,7 @@ from edgeflow.plugin import Runtime
 from edgeflow.types import Evidence
 
 plugin = Runtime(
-    id="tiny", description="", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",
+    id="tiny", description="tiny", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",
     backend=Path(__file__).with_name("tiny_backend.py"), evidence=Evidence.{evidence}, times={times},
     supports=lambda scheme, target: None, compile=None, compile_tolerance=None, runs={runs!r},
 )
@@ -128,7 +141,8 @@ class Setting:
         path.write_text(PLUGIN.format(evidence=evidence, times=times, runs=runs))
         if runs == "model":
             info = files.read_as(Program, self.inputs.info)
-            files.write_json(self.inputs.info, replace(info, runs="model"))
+            rung = Rung("compile", "accuracy", 1.0, 1, None, None, 1.0, None, None, "", "", "tiny")
+            files.write_json(self.inputs.info, replace(info, runs="model", ladder=Ladder((rung,))))
         return self.edit(runtime=f"{path}:plugin")
 
     def compiled(self, name: str, weights: np.ndarray, cost_ns: list[int], arena: int = 0, scheme: str = "") -> Path:
@@ -403,6 +417,22 @@ def test_a_program_that_cannot_run_here_is_known_by_its_model_only(setting: Sett
     assert found.operators == (Operators("NPU_OP", 2, "npu"),)
 
 
+def test_a_model_says_nothing_of_what_was_compiled_and_never_executed(setting: Setting) -> None:
+    setting.compiled("source", WEIGHTS, [MILLISECOND], arena=4096)
+    elsewhere = setting.runtime("SIMULATOR", times=True, runs="model")
+    info = files.read_as(Program, setting.inputs.info)
+    files.write_json(setting.inputs.info, replace(info, ladder=Ladder(())))  # no program before it was executed either
+    found = elsewhere.run()
+    figures = {m.metric: m for m in found.measurements}
+    assert {figures[name].evidence for name in ("accuracy", "accuracy_drop")} == {Evidence.ESTIMATE}
+    assert figures["accuracy"].method.endswith("nothing here can execute what the compiler made of it")
+    assert figures["size_bytes"].evidence == Evidence.HOST  # of the file itself
+    budget = Budget("accuracy_drop", 0.5, "ratio", Direction.MAX, Evidence.HOST)
+    cell = Cell(found.model, found.target, found.scheme)
+    verdict = judge(cell, [budget], found.measurements, "", ("accuracy_drop",), {})
+    assert verdict.release is Release.HELD
+
+
 def test_an_infeasible_variant_has_no_figures_and_says_why(setting: Setting) -> None:
     info = files.read_as(Program, setting.inputs.info)
     setting.inputs.program.write_bytes(b"")
@@ -437,6 +467,24 @@ def test_a_runner_that_fails_is_an_error_with_its_last_words(setting: Setting) -
     setting.compiled("int8", np.zeros((0, 0)), [MILLISECOND])
     message = r"measure: m/t/int8: the runner ended with exit code 1 on .*int8\.bin: kernel not found: MATMUL"
     _refused(setting, StageError, message)
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        (np.zeros((0, 1)), "tiny: measuring m/t/int8 ends in a crash (SIGSEGV, signal 11)"),
+        (np.zeros((0, 3)), "MATMUL: no room"),
+    ],
+)
+def test_a_runner_that_crashes_or_refuses_is_infeasible(setting: Setting, weights: np.ndarray, reason: str) -> None:
+    setting.compiled("int8", weights, [MILLISECOND])
+    found = setting.run()
+    assert (found.infeasible, found.measurements) == (reason, ())
+
+
+def test_a_runner_that_is_killed_is_an_error(setting: Setting) -> None:
+    setting.compiled("int8", np.zeros((0, 2)), [MILLISECOND])
+    _refused(setting, StageError, "measuring m/t/int8 was ended by SIGKILL, signal 9: is there too little memory")
 
 
 def test_answers_of_another_shape_than_the_trained_models_are_refused(setting: Setting) -> None:

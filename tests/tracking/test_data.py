@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,36 @@ def test_a_folder_of_images_works_alike(project_with_data: Repository, tmp_path:
     clone.set_remote(project_with_data.remote)
     clone.run(TARGET)
     assert len(list((clone.folder / "photos").rglob("*.png"))) == 60
+
+
+def test_weights_and_files_of_a_builder_are_brought_too(empty: Repository, tmp_path: Path) -> None:
+    made = empty.moved(tmp_path / "weights")
+    shapes = {"1.bias": [10], "1.weight": [10, 490]}
+    header, content = {}, b""
+    for name, shape in shapes.items():
+        data = np.zeros(shape, np.float32).tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(content), len(content) + len(data)]}
+        content += data
+    text = json.dumps(header).encode()
+    (made.folder / "the weights").mkdir()
+    (made.folder / "the weights/mine.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content)
+    (made.folder / "scale.txt").write_text("1")
+    (made.folder / "net.py").write_text(
+        "from torch import nn\n\n\ndef build(input_shape, classes, scale):\n    float(open(scale).read())\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(490, classes))\n"
+    )
+    (made.folder / "config/models/mine.yaml").write_text(
+        "framework: torch\nbuilder: net.py:build\ndataset: digits_1x49x10\ntask: classification\n"
+        "weights: the weights/mine.safetensors\narguments: { scale: scale.txt }\n"
+    )
+    made.dvc("add", "the weights", "scale.txt")
+    made.commit()
+    made.dvc("push")
+    clone = made.clone(tmp_path / "clone")
+    clone.set_remote(made.remote)
+    assert not (clone.folder / "the weights").exists()
+    info = "results/train/mine/base/train.json"
+    clone.run(info, "--config", "models=mine")
+    assert json.loads((clone.folder / info).read_text())["figures"] == {"parameters": 4910, "zero_weights_ratio": 1.0}
+    assert (clone.folder / "scale.txt").is_file()
+    assert clone.pending(info, "--config", "models=mine") == set()

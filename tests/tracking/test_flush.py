@@ -53,6 +53,14 @@ def shown(tracked: Repository, read_store: Read) -> dict[str, list[dict[str, Any
     return read_store(own_store(tracked))
 
 
+def test_the_experiment_has_the_title_of_the_run(copy: Repository, read_store: Read) -> None:
+    (copy.folder / "sweep.yaml").write_text("title: Sweep\n")
+    copy.run("track", "--configfile", "sweep.yaml")
+    assert set(by_name(read_store(own_store(copy), "Sweep"))) > VARIANTS
+    copy.edgeflow("track", "--configfile", "sweep.yaml", "--config", "title=By hand")
+    assert set(by_name(read_store(own_store(copy), "By hand"))) > VARIANTS
+
+
 def test_a_build_has_a_run_per_variant(tracked: Repository, shown: dict[str, list[dict[str, Any]]]) -> None:
     runs = by_name(shown)
     (name,) = set(runs) - VARIANTS

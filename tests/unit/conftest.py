@@ -46,7 +46,7 @@ def config_plugins() -> Plugins:
     """One stand-in for each id that the default configuration names."""
     runtimes = [*map(_runtime, ("onnxruntime", "litert", "tflite_micro")), _runtime("ethos_u", VELA)]
     training = {name: Option(f"the {name}", required=name == "epochs") for name in TRAINING}
-    torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, training)
+    torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, training, take_weights=_nothing)
     task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, _nothing)
     digits = DatasetLoader("sklearn_digits", "a stand-in", "", _nothing, _nothing)
     npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, {"file": Option("the path of the file", True)})

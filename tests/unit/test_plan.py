@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from edgeflow import pointers
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
 from edgeflow.plugin import Unsupported
 from edgeflow.registry import Plugins, discover
 from edgeflow.types import Scheme, Target
-from edgeflow.wiring import Wiring
+from edgeflow.wiring import Job, Wiring
 
 DSCNN = "digits_dscnn"
 COMPILED = ("model", "runtime", "build", "scheme")
@@ -328,3 +329,56 @@ def test_a_framework_without_a_step_makes_the_variant_infeasible(with_schemes: A
     torch = replace(plugins.frameworks["torch"], steps=("fine_tune",))
     _, planned = with_schemes(replace(plugins, frameworks={"torch": torch}), pruned=[PRUNE])
     assert planned.by_id[DSCNN, "linux_x86_ort", "pruned"].reason == "torch has no training-time step 'prune'"
+
+
+@pytest.fixture
+def with_data(project: Path, plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Job]:
+    """Plan, in a folder of its own, the training of a model that names files."""
+    shutil.copytree(project / "config", tmp_path / "config")
+    (tmp_path / "config/models/own.yaml").write_text(
+        "framework: torch\nbuilder: edgeflow.zoo.dscnn:build\ndataset: digits_1x49x10\ntask: classification\n"
+        "arguments: { pretrained: [{ file: data/pre.pt }], tables: data/tables, mode: relu }\n"
+        "weights: own.safetensors\n"
+    )
+    (tmp_path / "data/tables").mkdir(parents=True)
+    for name in ("data/pre.pt", "data/tables/a", "own.safetensors"):
+        (tmp_path / name).write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    found = load(tmp_path, {**read_matrix(project), "models": ["own"]}, plugins)
+
+    def train() -> Job:
+        return Wiring(found, plugins, plan(found, plugins)).job("train", {"model": "own", "recipe": "base"})
+
+    return train
+
+
+@pytest.mark.parametrize("file", ["data/pre.pt", "data/tables/a", "data/tables/deep/b", "own.safetensors"])
+def test_the_files_that_a_model_names_count(with_data: Callable[[], Job], file: str) -> None:
+    before = with_data()
+    Path(file).parent.mkdir(exist_ok=True)
+    Path(file).write_bytes(b"two")
+    after = with_data()
+    assert before.fingerprint() != after.fingerprint()
+    assert file in after.inputs["files"]
+    assert before.fault == after.fault == ""
+
+
+def test_a_pointer_stands_for_the_files_that_a_model_names(with_data: Callable[[], Job]) -> None:
+    for name in ("data", "own.safetensors"):
+        found = pointers.digest(Path(name))
+        Path(f"{name}.dvc").write_text(f"outs:\n- md5: {found}\n  size: 3\n  hash: md5\n  path: {name}\n")
+    here = with_data()
+    assert here.inputs["files"] == []
+    assert here.inputs["pointers"] == ["data.dvc", "own.safetensors.dvc"]
+    shutil.rmtree("data")
+    Path("own.safetensors").unlink()
+    absent = with_data()  # they are brought before the job runs
+    assert (absent.fingerprint(), absent.inputs, absent.fault) == (here.fingerprint(), here.inputs, "")
+    Path("own.safetensors").write_bytes(b"two")
+    assert with_data().fault.startswith("own.safetensors: differs from own.safetensors.dvc; 'dvc add own.safetensors'")
+
+
+def test_weights_that_are_not_there_are_told_before_anything_runs(with_data: Callable[[], Job]) -> None:
+    Path("own.safetensors").unlink()
+    expected = "model own: weights: own.safetensors: no such file; paths start at the project folder"
+    assert with_data().fault == expected

@@ -148,6 +148,8 @@ def test_an_edit_of_what_is_not_reached_does_not(nets: Path, file: str, old: str
         "from blocks import f\ndef build(shape, classes, width=f): return width()\n",
         "STATE = 0\ndef set_state():\n    global STATE\n    from blocks import f\n    STATE = f()\n"
         "set_state()\ndef build(shape, classes): return STATE\n",
+        "import blocks\ndef build(shape, classes): return blocks.__dict__['f']()\n",
+        "from blocks import f\ndef other(): return f()\ndef build(shape, classes) -> 'other': pass\n",
         "import sys\nsys.path.append('nets')\nfrom blocks import f\ndef build(shape, classes): return f()\n",
         "import blocks\ndef build(shape, classes): return globals()['other']()\ndef other(): return blocks.f()\n",
         "from registry import made\nimport listed\ndef build(shape, classes): return made['it']()\n",
@@ -178,11 +180,17 @@ def test_what_notices_its_subclasses_reaches_all_of_them(tmp_path: Path) -> None
 def test_data_that_the_code_names_are_reached(tmp_path: Path) -> None:
     write(tmp_path, {
         "nets/net.py": "import numpy\ndef build(shape, classes): return numpy.load('data/a.npy'), 'b.npy'\n"
+        "exec(open('nets/more.py').read())\n"
         "def other(): return 'data/c.npy'\n",
-        "data/a.npy": "", "data/c.npy": "", "nets/b.npy": "",
+        "data/a.npy": "", "data/c.npy": "", "nets/b.npy": "", "nets/more.py": "",
     })  # fmt: skip
     found = reach.of("nets/net.py:build", tmp_path).files
-    assert sorted(path.name for path in found) == ["a.npy", "b.npy"]
+    assert sorted(path.name for path in found) == [
+        "a.npy",
+        "b.npy",
+        "c.npy",
+        "more.py",
+    ]  # all of a file that calls exec
 
 
 def test_the_folder_of_the_project_does_not_count(tmp_path: Path) -> None:
@@ -222,6 +230,64 @@ def test_no_text_is_too_strange(text: str) -> None:
         Path(name, "net.py").write_text(text)
         reach.of("net.py:build", Path(name))
         reach.fault("net.py:build", Path(name))
+
+
+MODULES = ("net", "a", "b")
+STYLES = (  # how one module uses a function of another: import statement, expression
+    ("from .{module} import {name}", "{name}()"),
+    ("from .{module} import {name} as other_{name}", "other_{name}()"),
+    ("from . import {module}", "{module}.{name}()"),
+    ("import nets.{module}", "nets.{module}.{name}()"),
+    ("from nets.{module} import {name}", "{name}()"),
+)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> tuple[dict[str, str], set[int], int]:
+    """Functions of three modules that call each other: the files, which of them `build` calls in the end, how many."""
+    count = draw(st.integers(2, 8))
+    places = [draw(st.sampled_from(MODULES)) for _ in range(count)]
+    calls = {
+        i: draw(st.sets(st.integers(i + 1, count - 1), max_size=3)) if i + 1 < count else set() for i in range(count)
+    }
+    top: dict[str, list[str]] = {name: [] for name in MODULES}
+    bodies: dict[str, list[str]] = {name: [] for name in MODULES}
+    for i in range(count):
+        terms, inside = [f"CONSTANT_{i}", f"7{i}00"], []
+        for j in sorted(calls[i]):
+            statement, expression = "", f"f{j}()"
+            if places[j] != places[i]:
+                statement, expression = (
+                    part.format(module=places[j], name=f"f{j}") for part in draw(st.sampled_from(STYLES))
+                )
+                (inside if draw(st.booleans()) else top[places[i]]).append(statement)
+            terms.append(expression)
+        lines = [f"    {line}\n" for line in inside]
+        bodies[places[i]] += [f"CONSTANT_{i} = 1\n", f"def f{i}():\n", *lines, f"    return {' + '.join(terms)}\n"]
+    first = draw(st.integers(0, count - 1))
+    bodies["net"].append(
+        f"def build(shape, classes):\n    from nets import {places[first]}\n    return {places[first]}.f{first}()\n"
+    )
+    reached, todo = set(), [first]
+    while todo:
+        if (i := todo.pop()) not in reached:
+            reached.add(i)
+            todo += calls[i]
+    return {f"nets/{name}.py": "\n".join(top[name]) + "\n" + "".join(bodies[name]) for name in MODULES}, reached, count
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs())
+def test_reach_is_what_is_called_and_nothing_else(program: tuple[dict[str, str], set[int], int]) -> None:
+    files, reached, count = program
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, files)
+        before = reach.of("nets/net.py:build", folder).code
+        for edited in range(count):
+            for old, new in ((f"CONSTANT_{edited} = 1", f"CONSTANT_{edited} = 2"), (f" 7{edited}00", f" 7{edited}01")):
+                write(folder, {path: text.replace(old, new) for path, text in files.items()})
+                assert (reach.of("nets/net.py:build", folder).code != before) == (edited in reached)
 
 
 @pytest.mark.parametrize(

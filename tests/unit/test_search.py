@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -553,6 +554,44 @@ def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Pl
     assert rules_for(found, plugins, MODEL, "cortex_m4_tflm", "memory_peak_bytes", ()).objective == "memory_peak_bytes"
 
 
+def test_the_board_of_the_readme_is_searched_by_what_it_has(
+    project: Path, plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its only device budget is on a latency, which nothing here can take: refused before anything is built."""
+    shutil.copytree(project / "config", tmp_path / "config")
+    shutil.copytree(project / "envs", tmp_path / "envs")
+    (tmp_path / "config/targets/my_board.yaml").write_text(board(project))
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--model", MODEL, "--target", "my_board"]
+    with pytest.raises(UsageError) as caught:
+        command(arguments)
+    reason = (
+        "nothing here measures or estimates latency_p50_s of tflite_micro programs, so that no scheme on my_board "
+        "would be found better; search with --objective memory_peak_bytes or size_bytes, or name one of them in "
+    )
+    file = "config/targets/my_board.yaml: prefer"
+    assert str(caught.value) == f"{file}: {reason}{file}"
+    with pytest.raises(UsageError, match=f"^--objective: nothing here measures or estimates {RATIO} of"):
+        command([*arguments, "--objective", RATIO])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "envs"]
+    found = load(tmp_path, None, plugins)
+    for objective in ("size_bytes", "memory_peak_bytes"):
+        assert rules_for(found, plugins, MODEL, "my_board", objective, ()).objective == objective
+
+
+def board(project: Path) -> str:
+    """The target that the README adds."""
+    return (project / "README.md").read_text().partition("`config/targets/my_board.yaml`")[2].split("```")[1][5:]
+
+
+def test_what_only_a_compiler_knows_can_be_searched_by_where_it_says_so(project: Path, plugins: Plugins) -> None:
+    found = load(project, None, plugins)
+    assert rules_for(found, plugins, MODEL, "ethos_u55_128", "accelerator_cycles", ()).objective == "accelerator_cycles"
+    for target in (TARGET, "cortex_m4_tflm"):
+        with pytest.raises(UsageError, match="nothing here measures or estimates accelerator_cycles of"):
+            rules_for(found, plugins, MODEL, target, "accelerator_cycles", ())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -571,6 +610,11 @@ def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Pl
             "--budget accuracy_drop: '1' may mean 1 % or 100 %; write '1 %' or '100 %'",
         ),
         ("--model M --target T --budget latency_p50_s=1", "--budget latency_p50_s: '1' is not a quantity in second"),
+        (
+            '--model M --target T --config search={"objective":"first_inference_s"}',
+            "config/config.yaml: search.objective: first_inference_s on linux_x86_ort is taken once",
+        ),
+        ("--model M --target T --configfile absent.yaml", "--configfile absent.yaml: no such file"),
         ("--model M --target T --write int8_static", "--write: there is a scheme 'int8_static' already"),
         ("--model M --target T --write Fast", "--write: 'Fast' is not an id"),
     ],

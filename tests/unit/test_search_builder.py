@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from edgeflow import files, layout
 from edgeflow.config import load, read_matrix
 from edgeflow.config.search import Search as SearchConfig
-from edgeflow.errors import StageError
+from edgeflow.errors import StageError, UsageError
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.builder import Snakemake
 from edgeflow.search.candidates import Candidates
@@ -22,10 +23,11 @@ from edgeflow.types import Measured
 
 MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
 # `python -m snakemake` finds it first in the current folder. It makes what it is asked for, but for what fails, which
-# stays as it is, and says what it was asked for.
+# stays as it is; it says what it was asked for, and tells programs what failed as the logger plugin does.
 PRETENDED = """
 import json, sys
 from pathlib import Path
+from snakemake_logger_plugin_edgeflow.events import Events, FailedJob
 
 words = sys.argv[1 : sys.argv.index("--configfile")]
 wanted = [word for word in words if word.startswith("results/")]
@@ -37,12 +39,17 @@ if "--summary" in words:
     sys.exit()
 with open("asked.txt", "a") as asked:
     asked.writelines(f"{path}\\n" for path in wanted)
+events = Events(Path(words[words.index("--logger-edgeflow-events") + 1]))
+if "" in failing:
+    events.error(failing[""], "Error: Directory cannot be locked.\\nMore.")
+    sys.exit(1)
 for path in map(Path, wanted):
     if str(path) not in failing:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-for path, log in failing.items():
-    print(f"Error in rule compile:\\n    message: None\\n    jobid: 3\\n    log: {log} (check log file(s) for details)")
+for number, (path, log) in enumerate(failing.items()):
+    wildcards = {"scheme": Path(path).parent.name}
+    events.failed(FailedJob(number, "compile", wildcards, (path,), (log,) if log else (), "exit status 7"))
 sys.exit(bool(failing))
 """
 
@@ -100,8 +107,36 @@ def test_nothing_is_tried_on_an_old_trained_model(candidates: Candidates) -> Non
     files.write_json(Path(reference), {})
     record = layout.package(MODEL, TARGET, candidates.hand_written[0].id)["record"]
     fail(dict.fromkeys((reference, record), layout.log("train", MODEL, "base")))
-    with pytest.raises(StageError, match="snakemake ended with exit code 1"):
+    with pytest.raises(StageError, match=r"with exit code 1: compile: it ended without a word \(see "):
         builder(candidates).measured(candidates.hand_written)
+
+
+def test_what_failed_for_a_scheme_is_told_by_its_wildcards_and_not_by_the_order(candidates: Candidates) -> None:
+    first, second = candidates.hand_written[:2]
+    logs = {second.id: "second.log", first.id: "first.log"}
+    for scheme, log in logs.items():
+        Path(log).write_text(f"Error in rule train:\n    log: elsewhere.log\nStageError: {scheme} is bad\n\n")
+    fail({layout.package(MODEL, TARGET, scheme)["record"]: log for scheme, log in logs.items()})
+    found = builder(candidates).measured((first, second))
+    assert found == {s: f"compile: StageError: {s} is bad (see {log})" for s, log in logs.items()}
+
+
+def test_the_lock_of_another_snakemake_is_no_failure_of_a_scheme(candidates: Candidates) -> None:
+    fail({"": "LockException"})
+    with pytest.raises(UsageError, match="another Snakemake runs in this folder; wait for it or end it"):
+        builder(candidates).measured(candidates.hand_written)
+    fail({"": "WorkflowError"})
+    with pytest.raises(StageError, match=r"exit code 1: Error: .* cannot be locked\. More\.; see results/logs/"):
+        builder(candidates).measured(candidates.hand_written)
+
+
+def test_the_options_of_a_search_are_those_of_its_builds(candidates: Candidates) -> None:
+    given = {"title": "Sweep", "seed": 3, "models": ["another"], "schemes": ["fp16"]}
+    Snakemake(candidates, cores=1, until_s=math.inf, overrides=given).measured(())
+    matrix = yaml.safe_load(Path(layout.search(MODEL, TARGET)["matrix"]).read_text())
+    assert (matrix["title"], matrix["seed"]) == ("Sweep", 3)
+    assert matrix["models"] == [MODEL], "what is searched comes before what is given"
+    assert "int8_static" in matrix["schemes"]
 
 
 # --- what a study depends on ---------------------------------------------------------------------------------------

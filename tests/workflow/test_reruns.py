@@ -57,7 +57,8 @@ def test_checking_out_another_commit_and_back_runs_nothing(copy: Project, projec
     edited = ["config/targets/linux_x86_ort.yaml", "config/schemes/int8_static.yaml", "src/edgeflow/judge.py"]
     for name in edited:
         path = copy.folder / name
-        path.write_text(path.read_text().replace("max: 1 %", "max: 2 %").replace("128", "64") + "\n# an edit\n")
+        changed = path.read_text().replace("max: 1 %", "max: 2 %").replace("128", "64")
+        path.write_text(changed + ("\nEDIT = 1\n" if path.suffix == ".py" else ""))
     git(copy.folder, "checkout", "-b", "second")
     git(copy.folder, "commit", "--all", "--message=second")
     assert {"optimize", "judge"} <= rules(copy.pending())
@@ -81,7 +82,9 @@ def test_deleting_an_optimized_model_rebuilds_its_descendants_only(copy: Project
 
 def test_editing_the_judge_runs_judge_and_later_only(copy: Project) -> None:
     judge = copy.folder / "src/edgeflow/judge.py"
-    judge.write_text(judge.read_text() + "\n# an edit\n")
+    judge.write_text(judge.read_text() + "\n# a comment\n")
+    assert copy.pending() == set()
+    judge.write_text(judge.read_text() + "\nEDIT = 1\n")
     pending = copy.pending()
     assert rules(pending) == AFTER_JUDGE
     assert variants(pending, "judge") == VARIANTS
@@ -89,7 +92,7 @@ def test_editing_the_judge_runs_judge_and_later_only(copy: Project) -> None:
 
 def test_editing_a_runtime_rebuilds_what_it_makes(copy: Project) -> None:
     plugin = copy.folder / "src/edgeflow/runtimes/onnxruntime.py"
-    plugin.write_text(plugin.read_text() + "\n# an edit\n")
+    plugin.write_text(plugin.read_text() + "\nEDIT = 1\n")
     pending = copy.pending()
     assert "train" not in rules(pending)
     assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"onnxruntime"}
@@ -156,6 +159,10 @@ def test_a_toolchain_is_made_again_when_its_requirements_change(copy: Project) -
     lock.write_text("# still nothing\n")
     assert copy.pending(stamp) == set()
     lock.write_text("six==1.17.0\n")
+    assert copy.pending(stamp) == {("toolchain", "tiny")}
+    lock.write_text("# nothing again\n")
+    assert copy.pending(stamp) == set()
+    lock.with_suffix(".user.txt").write_text("six==1.17.0\n")  # what the user's own code needs
     assert copy.pending(stamp) == {("toolchain", "tiny")}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.rights import heed_modes
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
 
 from edgeflow import files
@@ -139,6 +140,9 @@ def test_an_interrupted_run_is_completed_by_the_next(fresh: Callable[..., Projec
     os.killpg(process.pid, signal_number)  # the group this test started: Snakemake and its jobs, as Ctrl-C does
     process.wait()
     assert process.returncode != 0
+    said = (project.folder / "said.txt").read_text()
+    assert ("Interrupted: what was stopped has not failed" in said) == (signal_number == signal.SIGINT)
+    assert "cells failed" not in said
     assert not (project.folder / "results/train/tiny_a/base/checkpoint.safetensors").exists()
     project.run()
     assert (project.folder / "results/package/tiny_a/linux_x86_ort/fp32/package.json").is_file()
@@ -211,3 +215,22 @@ def test_a_pruned_scheme_ships_its_zeros_and_is_held_against_its_control(fresh: 
     page = (project.folder / "results/report/index.html").read_text()
     assert "What training-time steps gained" in page
     assert project.pending() == set()
+
+
+def test_a_dry_run_where_nothing_can_be_written_says_what_would_run(copy: Project) -> None:
+    judge = copy.folder / "src/edgeflow/judge.py"
+    judge.write_text(judge.read_text() + "\n\nEDITED = True\n")
+    results = copy.folder / "results"
+    for path in [results, *results.rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--logger", "edgeflow"],
+        cwd=copy.folder,
+        env=copy.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=heed_modes,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^judge +tiny_a/linux_x86_ort/fp32 ", done.stdout, re.MULTILINE)

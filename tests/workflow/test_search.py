@@ -174,5 +174,4 @@ def test_the_scheme_that_is_written_is_one_of_the_project(searchable: Project) -
     assert written["description"].endswith(f"found by edgeflow search for tiny_a on linux_x86_ort ({found['found']})")
     assert {**written, "description": ""} == {**made, "description": ""}
     assert "Wrote config/schemes/found.yaml" in done.stdout
-    matrix = json.dumps(content | {"schemes": ["fp32", "found"]})
-    assert '"found"' in searchable.run("plan", "--json", "--config", matrix, module="edgeflow").stdout
+    assert '"found"' in searchable.run("plan", "--json", "--config", "schemes=[fp32,found]", module="edgeflow").stdout

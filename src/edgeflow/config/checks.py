@@ -25,11 +25,21 @@ def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugi
         loaders = {name: plugin.options for name, plugin in plugins.loaders.items()}
         yield from _options("loader", "options", data, file, loaders)
     elif kind == "model":
-        frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
-        yield from _options("framework", "training", data, file, frameworks)
+        yield from _trained(data, file, plugins)
     elif kind == "target":
         runtimes = {name: plugin.target_options for name, plugin in plugins.runtimes.items()}
         yield from _options("runtime", "options", data, file, runtimes)
+
+
+def _trained(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
+    """The settings of a training, or weights that need none."""
+    if data.get("weights") is None:
+        frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
+        yield from _options("framework", "training", data, file, frameworks)
+        return
+    framework = plugins.frameworks.get(str(data.get("framework")))
+    if framework is not None and framework.take_weights is None:
+        yield Problem(file, "weights", f"the framework {framework.id!r} takes none; say how to train it: 'training'")
 
 
 def _options(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, WithJsonSchema
@@ -22,6 +23,8 @@ ARCHITECTURES = (
     *("x86_64", "aarch64", "armv7l", "riscv64"),
     *("armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main", "riscv32", "xtensa"),
 )
+
+WEIGHTS = (".safetensors", ".pt", ".pth")  # suffixes of files with trained weights
 
 # Kind of thing or plugin → the ids that a reference may name; the context of validation.
 Known: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -73,6 +76,12 @@ def _builder(value: str) -> str:
     return value
 
 
+def _weights(value: str) -> str:
+    if PurePath(value).suffix not in WEIGHTS:
+        raise ValueError(f"{value!r} is no {' or '.join(WEIGHTS)} file; save 'model.state_dict()' as one of them")
+    return value
+
+
 def _only(allowed: str, reason: str, value: str) -> str:
     if value != allowed:
         raise ValueError(f"{value!r} is not available: {reason}")
@@ -87,6 +96,7 @@ def _one_of(choices: tuple[str, ...], value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength": 1})]
 Builder = Annotated[str, AfterValidator(_builder)]
+Weights = Annotated[str, AfterValidator(_weights)]
 Architecture = Annotated[
     str, AfterValidator(partial(_one_of, ARCHITECTURES)), Field(json_schema_extra={"enum": list(ARCHITECTURES)})
 ]

@@ -92,7 +92,8 @@ def _collect(
     needed = {labels[kind][name] for kind, name in _needed(checked_matrix, things, labels) if name in labels[kind]}
     if any(problem.file in (COMMAND_LINE, MATRIX, *needed) for problem in problems):
         return None, tuple(problems)
-    return Project(checked_matrix, *(things[kind] for kind in KINDS)), tuple(problems)
+    by_kind = (things["dataset"], things["model"], things["target"], things["scheme"], things["device"])
+    return Project(checked_matrix, *by_kind), tuple(problems)
 
 
 def _needed(

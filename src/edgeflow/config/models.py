@@ -176,9 +176,18 @@ class ModelConfig(Section):
     dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
     task: f.TaskId = Field(description="id of a task plugin")
     training: Mapping[str, Any] = Field({}, description="training settings of the framework")
+    weights: f.Weights | None = Field(
+        None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
+    )
     accept_chance_level: bool = Field(
         False, description="release its schemes although it is not shown to beat always the same answer"
     )
+
+    @model_validator(mode="after")
+    def _trained_once(self) -> ModelConfig:
+        both = self.weights is not None and "training" in self.model_fields_set
+        message = "is taken as it is, and 'training' says how to train; remove one of them"
+        return hold(self, [("weights", message)] if both else [])
 
 
 # --- config/targets ------------------------------------------------------------------------------------------------

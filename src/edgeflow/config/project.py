@@ -125,6 +125,7 @@ class Project:
             input_shape=dataset.shape,
             classes=dataset.classes,
             training=config.training,
+            weights=config.weights or "",
         )
 
     def device_of(self, target: str) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import ConfigError, DataError, StageError
-from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob
+from edgeflow.plugin import Framework, ModelSpec, Option, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
 from edgeflow.techniques import distill, prune, prune_channels, quantize_aware, training
 from edgeflow.techniques.training import Phase, Trainer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgeflow.plugin import Float32
 
 BATCH = 256  # samples per forward pass when predicting
+SHOWN = 20  # names of tensors in a message
 # In the header of a checkpoint whose network is the builder's with fewer channels: its shapes are to be taken over.
 FEWER_CHANNELS = {"edgeflow.channels": "pruned"}
 
@@ -100,7 +102,6 @@ def train(job: TrainJob) -> Trained:
     settings = _settings(job.model)  # before seconds of importing
 
     import torch
-    from safetensors.torch import save_file
 
     # One thread: the order of additions, and so every bit of the result, would depend on their number.
     torch.set_num_threads(1)
@@ -111,10 +112,8 @@ def train(job: TrainJob) -> Trained:
     trainer = Trainer(model, torch.from_numpy(job.x), torch.from_numpy(job.y), job.kept)
     for phase in _phases(job, settings, model):
         trainer.run(phase)
-    # safetensors refuses tensors that share memory or are not contiguous
-    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in model.state_dict().items()}
     fewer = any(step.kind == "prune_channels" for step in job.steps)
-    save_file(tensors, job.checkpoint, FEWER_CHANNELS if fewer else None)
+    _save(model, job.checkpoint, fewer=fewer)
     figures: dict[str, float] = {
         "final_loss": trainer.losses[-1],
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -125,6 +124,57 @@ def train(job: TrainJob) -> Trained:
         figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
     curves = {"train_loss": tuple(trainer.losses)}
     return Trained(figures, curves, trainer.without_gradient, loss_takes_logits=True)
+
+
+def take_weights(job: WeightsJob) -> Trained:
+    """The weights of a file as a checkpoint: nothing is trained, and no statistic of a normalisation moves.
+
+    Raises ConfigError as `train` does; DataError for a file that is damaged or holds code; StageError names tensors
+    that are missing, too many, of another shape or not finite, and when the network does not fit the data.
+    """
+    network = _build(job.model)
+    tensors, said = _brought(job.weights)
+    _restore(job.model, network, tensors, said, job.weights)
+    network.eval().requires_grad_(False)
+    _check_fit(job.model, network, job.x)
+    _save(network, job.checkpoint, fewer=FEWER_CHANNELS.items() <= said.items())
+    parameters = sum(p.numel() for p in network.parameters())
+    return Trained({"parameters": parameters, "zero_weights_ratio": prune.zeros(network)})
+
+
+def _brought(file: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Name → tensor, and the header of a .safetensors file; nothing that the file holds is executed."""
+    import torch
+
+    if file.suffix == ".safetensors":
+        return _read(file, "save it again")
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"{file}: holds pickled code, which is not run, or is no file of torch.save; where it comes from, save the "
+            "tensors alone: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{file}: not a readable file of torch.save: {_first_line(error)}") from None
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
+        keys = f" with {', '.join(map(str, list(found)[:5]))}" if isinstance(found, Mapping) else ""
+        raise DataError(
+            f"{file}: holds a {type(found).__name__}{keys}; expected tensors by name: torch.save(model.state_dict(), …)"
+        )
+    return dict(found), {}
+
+
+def _save(network: Any, checkpoint: Path, *, fewer: bool) -> None:
+    """`fewer`: the network has fewer channels than the builder gives it."""
+    import torch
+    from safetensors.torch import save_file
+
+    # safetensors refuses tensors that share memory or are not contiguous
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in network.state_dict().items()}
+    save_file(tensors, checkpoint, FEWER_CHANNELS if fewer else None)
 
 
 def _phases(job: TrainJob, settings: Training, model: Any) -> Iterator[Phase]:
@@ -197,23 +247,64 @@ def load(model: ModelSpec, checkpoint: Path) -> Any:
     Raises DataError for a file that is missing or damaged; StageError names tensors that are missing, too many or of
     another shape.
     """
+    found = _build(model)
+    _restore(model, found, *_read(checkpoint, "train again"), checkpoint)
+    return found.eval().requires_grad_(False)
+
+
+def _read(file: Path, next_step: str) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Name → tensor of a safetensors file, and what its header says."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    found = _build(model)
     try:
-        tensors = load_file(checkpoint)
-        with safe_open(checkpoint, framework="pt") as header:
-            said = header.metadata() or {}
+        tensors: dict[str, Any] = load_file(file)
+        with safe_open(file, framework="pt") as header:
+            return tensors, header.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{checkpoint}: not a readable safetensors file: {error}; train again") from None
+        raise DataError(f"{file}: not a readable safetensors file: {error}; {next_step}") from None
+
+
+def _restore(model: ModelSpec, network: Any, tensors: Mapping[str, Any], said: Mapping[str, str], file: Path) -> None:
+    """Give a network the tensors of a file; StageError says which do not fit."""
+    where = f"{file}: does not fit model {model.id}"
     try:
         if FEWER_CHANNELS.items() <= said.items():
-            prune_channels.fit(found, tensors)
-        found.load_state_dict(tensors)
+            prune_channels.fit(network, tensors)
+        if misfits := _misfits(network.state_dict(), tensors):
+            raise StageError(f"{where}: {misfits}")
+        network.load_state_dict(tensors, strict=False)
     except (RuntimeError, KeyError) as error:
-        raise StageError(f"{checkpoint}: does not fit model {model.id}: {error}") from None
-    return found.eval().requires_grad_(False)
+        raise StageError(f"{where}: {error}") from None
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise StageError(f"{file}: not finite: {_listed(bad)}")
+
+
+def _misfits(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Which tensors are missing, too many or of another shape; "" when all fit."""
+    # One of several names of a tensor is enough, as safetensors.torch.save_model has it. Batches are counted since
+    # PyTorch 0.4.1 only.
+    told = {tensor.data_ptr() for name, tensor in expected.items() if name in found}
+    told |= {tensor.data_ptr() for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
+    missing = [name for name, tensor in expected.items() if name not in found and tensor.data_ptr() not in told]
+    unexpected = [name for name in found if name not in expected]
+    shapes = {name: (list(found[name].shape), list(t.shape)) for name, t in expected.items() if name in found}
+    other = [f"{name} {mine}, and {theirs} in the network" for name, (mine, theirs) in shapes.items() if mine != theirs]
+    parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+    for prefix in ("module.", "model.", "_orig_mod."):  # of DataParallel, a Lightning module, torch.compile
+        if missing and {name.removeprefix(prefix) for name in unexpected} >= set(missing):
+            return f"all names begin with {prefix!r}; save the state_dict() of the network inside"
+    return "; ".join(f"{what}: {_listed(names)}" for what, names in parts.items() if names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def predict(model: Any, x: Float32) -> Float32:
@@ -240,6 +331,7 @@ plugin = Framework(
     train=train,
     load=load,
     predict=predict,
+    take_weights=take_weights,
     versions=versions,
     steps=("fine_tune", "prune", "prune_channels", "distill", "quantize_aware"),
     preload=(

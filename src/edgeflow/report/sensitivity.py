@@ -24,7 +24,8 @@ def read(plan: Path, results: Path) -> tuple[Sensitivity, ...]:
         for model, file_format, profile, scheme in keys
     )
     paths = [results / Path(path).relative_to(layout.RESULTS) for path in made]
-    return tuple(files.read_as(Sensitivity, path) for path in paths if path.is_file())
+    found = (files.read_as(Sensitivity, path) for path in paths if path.is_file())
+    return tuple(ranking for ranking in found if not ranking.infeasible)
 
 
 def chart(found: Sensitivity) -> dict[str, Any]:

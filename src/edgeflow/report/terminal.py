@@ -60,6 +60,22 @@ def table(decision: Sequence[Any]) -> Table:
     return result
 
 
+def age(configuration: str, results: str, unknown: str) -> str:
+    """What the reader must know of the report's age; empty when it is of the configuration and the results of now.
+
+    `configuration` and `results` say which are others, `unknown` why that of the configuration is not known.
+    """
+    parts = []
+    if configuration:
+        parts.append(f"the configuration ({configuration})")
+    if results:
+        parts.append(f"the results of {results}")
+    lines = [f"This report is older than {' and '.join(parts)}: run snakemake, which makes it again."] if parts else []
+    if unknown:
+        lines.append(f"Whether this report is of the configuration as it is now cannot be told: {unknown}")
+    return "\n".join(lines)
+
+
 def _warnings(decisions: Sequence[Decision]) -> list[str]:
     """What makes figures mean little: a line per model and warning, whatever the target."""
     lines = (f"warning: {entry.model}: {warning}" for entry in decisions for warning in entry.warnings)

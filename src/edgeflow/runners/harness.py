@@ -17,7 +17,8 @@ A backend is a file with a class `Session`:
     arena_bytes() -> int where the runtime knows its working memory exactly, else None
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)
-A program that the backend cannot run raises ValueError, which names the program and what about it.
+A program that is sound and that the runtime refuses raises RefusedError, from Session, invoke or predict, with the path
+of the program and what the runtime says; ValueError where a file is no program, or none for this harness.
 A backend may also have a function operators_in(program: str) -> {name: count}: the operators in the file as it is,
 before anything is fused at start-up.
 
@@ -57,6 +58,30 @@ LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blo
 # The other program's block has emptied the caches: measured, the first run after it takes twice the time. In blocks of
 # 50 such runs are 2 % of all, and the 99th percentile would be theirs alone.
 REWARM_RUNS = 2
+HALF = np.nextafter(np.float32(0.5), np.float32(0))  # half would lift the float32 below a tie over it
+
+
+REFUSED = 3  # exit code where the runtime refuses the program
+
+
+class RefusedError(ValueError):
+    """A runtime cannot run a program that is sound: it has no kernel for it, or no room."""
+
+
+def quantize(x: Float32, scale: float, zero_point: int, dtype: Any) -> NDArray[Any]:
+    """float32 → integers as TFLite's QUANTIZE: x / scale to nearest, ties away from zero, then the zero point; clipped.
+
+    Source: `AffineQuantize` of tensorflow/lite/kernels/internal/reference/quantize.h.
+    """
+    steps = x / np.float32(scale)
+    limits = np.iinfo(dtype)
+    rounded = np.trunc(steps + np.copysign(HALF, steps)) + np.float32(zero_point)
+    return np.asarray(np.clip(rounded, limits.min, limits.max), dtype)
+
+
+def dequantize(integers: NDArray[Any], scale: float, zero_point: int) -> Float32:
+    """integers → float32: scale · (integer − zero point)."""
+    return np.asarray((integers.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
 
 
 def load_backend(path: str) -> ModuleType:
@@ -310,5 +335,10 @@ def main(job: str, result: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.modules["harness"] = sys.modules["__main__"]  # a backend imports it by that name
+    try:
+        main(*sys.argv[1:])
+    except RefusedError as refusal:
+        print(refusal, file=sys.stderr)
+        sys.exit(REFUSED)
     os._exit(0)  # all is written; taking interpreter and runtime apart would take as long as a hundred inferences

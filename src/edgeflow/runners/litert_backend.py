@@ -12,6 +12,14 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgeflow.runners.harness import RefusedError, dequantize, quantize
+else:
+    try:
+        from harness import RefusedError, dequantize, quantize  # beside this file on a device
+    except ImportError:
+        from edgeflow.runners.harness import RefusedError, dequantize, quantize
+
+DAMAGED = "not a valid Flatbuffer"  # what LiteRT says of a file that is no model, with the same error as of refusals
 DELEGATE = "DELEGATE"  # a node that stands for a part of the graph; the one delegate that is attached here is XNNPACK
 
 
@@ -26,7 +34,9 @@ class Session:
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{program}: LiteRT {version('ai-edge-litert')} cannot load it: {error}") from error
+            kind = ValueError if DAMAGED in str(error) else RefusedError
+            raise kind(f"{program}: LiteRT {version('ai-edge-litert')} cannot load it: {error}") from error
+        self._program = program
         self._input = _only(program, "input", self._interpreter.get_input_details())
         self._output = _only(program, "output", self._interpreter.get_output_details())
 
@@ -35,18 +45,20 @@ class Session:
         return {"inputs": [_tensor(self._input)], "outputs": [_tensor(self._output)]}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """float32[N, H, W, C] → the input's type; integers are rounded to nearest and clipped."""
+        """float32[N, H, W, C] → the input's type; integers as the QUANTIZE operator makes them."""
         if self._input["dtype"] == np.float32:
             return np.ascontiguousarray(x)
         scale, zero_point = self._input["quantization"]
-        limits = np.iinfo(self._input["dtype"])
-        quantized = np.clip(np.rint(x / scale + zero_point), limits.min, limits.max)
-        return np.asarray(quantized, self._input["dtype"])
+        return quantize(x, scale, zero_point, self._input["dtype"])
 
     def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
         """[1, …] → [1, K] in the program's own types."""
         self._interpreter.set_tensor(self._input["index"], native)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            name = f"LiteRT {version('ai-edge-litert')}"
+            raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
         found: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
         return found
 
@@ -55,7 +67,7 @@ class Session:
         if self._output["dtype"] == np.float32:
             return raw
         scale, zero_point = self._output["quantization"]
-        return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
+        return dequantize(raw, scale, zero_point)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """One by one: the batch is fixed to one sample, and a resized one saves nothing (docs/adr/0006)."""

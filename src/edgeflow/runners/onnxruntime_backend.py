@@ -18,11 +18,18 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgeflow.runners.harness import RefusedError
+else:
+    try:
+        from harness import RefusedError  # beside this file on a device
+    except ImportError:
+        from edgeflow.runners.harness import RefusedError
+
 PROVIDERS = ["CPUExecutionProvider"]
 BATCH = 16  # measured on the default models: more is not faster, and takes more memory
 # Part of the name of every operator that takes one range for the whole batch. Names stand in a file as they are.
 AT_RUN_TIME = b"DynamicQuantize"
-REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented)
+REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
 
 
 class Session:
@@ -44,7 +51,11 @@ class Session:
 
     def invoke(self, native: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[N, …] → float32[N, K]; N is 1 but for models with a dynamic batch."""
-        found: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
+        try:
+            found: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
+        except REFUSALS as error:
+            name = f"ONNX Runtime {onnxruntime.__version__}"
+            raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
         return found
 
     def decode(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,8 +169,10 @@ def _options(program: str, threads: int) -> onnxruntime.SessionOptions:
 def _load(program: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(program, options, providers=PROVIDERS)
-    except REFUSALS as error:
+    except errors.InvalidProtobuf as error:
         raise ValueError(f"{program}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
+    except REFUSALS as error:
+        raise RefusedError(f"{program}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
 
 
 def _only(program: str, kind: str, tensors: list[Any]) -> Any:

@@ -21,13 +21,15 @@ from tflite_micro import runtime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgeflow.runners.harness import REFUSED, RefusedError, dequantize, quantize
+else:
+    try:
+        from harness import REFUSED, RefusedError, dequantize, quantize  # beside this file on a device
+    except ImportError:
+        from edgeflow.runners.harness import REFUSED, RefusedError, dequantize, quantize
+
 # More than any microcontroller has. Pages that are never touched take no memory here.
 ARENA_BYTES = 2**28
-REFUSED = 3  # exit code
-
-
-class RefusedError(ValueError):
-    """The program is sound and the interpreter cannot run it: no kernel for it, or no room in the arena."""
 
 
 class Session:
@@ -37,6 +39,7 @@ class Session:
         # `threads` is part of the backend's contract; the interpreter has one
         with open(program, "rb") as stream:
             self._content = stream.read()
+        self._program = program
         name = f"TFLite Micro {version('tflite-micro')}"
         try:
             self._interpreter = runtime.Interpreter.from_bytes(
@@ -56,18 +59,20 @@ class Session:
         return {"inputs": [_tensor("input", self._input)], "outputs": [_tensor("output", self._output)]}
 
     def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """float32[N, H, W, C] → the input's type; integers are rounded to nearest and clipped."""
+        """float32[N, H, W, C] → the input's type; integers as the QUANTIZE operator makes them."""
         if self._input["dtype"] == np.float32:
             return np.ascontiguousarray(x)
         scale, zero_point = _quantization(self._input)
-        limits = np.iinfo(self._input["dtype"])
-        quantized = np.clip(np.rint(x / scale + zero_point), limits.min, limits.max)
-        return np.asarray(quantized, self._input["dtype"])
+        return quantize(x, scale, zero_point, self._input["dtype"])
 
     def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
         """[1, …] → [1, K] in the program's own types."""
         self._interpreter.set_input(native, 0)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            name = f"TFLite Micro {version('tflite-micro')}"
+            raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
         found: NDArray[Any] = self._interpreter.get_output(0)
         return found
 
@@ -76,7 +81,7 @@ class Session:
         if self._output["dtype"] == np.float32:
             return raw
         scale, zero_point = _quantization(self._output)
-        return np.asarray((raw.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
+        return dequantize(raw, scale, zero_point)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """One by one, as the device does."""
@@ -167,11 +172,11 @@ def main(program: str) -> None:
     """Run a program once on zeros."""
     try:
         session = Session(program, threads=1)
+        shape = session.signature()["inputs"][0]["shape"]
+        session.invoke(session.encode(np.zeros(shape, np.float32)))
     except RefusedError as error:
         print(error, file=sys.stderr)
         sys.exit(REFUSED)
-    shape = session.signature()["inputs"][0]["shape"]
-    session.invoke(session.encode(np.zeros(shape, np.float32)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -65,13 +66,16 @@ def compiles_for(scheme: Scheme, target: Target) -> Target:
 def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """Compile with vela; refuse a model of which any operator stays on the CPU.
 
-    Raises StageError when vela fails. It only warns of operators that it cannot place, and of SRAM that is too small:
+    Raises StageError when vela fails and names none of the model's operators. It only warns of operators that it cannot
+    place, and of SRAM that is too small:
     then its estimate exceeds what the target has, which measure sees.
     """
     said = _vela(job)
+    if isinstance(said, Unsupported):
+        return said
     program = (job.work / "model_vela.tflite").read_bytes()
     if left := _left_on_cpu(program, said):
-        return Unsupported(f"{sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
+        return Unsupported(f"Ethos-U: {sum(left.values())} operators stay on the CPU: {', '.join(sorted(left))}")
     summary = _summary(job.work)
     job.output.write_bytes(program)
     # vela's own encoding of the weights is not read: they are those of the model
@@ -79,8 +83,8 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     return Compiled(_operators(job), _estimates(job.target, summary), {"ethos-u-vela": _version()}, zeros)
 
 
-def _vela(job: CompileJob) -> str:
-    """Write model_vela.tflite and a summary into the work folder; returns what vela prints."""
+def _vela(job: CompileJob) -> str | Unsupported:
+    """Write model_vela.tflite and a summary into the work folder; returns what vela prints, or what it refuses."""
     (job.work / "model.tflite").write_bytes(job.source.read_bytes())
     options = {
         "--accelerator-config": job.target.accelerator,
@@ -95,8 +99,28 @@ def _vela(job: CompileJob) -> str:
     command = [sys.executable, "-m", "ethosu.vela", "model.tflite", *words]
     done = subprocess.run(command, cwd=job.work, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
+        sys.stderr.write(done.stderr)  # all of it, for the log
+    if refused := _refused(done.returncode, done.stderr, job.source.read_bytes()):
+        return Unsupported(f"Ethos-U: vela cannot compile the model: {refused}")
+    if done.returncode != 0:
         raise StageError(f"compile: vela failed for {job.target.id}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
+
+
+def _refused(code: int, printed: str, model: bytes) -> str:
+    """What vela says of one of the model's operators, or which signal it died of; empty where it says nothing of them.
+
+    Vela ends with a traceback whatever is wrong; only what is about an operator is about the model.
+    """
+    from edgeflow.runners.tflite_micro_backend import operators_of
+
+    operators = operators_of(model)
+    if -code in tflite_micro.CRASHES:
+        return f"it dies of {signal.Signals(-code).name}; the model has {', '.join(sorted(operators))}"
+    lines = printed.strip().splitlines()
+    about = (i for i, line in enumerate(lines) if set(re.findall(r"\w+", line)) & operators.keys())
+    at = next(about, None) if code else None
+    return "" if at is None else " ".join(line.strip() for line in lines[at : at + 2])
 
 
 def _left_on_cpu(program: bytes, said: str) -> Mapping[str, int]:
@@ -181,6 +205,10 @@ plugin = Runtime(
     build_with="litert",
     runs="model",
     package_files=package_files,
+    estimates=(
+        *("latency_p50_s", "latency_p90_s", "memory_peak_bytes"),
+        *("flash_bytes", "accelerator_cycles", "cpu_operators"),
+    ),
     preload=tflite_micro.plugin.preload,
     target_options={
         "system_config": Option(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ KINDS = {  # what can be made, by (mode, weights, activations)
     ("static", "int4", "int16"),
 }
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operators with int4 weights; others keep int8
+BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}  # which input it is
 ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 
 
@@ -68,13 +70,14 @@ def profile(scheme: Scheme, target: Target) -> str:
 # --- convert -------------------------------------------------------------------------------------------------------
 
 
-def convert(job: ConvertJob) -> None:
-    """Convert an nn.Module, batch one, channels last; StageError when the converter fails."""
+def convert(job: ConvertJob) -> Unsupported | None:
+    """Convert an nn.Module, batch one, channels last; Unsupported says what the converter refuses."""
     import litert_torch
     import torch
 
     example = torch.from_numpy(job.example)
     model = job.model
+    _pad_unevenly(model)
     if example.ndim == 4:
         model = litert_torch.to_channel_last_io(model, args=[0]).eval()
         example = example.permute(0, 2, 3, 1).contiguous()
@@ -82,8 +85,24 @@ def convert(job: ConvertJob) -> None:
         litert_torch.convert(model, (example,)).export(str(job.output))
     except (RuntimeError, ValueError) as error:
         why = str(error).strip().partition("\n")[0]
-        raise StageError(f"convert: litert_torch cannot convert the model: {why}") from error
+        return Unsupported(f"LiteRT: litert_torch cannot convert the model: {why}")
     job.output.write_bytes(compact(job.output.read_bytes(), named=True))
+    return None
+
+
+def _pad_unevenly(model: Any) -> None:
+    """Pad before convolutions with padding "same" that is not the same on both sides: the converter fails on them."""
+    import torch
+
+    def pad(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (torch.nn.functional.pad(inputs[0], module._reversed_padding_repeated_twice), *inputs[1:])
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d) and module.padding == "same":
+            sides = module._reversed_padding_repeated_twice
+            if sides[::2] != sides[1::2] and module.padding_mode == "zeros":
+                module.padding = (0,) * len(module.kernel_size)
+                module.register_forward_pre_hook(pad)
 
 
 def compact(content: bytes, *, named: bool = False) -> bytes:
@@ -120,11 +139,11 @@ def compact(content: bytes, *, named: bool = False) -> bytes:
 # --- optimize ------------------------------------------------------------------------------------------------------
 
 
-def optimize(job: OptimizeJob) -> None:
-    """Apply a scheme; StageError when the quantizer fails."""
+def optimize(job: OptimizeJob) -> Unsupported | None:
+    """Apply a scheme; Unsupported says what the quantizer refuses."""
     if (job.scheme.mode, job.scheme.weights) == ("float", "float32"):
         job.output.write_bytes(job.source.read_bytes())
-        return
+        return None
     from ai_edge_quantizer import quantizer
 
     recipe = _recipe(job.scheme, job.keep)
@@ -133,9 +152,43 @@ def optimize(job: OptimizeJob) -> None:
         ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
         found = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
-        raise StageError(f"optimize: scheme {job.scheme.id}: ai-edge-quantizer failed: {error}") from error
+        return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}")
     model = compact(bytes(found.quantized_model))
+    if clipped := clipped_biases(model):
+        return Unsupported(
+            f"LiteRT: ai-edge-quantizer clips the biases of {', '.join(clipped)}: in steps of input times weights "
+            "they have more than 32 bits, and the layer would answer without them"
+        )
     job.output.write_bytes(_corrected(model, job) if job.scheme.bias_correction else model)
+    return None
+
+
+def clipped_biases(content: bytes) -> list[str]:
+    """Operators with an integer bias at an end of 32 bits.
+
+    The quantizer clips there what does not fit, also where the file has room for 64.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    limits = np.iinfo(np.int32)
+    dtypes = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
+    found = []
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            kind = litert_layers.kind_of(model, operator)
+            at = BIAS.get(kind)
+            if at is None or at >= len(operator.inputs) or operator.inputs[at] < 0:
+                continue
+            tensor = graph.tensors[operator.inputs[at]]
+            data = model.buffers[tensor.buffer].data
+            if tensor.type in dtypes and data is not None:
+                values = np.frombuffer(bytes(data), dtypes[tensor.type])
+                if np.isin(values, (limits.min, limits.max)).any():
+                    found.append(kind)
+    return found
 
 
 def _corrected(model: bytes, job: OptimizeJob) -> bytes:
@@ -236,22 +289,33 @@ def _feeds(name: str, samples: Float32) -> list[dict[str, Float32]]:
 # --- compile -------------------------------------------------------------------------------------------------------
 
 
+def beginnings(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    """Each operator, and the model whose outputs are that operator's."""
+    from edgeflow.runtimes.tflite_files import beginning
+
+    content = source.read_bytes()
+    return [(kind, partial(beginning, content, i)) for i, kind in enumerate(litert_layers.kinds(source))]
+
+
 def compiles_for(scheme: Scheme, target: Target) -> Target:
     """One program for all: nothing of a target is compiled in."""
     return Target("any", target.runtime, "", "cpu")
 
 
-def compile_program(job: CompileJob) -> Compiled:
-    """The program is the model; StageError when LiteRT cannot load it.
+def compile_program(job: CompileJob) -> Compiled | Unsupported:
+    """The program is the model; Unsupported says why LiteRT refuses it, StageError why it cannot be read.
 
     XNNPACK takes its operators over when the interpreter starts, on the device: the runner says which ones.
     """
+    from edgeflow.runners.harness import RefusedError
     from edgeflow.runners.litert_backend import Session
 
     content = job.source.read_bytes()
     job.output.write_bytes(content)
     try:
         Session(str(job.output), threads=1)
+    except RefusedError as refusal:
+        return Unsupported(str(refusal).removeprefix(f"{job.output}: "))
     except ValueError as error:
         raise StageError(f"compile: {error}") from error
     return Compiled(zero_weights_ratio=zero_weights(content))
@@ -331,6 +395,7 @@ plugin = Runtime(
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),
     layers=litert_layers.layers,
     activations=litert_layers.activations,
+    beginnings=beginnings,
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,

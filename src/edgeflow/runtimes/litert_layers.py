@@ -24,7 +24,7 @@ MODULE = re.compile(r"(?:.*\.)?_*[A-Z][A-Za-z0-9]*_(?P<attribute>\w+)")
 def tensor_names(model: Any, graph: Any) -> dict[int, str]:
     """Number of a tensor → the module that it comes from, of what operators write: "blocks.0.conv1", "blocks.0.add"."""
     written = [operator.outputs[0] for operator in graph.operators]
-    found = (_name(_text(graph.tensors[op.outputs[0]].name), _kind(model, op)) for op in graph.operators)
+    found = (_name(_text(graph.tensors[op.outputs[0]].name), kind_of(model, op)) for op in graph.operators)
     return dict(zip(written, names.distinct(found), strict=True))
 
 
@@ -37,6 +37,12 @@ def _name(text: str, kind: str) -> str:
     return module if kind in WEIGHTED and module else names.of(module, kind)
 
 
+def kinds(source: Path) -> list[str]:
+    """Every operator of a model in order of execution, as the schema calls it."""
+    model, graph = _read(source)
+    return [kind_of(model, operator) for operator in graph.operators]
+
+
 def layers(source: Path) -> tuple[Layer, ...]:
     """The operators that compute, in order of execution, named after what they write."""
     model, graph = _read(source)
@@ -44,11 +50,11 @@ def layers(source: Path) -> tuple[Layer, ...]:
 
 
 def _layer(model: Any, graph: Any, operator: Any) -> Layer:
-    return Layer(_text(graph.tensors[operator.outputs[0]].name), _kind(model, operator))
+    return Layer(_text(graph.tensors[operator.outputs[0]].name), kind_of(model, operator))
 
 
 def _computing(model: Any, graph: Any) -> list[Any]:
-    return [operator for operator in graph.operators if _kind(model, operator) not in (*CASTS, *SHAPE)]
+    return [operator for operator in graph.operators if kind_of(model, operator) not in (*CASTS, *SHAPE)]
 
 
 def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
@@ -97,17 +103,18 @@ def _answers(model: Path, x: Float32) -> dict[int, Float32]:
 def _encode(x: Float32, detail: Any) -> Any:
     import numpy as np
 
+    from edgeflow.runners import harness
+
     scale, zero_point = detail["quantization"]
-    if detail["dtype"] is np.float32:
-        return x
-    limits = np.iinfo(detail["dtype"])
-    return np.clip(np.rint(x / scale) + zero_point, limits.min, limits.max).astype(detail["dtype"])
+    return x if detail["dtype"] is np.float32 else harness.quantize(x, scale, zero_point, detail["dtype"])
 
 
 def _decode(values: Any, detail: Any) -> Float32:
+    from edgeflow.runners import harness
+
     scale, zero_point = detail["quantization"]
-    decoded: Float32 = ((values.astype("float32") - zero_point) * scale if scale else values).astype("float32")
-    return decoded
+    found: Float32 = harness.dequantize(values, scale, zero_point) if scale else values.astype("float32")
+    return found
 
 
 def _read(path: Path) -> tuple[Any, Any]:
@@ -118,7 +125,7 @@ def _read(path: Path) -> tuple[Any, Any]:
     return model, model.subgraphs[0]
 
 
-def _kind(model: Any, operator: Any) -> str:
+def kind_of(model: Any, operator: Any) -> str:
     """As the schema calls it: "CONV_2D"."""
     from ai_edge_litert import schema_py_generated as schema
 

@@ -69,6 +69,77 @@ def _quantized(values: Float32, bits: int, axis: int | None) -> tuple[Float32, N
     return (scales if axis is None else scales.reshape(-1)), integers.astype(np.int8 if bits == 8 else ml_dtypes.int4)
 
 
+def pad_average_pools(model: onnx.ModelProto) -> bool:
+    """Write average pooling with `ceil_mode` as the same with padding; False where there is none.
+
+    Of a window that reaches over the border only what is inside counts. ONNX Runtime's integer kernel divides by the
+    size of the whole window (measured: 23 % of the output's range). Shapes must have been inferred.
+    """
+    from onnx import helper
+
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*model.graph.input, *model.graph.value_info)}
+    shapes.update({value.name: value.type.tensor_type.shape.dim for value in model.graph.output})
+    found = False
+    for at, node in reversed(list(enumerate(model.graph.node))):
+        given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if node.op_type != "AveragePool" or not given.get("ceil_mode"):
+            continue
+        sizes, windows = ([axis.dim_value for axis in shapes[name][2:]] for name in (node.input[0], node.output[0]))
+        pads = list(given.get("pads", [0] * 2 * len(sizes)))
+        counted = bool(given.get("count_include_pad")) and any(pads)
+        if counted:  # zeros that count are zeros of the input: then those beyond them are the only padding
+            model.graph.node.insert(at, _pad(model, node, pads))
+            node.input[0] = model.graph.node[at].output[0]
+            sizes = [size + low + high for size, low, high in zip(sizes, pads, pads[len(sizes) :], strict=False)]
+            pads = [0] * len(pads)
+        _count_nothing_beyond(node, given, sizes, windows, pads)
+        found = True
+    return found
+
+
+def _pad(model: onnx.ModelProto, node: onnx.NodeProto, pads: list[int]) -> onnx.NodeProto:
+    """A node that writes zeros around the input of `node`."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    dims = len(pads) // 2
+    amounts = np.array([0, 0, *pads[:dims], 0, 0, *pads[dims:]], np.int64)
+    constant = numpy_helper.from_array(amounts, f"{node.output[0]}_pads")
+    model.graph.initializer.append(constant)
+    padded = f"{node.output[0]}_padded"
+    return helper.make_node("Pad", [node.input[0], constant.name], [padded], f"{node.name}_pad", mode="constant")
+
+
+def _count_nothing_beyond(
+    node: onnx.NodeProto, given: Mapping[str, Any], sizes: list[int], windows: list[int], pads: list[int]
+) -> None:
+    """Replace `ceil_mode` by padding that does not count, up to the end of the last window."""
+    from onnx import helper
+
+    for i, (size, count, kernel) in enumerate(zip(sizes, windows, given["kernel_shape"], strict=True)):
+        stride = given.get("strides", [1] * len(sizes))[i]
+        dilation = given.get("dilations", [1] * len(sizes))[i]
+        covered = (count - 1) * stride + (kernel - 1) * dilation + 1
+        pads[len(sizes) + i] += max(0, covered - size - pads[i] - pads[len(sizes) + i])
+    kept = [a for a in node.attribute if a.name not in ("ceil_mode", "count_include_pad", "pads", "auto_pad")]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("pads", pads), helper.make_attribute("count_include_pad", 0)])
+
+
+def beginning(model: onnx.ModelProto, last: int) -> bytes:
+    """The model up to its node number `last`, whose outputs are the model's."""
+    import onnx
+
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    del cut.graph.node[last + 1 :]
+    del cut.graph.output[:]
+    written = (name for name in cut.graph.node[-1].output if name)
+    cut.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in written)
+    content: bytes = cut.SerializeToString()
+    return content
+
+
 # --- values inside a model -------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -80,10 +81,10 @@ def _family(scheme: Scheme, target: Target) -> str:
 # --- convert -------------------------------------------------------------------------------------------------------
 
 
-def convert(job: ConvertJob) -> None:
-    """Export an nn.Module with a dynamic batch.
+def convert(job: ConvertJob) -> Unsupported | None:
+    """Export an nn.Module with a dynamic batch; Unsupported says what the exporter cannot express.
 
-    Raises StageError when the exporter fails, or reports success and wrote another opset or another signature.
+    Raises StageError when it reports success and wrote another opset or another signature.
     """
     import onnx
     import torch
@@ -106,12 +107,13 @@ def convert(job: ConvertJob) -> None:
             )
     except torch.onnx.OnnxExporterError as error:
         why = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise StageError(f"convert: torch.onnx.export cannot export the model: {why}") from error
+        return Unsupported(f"ONNX Runtime: torch.onnx.export cannot export the model: {why}")
     model = onnx.load(job.output)
     _check_export(model)
     onnxruntime_layers.name_nodes(model)
     _drop_notes(model)
     onnx.save(model, job.output)
+    return None
 
 
 @contextmanager
@@ -156,8 +158,22 @@ def _drop_notes(model: onnx.ModelProto) -> None:
 # --- optimize ------------------------------------------------------------------------------------------------------
 
 
-def optimize(job: OptimizeJob) -> None:
-    """Apply a scheme; inputs and outputs stay float32."""
+def optimize(job: OptimizeJob) -> Unsupported | None:
+    """Apply a scheme; inputs and outputs stay float32. Unsupported says what ONNX Runtime's quantizer refuses."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
+
+    try:
+        _apply(job)
+    except (NotImplementedError, refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
+        return Unsupported(f"ONNX Runtime's quantizer cannot apply {job.scheme.id}: {_first_line(error)}")
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _apply(job: OptimizeJob) -> None:
     prepared = _prepare(job.source, job.work)
     if job.scheme.mode == "dynamic":
         _quantize_dynamic(prepared, job)
@@ -174,12 +190,18 @@ def optimize(job: OptimizeJob) -> None:
 
 
 def _prepare(source: Path, folder: Path) -> Path:
-    """The model as quantizers want it: constants folded, shapes inferred."""
+    """The model as quantizers want it: constants folded, shapes inferred, and nothing that integer kernels do wrong."""
+    import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    from edgeflow.runtimes import onnx_files
 
     prepared = folder / "prepared.onnx"
     # Symbolic shape inference would need sympy; it finds nothing more where only the batch is dynamic.
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    model = onnx.load(prepared)
+    if onnx_files.pad_average_pools(model):
+        onnx.save(model, prepared)
     return prepared
 
 
@@ -305,8 +327,8 @@ def compiles_for(scheme: Scheme, target: Target) -> Target:
     return Target(family, target.runtime, family, "cpu")
 
 
-def compile_program(job: CompileJob) -> Compiled:
-    """Fix the batch to one and fuse the graph ahead of time; StageError when ONNX Runtime refuses the model.
+def compile_program(job: CompileJob) -> Compiled | Unsupported:
+    """Fix the batch to one and fuse the graph ahead of time; Unsupported says what ONNX Runtime refuses.
 
     Devices answer one sample at a time. A fixed batch says so in the signature, costs no time (measured: equal within
     1 % of a dynamic one), and lets shapes be folded that would else be computed at every call.
@@ -324,8 +346,18 @@ def compile_program(job: CompileJob) -> Compiled:
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
-        raise StageError(f"compile: ONNX Runtime cannot fuse {job.source.name}: {error}") from error
+        return Unsupported(f"ONNX Runtime {onnxruntime.__version__} cannot fuse the model: {_first_line(error)}")
     return Compiled(tools={"onnxruntime": onnxruntime.__version__}, zero_weights_ratio=zero_weights(job.output))
+
+
+def beginnings(source: Path) -> list[tuple[str, Callable[[], bytes]]]:
+    """Each operator, and the model whose outputs are that operator's."""
+    import onnx
+
+    from edgeflow.runtimes.onnx_files import beginning
+
+    model = onnx.load(source)
+    return [(node.op_type, partial(beginning, model, i)) for i, node in enumerate(model.graph.node)]
 
 
 # Operators of convolutions and fully connected layers: which input has the weights, and which the integer that stands
@@ -378,6 +410,8 @@ def _fusion(family: str) -> Any:
     # By default signed activations are fused where the compiling machine is an ARM. On x86 they are turned into
     # unsigned ones node by node, which leaves most of a residual network in float32.
     options.add_session_config_entry("session.qdqisint8allowed", "1" if family == ARM else "0")
+    # By default a matrix product with integer weights quantizes its input too, without being asked. 1 is float32.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 
 
@@ -425,6 +459,7 @@ plugin = Runtime(
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),
     layers=layers,
     activations=activations,
+    beginnings=beginnings,
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,

@@ -71,17 +71,29 @@ def _has_bias(content: bytes, layer: int) -> bool:
     return len(inputs) > BIAS and inputs[BIAS] >= 0
 
 
+def beginning(content: bytes, last: int) -> bytes:
+    """The model up to its operator number `last`, whose outputs are the model's."""
+    model = _read(content)
+    _cut_after(model, last)
+    return _write(model)
+
+
+def _cut_after(model: Any, last: int) -> Any:
+    """Remove what comes after an operator; returns the operator."""
+    graph = model.subgraphs[0]
+    graph.operators = graph.operators[: last + 1]
+    graph.outputs = graph.operators[-1].outputs
+    model.signatureDefs = []
+    return graph.operators[-1]
+
+
 def _cut(content: bytes, layer: int, span: tuple[float, float] | None = None) -> bytes:
     """The model up to a layer, whose answers before its activation are the output; integers get the range `span`."""
     model = _read(content)
-    graph = model.subgraphs[0]
-    last = graph.operators[layer]
+    last = _cut_after(model, layer)
     last.builtinOptions.fusedActivationFunction = 0
-    graph.operators = graph.operators[: layer + 1]
-    graph.outputs = last.outputs
-    model.signatureDefs = []
     if span:
-        _set_range(graph.tensors[last.outputs[0]], span)
+        _set_range(model.subgraphs[0].tensors[last.outputs[0]], span)
     return _write(model)
 
 

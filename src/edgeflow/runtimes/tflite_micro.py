@@ -6,6 +6,7 @@ on a 32-bit microcontroller, so the figure is an upper bound. Time on this host 
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from pathlib import Path
 from edgeflow.errors import StageError
 from edgeflow.plugin import Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
 from edgeflow.runtimes.c_array import Arena, sources
-from edgeflow.runtimes.litert import zero_weights
+from edgeflow.runtimes.litert import beginnings, zero_weights
 from edgeflow.types import Evidence, Scheme, Target
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
 REFUSED = 3  # the backend's exit code for programs that the interpreter cannot run
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)  # others come from outside
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
@@ -66,12 +68,19 @@ def _refusal(model: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:
         return ""
-    said = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "it says nothing")
+    sys.stderr.write(done.stderr)  # all of it, for the log
     if done.returncode == REFUSED:
-        return said
-    if done.returncode < 0:
-        return f"its interpreter dies of {signal.Signals(-done.returncode).name}: {said}"
+        return _said(done.stderr)
+    if -done.returncode in CRASHES:
+        return f"its interpreter dies of {signal.Signals(-done.returncode).name}: {_said(done.stderr)}"
     raise StageError(f"compile: TFLite Micro's interpreter cannot be started: {done.stderr.strip()[-2000:]}")
+
+
+def _said(printed: str) -> str:
+    """The first line that the interpreter printed, with the operator that it names after that."""
+    first = next((line.strip() for line in printed.splitlines() if line.strip()), "it says nothing")
+    node = re.search(r"^Node (\S+) \(number \d+\) failed", printed, re.MULTILINE)
+    return f"{node[1]}: {first}" if node and node[1] not in first else first
 
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:
@@ -109,6 +118,7 @@ plugin = Runtime(
     evidence=Evidence.SIMULATOR,
     times=False,
     supports=supports,
+    beginnings=beginnings,
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,

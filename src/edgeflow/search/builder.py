@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,18 +20,21 @@ import yaml
 from edgeflow import files, layout
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
+from edgeflow.failures import reason
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import RATIO, Figure
 from edgeflow.toolchains import client
 from edgeflow.types import Cell, Measured, to_json
 from edgeflow.wiring import Job, Wiring
+from snakemake_logger_plugin_edgeflow import events
+from snakemake_logger_plugin_edgeflow.events import FailedJob, Failures
 
 if TYPE_CHECKING:
     from edgeflow.plan import Plan
 
 PATIENCE_S = 20  # for jobs that are told to end
-_ERROR = re.compile(r"^Error in (?:local)?rule (\w+):$.*?^    log: (\S+)", re.MULTILINE | re.DOTALL)
+LOCKED = "LockException"  # Snakemake's, where another one builds in this folder
 
 
 class OutOfTimeError(Exception):
@@ -55,7 +57,10 @@ class Builder(Protocol):
 class Snakemake:
     """Builds in the current folder, with the jobs of one Snakemake at a time."""
 
-    def __init__(self, candidates: Candidates, cores: int, until_s: float) -> None:
+    def __init__(
+        self, candidates: Candidates, cores: int, until_s: float, overrides: Mapping[str, Any] | None = None
+    ) -> None:
+        """`until_s`: on the monotonic clock. `overrides`: what comes before the values of config/config.yaml."""
         self._candidates = candidates
         self._model, self._target = candidates.model, candidates.target
         project = candidates.project
@@ -72,7 +77,8 @@ class Snakemake:
         self._folders = [*project.matrix.scheme_folders, self._paths["schemes"]]
         self._log = Path(layout.log("search", f"{self._model}--{self._target}"))
         self._cores = cores
-        self._until_s = until_s  # on the monotonic clock
+        self._until_s = until_s
+        self._overrides = overrides or {}
 
     def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
         """See `Builder`."""
@@ -168,18 +174,28 @@ class Snakemake:
         self._write_matrix(schemes)
         shared = (*self._shared, self._reference)
         wanted = [*made.values(), *shared]
-        code, said = self._snakemake(wanted, "--cores", str(self._cores), "--keep-going")
-        if "cannot be locked" in said:
+        code, said, failures = self._build(wanted)
+        if any(exception == LOCKED for exception, _ in failures.errors):
             raise UsageError("another Snakemake runs in this folder; wait for it or end it, then search again")
         if code == 0:
             return {}
         pending = self._pending(wanted)
         failed = [name for name, path in made.items() if path in pending]
-        errors = [(stage, Path(log)) for stage, log in _ERROR.findall(said)]
-        if not (failed and errors) or not pending.isdisjoint(shared):
-            raise StageError(f"search: snakemake ended with exit code {code}: {_last_lines(said)}; see {self._log}")
+        if not (failed and failures.jobs) or not pending.isdisjoint(shared):
+            why = [_in_a_line(message) for _, message in failures.errors] + [_why(job) for job in failures.jobs]
+            told = "; ".join(why) or _last_lines(said)
+            raise StageError(f"search: snakemake ended with exit code {code}: {told}; see {self._log}")
         project, _ = self._candidates.planned(schemes)
-        return {name: _why((name, project.scheme(name).recipe), errors) for name in failed}
+        return {name: _why(_behind(name, project.scheme(name).recipe, failures.jobs)) for name in failed}
+
+    def _build(self, wanted: Sequence[str]) -> tuple[int, str, Failures]:
+        """Exit code, what was said, and what went wrong, as the logger plugin tells it to programs."""
+        with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
+            told = Path(folder, "events.jsonl")
+            logger = ("--logger", "edgeflow", "--logger-edgeflow-events", str(told))
+            code, said = self._snakemake(wanted, "--cores", str(self._cores), "--keep-going", *logger)
+            failures = events.read(told) if told.exists() else Failures((), ())  # not begun: it was called wrongly
+        return code, said, failures
 
     def _pending(self, wanted: Sequence[str]) -> set[str]:
         """Files that are missing or out of date: where a build fails, what an earlier one made from them stays."""
@@ -204,6 +220,7 @@ class Snakemake:
         own = [candidate.id for candidate in self._candidates.hand_written]
         baseline = self._candidates.project.baseline
         matrix = {
+            **self._overrides,
             "models": [self._model],
             "targets": [self._target],
             "schemes": list(dict.fromkeys([baseline, *own, *written])),
@@ -247,13 +264,23 @@ class Snakemake:
             raise StageError(f"search: {job.stage} ended with exit code {done.returncode}: {done.stderr.strip()}")
 
 
-def _why(keys: Sequence[str], errors: Sequence[tuple[str, Path]]) -> str:
-    """The last line of the log of the job that failed for a scheme: the job that has one of the keys."""
-    found = (error for key in keys for error in errors if key in error[1].with_suffix("").parts)
-    stage, log = next(found, errors[0])
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return f"{stage}: {last} (see {log})"
+def _behind(scheme: str, recipe: str, failed: Sequence[FailedJob]) -> FailedJob:
+    """The job because of which a scheme is not there: one of its own, of its training, or else of what all share."""
+    for key, value in (("scheme", scheme), ("recipe", recipe)):
+        for job in failed:
+            if job.wildcards.get(key) == value:
+                return job
+    return failed[0]
+
+
+def _why(job: FailedJob) -> str:
+    """Stage, reason and log of a job that failed."""
+    log = next(iter(job.logs), "")
+    return f"{job.stage}: {reason(Path(log) if log else None, None)}" + (f" (see {log})" if log else "")
+
+
+def _in_a_line(message: str) -> str:
+    return " ".join(message.split())[:300]
 
 
 @contextmanager

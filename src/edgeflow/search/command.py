@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeflow import files, layout, units
+from edgeflow.config import options
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
-from edgeflow.config.problem import FOLDERS, MATRIX, no_such, not_one_of
+from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_of
 from edgeflow.errors import UsageError
 from edgeflow.figures import may_choose
 from edgeflow.search.tried import RATIO, Rules
@@ -23,6 +24,7 @@ from edgeflow.types import Budget, Direction, Evidence, to_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project
+    from edgeflow.plugin import Runtime
     from edgeflow.registry import Plugins
     from edgeflow.search.builder import Snakemake
     from edgeflow.search.candidates import Candidates
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from edgeflow.search.tried import Figure, Tried
 
 SINGLE = ("first_inference_s", "memory_peak_bytes")  # without an interval where processes are watched
+TIMED = ("latency_p50_s", "latency_p90_s", "latency_p99_s", "first_inference_s", RATIO)
 COMPARING_S = 20.0  # of the time of a search: the best schemes are timed side by side at its end
 
 
@@ -55,7 +58,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from edgeflow.toolchains import client
     from edgeflow.workflow import open_with_plugins
 
-    project, plugins, _ = open_with_plugins()
+    project, plugins, _ = open_with_plugins(options.matrix(arguments))
     _check(arguments, project)
     rules = rules_for(project, plugins, arguments.model, arguments.target, arguments.objective, arguments.budget)
     timeout_s = _timeout_s(arguments, project)
@@ -63,7 +66,8 @@ def _search(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     client.claim_run()  # all jobs are of one run: workers stay from one build to the next, and end with this process
     with exclusive(Path(layout.search(arguments.model, arguments.target)["folder"])):
-        builder = Snakemake(candidates, arguments.cores, begin_s + max(timeout_s - COMPARING_S, timeout_s / 2))
+        until_s = begin_s + max(timeout_s - COMPARING_S, timeout_s / 2)
+        builder = Snakemake(candidates, arguments.cores, until_s, options.overrides(arguments))
         running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
         try:
             own = running.own()
@@ -108,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", nargs="+", metavar="TIME", help="wall time of this run, e.g. 10 min")
     parser.add_argument("--write", metavar="NAME", help="write the best scheme to config/schemes/NAME.yaml")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, metavar="N", help="cores for Snakemake")
+    options.add_options(parser)
     return parser
 
 
@@ -155,9 +160,18 @@ def rules_for(
     prefer = RATIO if times and RATIO not in elsewhere else config.prefer
     usable = prefer in costs and prefer not in elsewhere
     wanted = objective or project.search.objective or (prefer if usable else "size_bytes")
-    said = "--objective" if objective else f"{MATRIX}: search.objective"
+    configured = f"{MATRIX}: search.objective" if project.search.objective else f"{file_of('target', target)}: prefer"
+    said = "--objective" if objective else configured
     if wanted not in costs:
         raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
+    runtime = plugins.runtimes[config.runtime]
+    if not _has_figure(runtime, wanted):
+        others = [name for name in costs if _has_figure(runtime, name) and not (times and name in SINGLE)]
+        raise UsageError(
+            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on "
+            f"{target} would be found better; search with --objective {' or '.join(others)}, or name one of them in "
+            f"{configured}"
+        )
     if times and wanted in SINGLE:
         raise UsageError(
             f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
@@ -184,6 +198,15 @@ def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str
         return set()
     demanded = {budget.metric: budget.evidence for budget in project.budgets(target)}
     return {name for name in METRICS if not may_choose(name, runtime.evidence, demanded.get(name))}
+
+
+def _has_figure(runtime: Runtime, metric: str) -> bool:
+    """Whether a build here gives a metric of a program: measured, or estimated by the compiler."""
+    if metric == "size_bytes" or metric in runtime.estimates:
+        return True
+    if metric == "memory_peak_bytes":  # where nothing is timed, that which the interpreter itself tells
+        return runtime.runs == "program"
+    return runtime.times and metric in TIMED
 
 
 def _budget(given: str, known: dict[str, Budget]) -> Budget:

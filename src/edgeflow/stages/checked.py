@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
-from edgeflow.plugin import Runtime, Task, Tolerance
+from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
+from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs, rung
 from edgeflow.types import Ladder, Rung
 
@@ -29,6 +31,8 @@ class Reference:
 
     def check(self, artifact: Path) -> None:
         """Raise MismatchError unless this is the artifact that the ladder speaks of: packages name it by that."""
+        if self.ladder.infeasible:
+            return
         found, expected = files.sha256_file(artifact), self.last.artifact_sha256
         if found != expected:
             raise MismatchError(
@@ -44,19 +48,24 @@ def executed(step: Rung) -> tuple[str, str]:
 
 def compare(
     stage: str, artifact: Path, runtime: Runtime, task: Task, reference: Reference, tolerance: Tolerance | None
-) -> tuple[Rung, Outputs]:
+) -> tuple[Rung, Outputs] | Unsupported:
     """Execute `artifact` with the runner of `runtime` and hold it against the stage before.
 
-    Raises MismatchError when a step that should change nothing changed something.
+    Unsupported says why the runtime cannot execute it. Raises MismatchError when a step that should change nothing
+    changed something, StageError when the artifact is nothing that the runtime can read.
     """
-    (golden,) = files.read_npz(reference.golden, "x")
-    evaluation, labels = files.read_npz(reference.evaluation, "x", "y")
+    (labels,) = files.read_npz(reference.evaluation, "y")
     previous = Outputs.read(reference.outputs)
     tools = versions(runtime)
-    same = executed(reference.last) == (files.sha256_file(artifact), tools)
     # The same bytes in the same interpreter: the golden inputs are asked again, and speak for the others.
-    answers = previous.evaluation if same else _predict(runtime, artifact, evaluation)
-    outputs = Outputs(_predict(runtime, artifact, golden), answers)
+    known = previous.evaluation if executed(reference.last) == (files.sha256_file(artifact), tools) else None
+    doing = f"executing the model that {stage} made"
+    answered = attempt(
+        runtime, doing, artifact, partial(_answers, runtime, reference, known), partial(_probe, runtime, reference)
+    )
+    if isinstance(answered, Unsupported):
+        return answered
+    outputs, operators = answered
     step = rung(
         stage=stage,
         outputs=outputs,
@@ -67,15 +76,40 @@ def compare(
         artifact=artifact,
         evaluated_on=tools,
     )
-    operators = harness.operators_in(str(runtime.backend), str(artifact))
     return replace(step, operators=operators), outputs
+
+
+def _answers(
+    runtime: Runtime, reference: Reference, known: harness.Float32 | None, artifact: Path
+) -> tuple[Outputs, dict[str, int]]:
+    """What an artifact answers to both sets of inputs, and its operators; `known`: what it answers to the second."""
+    (golden,) = files.read_npz(reference.golden, "x")
+    (evaluation,) = files.read_npz(reference.evaluation, "x")
+    answers = _predict(runtime, artifact, evaluation) if known is None else known
+    outputs = Outputs(_predict(runtime, artifact, golden), answers)
+    return outputs, harness.operators_in(str(runtime.backend), str(artifact))
+
+
+def _probe(runtime: Runtime, reference: Reference, artifact: Path) -> None:
+    (golden,) = files.read_npz(reference.golden, "x")
+    _predict(runtime, artifact, golden[:1])
 
 
 def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
     try:
         return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
+    except harness.RefusedError:
+        raise
     except ValueError as error:  # as the backend's contract has it
         raise StageError(f"{runtime.id} cannot run what the stage made: {error}") from error
+
+
+def write_no_answers(outputs: Path) -> None:
+    """The outputs.npz of what answered nothing."""
+    import numpy as np
+
+    nothing = np.zeros((0, 0), np.float32)
+    files.write_npz(outputs, golden=nothing, evaluation=nothing)
 
 
 def versions(runtime: Runtime) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeflow.errors import EdgeflowError, ToolchainError, UsageError
+from edgeflow.errors import EdgeflowError, ToolchainError, UsageError, storage_error
 from edgeflow.types import from_json
 
 
@@ -112,6 +112,12 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         where = f"{stage} needs the module {error.name!r}, which this environment does not have: {sys.prefix}"
-        print(f"ToolchainError: {where}; name another one with --toolchain, or add it to the lock", file=sys.stderr)
+        way = "name another one with --toolchain, or write it into envs/<toolchain>.user.in and run 'make lock'"
+        print(f"ToolchainError: {where}; {way}", file=sys.stderr)
         return ToolchainError.exit_code
+    except Exception as error:
+        if (refusal := storage_error(error)) is None:
+            raise
+        print(f"{type(refusal).__name__}: {refusal}", file=sys.stderr)
+        return refusal.exit_code
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from edgeflow.errors import UsageError
 from edgeflow.plugin import Compiled, CompileJob, Estimate, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.stages.checked import Reference, compare, executed, versions
+from edgeflow.stages.checked import Reference, compare, executed, versions, write_no_answers
+from edgeflow.stages.isolated import attempt
 from edgeflow.types import Evidence, Ladder, Measurement, Operators, Program, Scheme, Signature, Target, from_json
 
 
@@ -59,15 +61,27 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     reference = _reference(inputs)
     if not inputs.source_info:
         reference.check(inputs.model)
-    with files.atomic(outputs.program) as program, tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
-        job = CompileJob(inputs.model, program, spec.scheme, spec.target, Path(work))
-        compiled = _refused_before(inputs) or runtime.compile(job)
-        if isinstance(compiled, Compiled):
-            info = _finish(spec, runtime, compiled, program, inputs.model, reference, outputs)
-        else:
+    with files.atomic(outputs.program) as program:
+        info = _refused_before(inputs, reference) or _compile(spec, inputs, runtime, reference, program, outputs)
+        if isinstance(info, Unsupported):
             program.write_bytes(b"")
-            info = _record_infeasible(spec, runtime, compiled, reference.ladder, outputs)
+            info = _record_infeasible(spec, runtime, info, reference.ladder, outputs)
     files.write_json(outputs.info, info)
+
+
+def _compile(
+    spec: Spec, inputs: Inputs, runtime: Runtime, reference: Reference, program: Path, outputs: Outputs
+) -> Program | Unsupported:
+    """Write the program and ask it, or say why it cannot be made or executed."""
+
+    def make(model: Path) -> Compiled | Unsupported:
+        with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
+            return runtime.compile(CompileJob(model, program, spec.scheme, spec.target, Path(work)))
+
+    compiled = attempt(runtime, "compiling the model", inputs.model, make)
+    if isinstance(compiled, Unsupported):
+        return compiled
+    return _finish(spec, runtime, compiled, program, inputs.model, reference, outputs)
 
 
 def _reference(inputs: Inputs) -> Reference:
@@ -81,9 +95,11 @@ def _reference(inputs: Inputs) -> Reference:
     return Reference(inputs.golden, inputs.evaluation, inputs.outputs, ladder)
 
 
-def _refused_before(inputs: Inputs) -> Unsupported | None:
-    """Why the runtime whose program this one compiles made none."""
-    reason = files.read_as(Program, inputs.source_info).infeasible if inputs.source_info else ""
+def _refused_before(inputs: Inputs, reference: Reference) -> Unsupported | None:
+    """Why there is nothing to compile: no optimized model, or no program of `Runtime.compiles_from`."""
+    reason = reference.ladder.infeasible
+    if inputs.source_info:
+        reason = files.read_as(Program, inputs.source_info).infeasible
     return Unsupported(reason) if reason else None
 
 
@@ -95,10 +111,14 @@ def _finish(
     model: Path,
     reference: Reference,
     outputs: Outputs,
-) -> Program:
+) -> Program | Unsupported:
     runnable = program if runtime.runs == "program" else model
     ladder = _ask(spec, runtime, runnable, reference, outputs)
-    seen = harness.inspect(str(runtime.backend), str(runnable), threads=1)
+    if isinstance(ladder, Unsupported):
+        return ladder
+    seen = attempt(runtime, "inspecting the program", runnable, partial(_inspect, runtime))
+    if isinstance(seen, Unsupported):
+        return seen
     sha256 = files.sha256_file(program)
     operators = compiled.operators
     if operators is None:
@@ -119,21 +139,31 @@ def _finish(
     )
 
 
+def _inspect(runtime: Runtime, runnable: Path) -> dict[str, Any]:
+    return harness.inspect(str(runtime.backend), str(runnable), threads=1)
+
+
 def _key(spec: Spec) -> tuple[str, str, str, str]:
     return spec.model, spec.target.runtime, spec.target.id, spec.scheme.id
 
 
-def _ask(spec: Spec, runtime: Runtime, runnable: Path, reference: Reference, outputs: Outputs) -> Ladder:
-    """Write the answers of what can run here; returns the ladder with them."""
+def _ask(spec: Spec, runtime: Runtime, runnable: Path, reference: Reference, outputs: Outputs) -> Ladder | Unsupported:
+    """Write the answers of what can run here; returns the ladder, with a rung for a program that was executed.
+
+    A program that cannot run here gets none: the model that answers in its place has its own.
+    """
     last = reference.last
     if last.stage == "compile" and executed(last) == (files.sha256_file(runnable), versions(runtime)):
         # another runtime's program, compiled and asked in this interpreter: there is nothing new to say about it
         files.write_bytes(outputs.outputs, reference.outputs.read_bytes())
         return reference.ladder
     task: Task = load_reference(spec.task)
-    step, answers = compare("compile", runnable, runtime, task, reference, runtime.compile_tolerance(spec.scheme))
+    compared = compare("compile", runnable, runtime, task, reference, runtime.compile_tolerance(spec.scheme))
+    if isinstance(compared, Unsupported):
+        return compared
+    step, answers = compared
     answers.write(outputs.outputs)
-    return reference.ladder.extended(step)
+    return reference.ladder.extended(step) if runtime.runs == "program" else reference.ladder
 
 
 def _signature(seen: dict[str, Any], runtime: Runtime) -> Signature:
@@ -154,11 +184,8 @@ def _measurement(estimate: Estimate, sha256: str, compiled: Compiled) -> Measure
 
 
 def _record_infeasible(spec: Spec, runtime: Runtime, refusal: Unsupported, ladder: Ladder, outputs: Outputs) -> Program:
-    """The ladder ends at optimize, and there are no outputs."""
-    import numpy as np
-
-    nothing = np.zeros((0, 0), np.float32)
-    files.write_npz(outputs.outputs, golden=nothing, evaluation=nothing)
+    """The ladder ends at the last output that was executed, and there are no outputs."""
+    write_no_answers(outputs.outputs)
     return Program(
         *_key(spec),
         ladder=ladder,

@@ -1,21 +1,24 @@
 """convert: a trained model becomes the runtime's file format, with nothing lost.
 
-Takes a checkpoint and the prepared data; makes model.<format>, outputs.npz and the ladder so far.
+Takes a checkpoint and the prepared data; makes model.<format>, outputs.npz and the ladder so far. A model that cannot
+be converted is a result, not an error: model.<format> is then empty, and the ladder says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgeflow import files
 from edgeflow.errors import PluginError
-from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task
+from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
-from edgeflow.stages.checked import Reference, compare
-from edgeflow.types import Ladder, from_json
+from edgeflow.stages.checked import Reference, compare, write_no_answers
+from edgeflow.stages.isolated import attempt
+from edgeflow.stages.ladder import Outputs as Answers
+from edgeflow.types import Ladder, Rung, from_json
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,38 @@ class Outputs:
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Convert and compare; MismatchError when the result answers differently from the checkpoint."""
-    framework: Framework = load_reference(spec.framework)
     runtime: Runtime = load_reference(spec.runtime)
-    task: Task = load_reference(spec.task)
-    converter = _converter(runtime, framework)
     reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, files.read_as(Ladder, inputs.ladder))
     reference.check(inputs.checkpoint)
-    (golden,) = files.read_npz(inputs.golden, "x")
-    native = framework.load(from_json(ModelSpec, spec.model), inputs.checkpoint)
     with files.atomic(outputs.model) as model:
-        converter.convert(ConvertJob(model=native, example=golden[:1], output=model))
-        step, answers = compare("convert", model, runtime, task, reference, converter.tolerance)
+        made = _convert(spec, inputs, runtime, reference, model)
+        if isinstance(made, Unsupported):
+            model.write_bytes(b"")
+    if isinstance(made, Unsupported):
+        write_no_answers(outputs.outputs)
+        files.write_json(outputs.ladder, replace(reference.ladder, infeasible=made.reason))
+        return
+    step, answers = made
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, reference.ladder.extended(step))
+
+
+def _convert(
+    spec: Spec, inputs: Inputs, runtime: Runtime, reference: Reference, output: Path
+) -> tuple[Rung, Answers] | Unsupported:
+    """Write the model and ask it, or say why it cannot be made or executed."""
+    framework: Framework = load_reference(spec.framework)
+    converter = _converter(runtime, framework)
+    (golden,) = files.read_npz(inputs.golden, "x")
+
+    def convert(checkpoint: Path) -> Unsupported | None:
+        native = framework.load(from_json(ModelSpec, spec.model), checkpoint)
+        return converter.convert(ConvertJob(model=native, example=golden[:1], output=output))
+
+    uncut = replace(runtime, beginnings=None)  # of a checkpoint there are no beginnings
+    refusal = attempt(uncut, f"converting the {framework.id} model", inputs.checkpoint, convert)
+    task: Task = load_reference(spec.task)
+    return refusal or compare("convert", output, runtime, task, reference, converter.tolerance)
 
 
 def _converter(runtime: Runtime, framework: Framework) -> Converter:

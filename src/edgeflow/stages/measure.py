@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
 from edgeflow.figures import strongest
-from edgeflow.plugin import Runtime, Task
+from edgeflow.plugin import Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages import reference
+from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
 from edgeflow.units import show, unit_of
 
@@ -84,7 +85,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     runtime: Runtime = load_reference(spec.runtime)
     baseline, not_applicable = _baseline(spec, inputs)
     job = _job(spec, inputs, info, runtime, baseline)
-    result, answers = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", inputs)
+    executed = _execute(job, f"{spec.model}/{spec.target.id}/{spec.scheme}", runtime, inputs)
+    if isinstance(executed, Unsupported):
+        _record_infeasible(spec, info, outputs, executed.reason)
+        return
+    result, answers = executed
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
@@ -184,8 +189,13 @@ def _need(inputs: Inputs, name: str) -> Path:
     return path
 
 
-def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict[str, Any], Float32]:
-    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter."""
+def _execute(
+    job: Mapping[str, Any], variant: str, runtime: Runtime, inputs: Inputs
+) -> tuple[dict[str, Any], Float32] | Unsupported:
+    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter.
+
+    Unsupported says why the runtime cannot run the program: it refuses, or it crashes.
+    """
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
         answers, question, result = (Path(folder, name) for name in ("outputs.npz", "job.json", "result.json"))
         # An interpreter that only stands in for the device answered all samples when the program was compiled: the
@@ -199,6 +209,8 @@ def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict
             errors="replace",
             check=False,
         )
+        if done.returncode < 0 or done.returncode == harness.REFUSED:
+            return _refusal(done, f"measuring {variant}", runtime, job["program"])
         if done.returncode != 0:
             raise StageError(
                 f"measure: {variant}: the runner ended with exit code {done.returncode} on {job['program']}: "
@@ -207,6 +219,17 @@ def _execute(job: Mapping[str, Any], variant: str, inputs: Inputs) -> tuple[dict
         found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
     return found, evaluation
+
+
+def _refusal(done: subprocess.CompletedProcess[str], doing: str, runtime: Runtime, program: str) -> Unsupported:
+    """Why the runtime cannot run a program; StageError when the runner was ended from outside."""
+    print(done.stderr, file=sys.stderr)
+    try:
+        check_ending(done.returncode, doing)
+    except CrashError as crash:
+        print(crash, file=sys.stderr)
+        return Unsupported(f"{runtime.description}: {crash}")
+    return Unsupported(done.stderr.strip().rpartition("\n")[2].removeprefix(f"{program}: "))
 
 
 class Figures:
@@ -233,6 +256,8 @@ class Figures:
             conditions=conditions,
         )
         self.substitute = "" if info.runs == "program" else "; ran the model that the program was compiled from"
+        if self.substitute and not _stands_for_the_program(info):
+            self.substitute += ", and nothing here can execute what the compiler made of it"
 
     def figure(self, metric: str, value: float, method: str, **more: Any) -> Measurement:
         """One figure of the run; `conditions` are added to those of the run."""
@@ -247,7 +272,7 @@ class Figures:
             metric="size_bytes",
             value=float(self._info.size_bytes),
             unit="byte",
-            evidence=self._ran.evidence,
+            evidence=max(self._ran.evidence, Evidence.HOST, key=lambda evidence: evidence.strength),
             device=self._ran.device,
             artifact_sha256=self._info.sha256,
             method="length of the program file",
@@ -257,10 +282,20 @@ class Figures:
 def _evidence(spec: Spec, info: Program, runtime: Runtime, machine: str) -> Evidence:
     """What running on `machine` proves for the target."""
     if info.runs != "program":
+        if not _stands_for_the_program(info):
+            return Evidence.ESTIMATE
         return min(runtime.evidence, Evidence.HOST, key=lambda evidence: evidence.strength)
     if spec.device and runtime.times and machine == spec.target.arch:
         return Evidence.DEVICE
     return runtime.evidence
+
+
+def _stands_for_the_program(info: Program) -> bool:
+    """Whether what ran in a program's place is a program too: of `Runtime.compiles_from`, which the compiler took.
+
+    Of a model that was compiled in one step nothing that a compiler made was ever executed: it could be anything.
+    """
+    return any(rung.stage == "compile" for rung in info.ladder.rungs)
 
 
 def _task_figures(

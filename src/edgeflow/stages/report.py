@@ -1,7 +1,7 @@
 """report: the decision per target, the whole matrix and every figure behind it.
 
 Takes plan.json, the results folder and what broke in the run, if anything did; makes index.html (one file that opens
-offline), summary.csv and decision.json.
+offline), summary.csv, decision.json and sources.json, by which `edgeflow summary` tells whether they are old.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgeflow.report.decide import TargetInfo, decide
 from edgeflow.report.recipes import read as read_recipes
 from edgeflow.report.recipes import savings
 from edgeflow.report.sensitivity import read as read_rankings
+from edgeflow.report.sources import Sources, of_results
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
 from edgeflow.types import Failure
@@ -31,6 +32,7 @@ class Spec:
     baseline: str  # id of the scheme that the others are compared with
     targets: tuple[TargetInfo, ...]  # in the order of the report
     dense: Mapping[str, str] = field(default_factory=dict)  # scheme with steps → the same without them, in the matrix
+    configuration: Mapping[str, str] = field(default_factory=dict)  # what results depend on → digest, for sources.json
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,11 @@ class Outputs:
     html: Path
     summary: Path
     decision: Path
+    sources: Path
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    """Write the three files; the same inputs give the same bytes.
+    """Write the four files; the same inputs give the same bytes.
 
     Raises StageError when a planned variant has no files, DataError when a file does not fit.
     """
@@ -72,6 +75,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     files.write_text(outputs.html, html)
     files.write_text(outputs.summary, csv_text(variants))
     files.write_json(outputs.decision, content.decisions)
+    read_from = of_results((variant.cell.id for variant in variants), inputs.results, failures)
+    files.write_json(outputs.sources, Sources(spec.configuration, read_from))
 
 
 def _check_targets(spec: Spec, variants: tuple[Variant, ...]) -> None:

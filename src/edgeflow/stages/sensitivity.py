@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from edgeflow import files
 from edgeflow.errors import DataError, PluginError
-from edgeflow.plugin import Drop, Layer, OptimizeJob, Runtime, Task
+from edgeflow.plugin import Drop, Layer, OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages import calibration
+from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
-from edgeflow.types import Direction, Ladder, LayerSensitivity, Scheme, Sensitivity
+from edgeflow.types import Direction, Interval, Ladder, LayerSensitivity, Scheme, Sensitivity
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
@@ -73,50 +74,80 @@ Try = Callable[[Sequence[Layer]], Trial]  # the layers that stay in float32
 
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
-    """Rank, choose, write.
+    """Rank, choose, write; or write why the tools cannot quantize the model, or the runtime not run it.
 
     Raises PluginError for a runtime that cannot leave layers out, DataError when the samples cannot prove the limit.
     """
     runtime: Runtime = load_reference(spec.runtime)
     task: Task = load_reference(spec.task)
-    optimize = runtime.optimize
-    if runtime.layers is None or optimize is None:
+    if runtime.layers is None or runtime.optimize is None:
         raise PluginError(f"runtime {runtime.id}: scheme {spec.scheme.id} wants mixed precision, and it has no layers")
     limit = spec.scheme.mixed_precision
     if limit is None:
         raise DataError(f"scheme {spec.scheme.id}: sets no mixed_precision, so there is nothing to choose")
+    ladder = files.read_as(Ladder, inputs.ladder)
+    found: Sensitivity | Unsupported
+    if ladder.infeasible:
+        found = Unsupported(ladder.infeasible)
+    else:
+        rank = partial(_ranking, spec, inputs, runtime, task, ladder.rungs[-1].value, limit)
+        found = attempt(runtime, f"quantizing single layers with scheme {spec.scheme.id}", inputs.model, rank)
+    if isinstance(found, Unsupported):
+        found = _nothing(spec, task, limit, found.reason)
+    files.write_json(outputs.sensitivity, found)
+
+
+def _ranking(
+    spec: Spec, inputs: Inputs, runtime: Runtime, task: Task, wanted: float, limit: float, model: Path
+) -> Sensitivity:
+    """Which layers of a model that scores `wanted` stay in float32."""
     predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
     x, y = training_samples(inputs.train)
-    wanted = files.read_as(Ladder, inputs.ladder).rungs[-1].value
-    blended, x = as_hard(
-        x, lambda blend: task.score(predict(str(inputs.model), blend), y).value, wanted, task.direction
-    )
+    blended, x = as_hard(x, lambda blend: task.score(predict(str(model), blend), y).value, wanted, task.direction)
     samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
-    job = partial(OptimizeJob, inputs.model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
-    attempt = _attempts(partial(_quantized, job, optimize, predict, x), predict(str(inputs.model), x), y, task)
-    layers = runtime.layers(inputs.model)
-    ranked = _rank(layers, attempt)
+    job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
+    trial = _attempts(partial(_quantized, job, runtime, predict, x), predict(str(model), x), y, task)
+    layers = runtime.layers(model) if runtime.layers else ()
+    ranked = _rank(layers, trial)
     by_name = {layer.name: layer for layer in layers}
     order = [by_name[layer.name] for layer in ranked]
-    kept, mixed = fewest(order, attempt, limit)
-    quantized = attempt([])
-    files.write_json(
-        outputs.sensitivity,
-        Sensitivity(
-            model=spec.model,
-            profile=spec.profile,
-            scheme=spec.scheme.id,
-            metric=task.metric,
-            limit=limit,
-            n=len(y),
-            blended=blended,
-            drop_quantized=quantized.drop.value,
-            interval_quantized=quantized.drop.interval,
-            drop_mixed=mixed.drop.value,
-            interval_mixed=mixed.drop.interval,
-            kept=tuple(layer.name for layer in kept),
-            layers=ranked,
-        ),
+    kept, mixed = fewest(order, trial, limit)
+    quantized = trial([])
+    return Sensitivity(
+        model=spec.model,
+        profile=spec.profile,
+        scheme=spec.scheme.id,
+        metric=task.metric,
+        limit=limit,
+        n=len(y),
+        blended=blended,
+        drop_quantized=quantized.drop.value,
+        interval_quantized=quantized.drop.interval,
+        drop_mixed=mixed.drop.value,
+        interval_mixed=mixed.drop.interval,
+        kept=tuple(layer.name for layer in kept),
+        layers=ranked,
+    )
+
+
+def _nothing(spec: Spec, task: Task, limit: float, reason: str) -> Sensitivity:
+    """What is written where nothing could be tried."""
+    none = Interval(0.0, 0.0, 0.0, "none")
+    return Sensitivity(
+        model=spec.model,
+        profile=spec.profile,
+        scheme=spec.scheme.id,
+        metric=task.metric,
+        limit=limit,
+        n=0,
+        blended=0.0,
+        drop_quantized=0.0,
+        interval_quantized=none,
+        drop_mixed=0.0,
+        interval_mixed=none,
+        kept=(),
+        layers=(),
+        infeasible=reason,
     )
 
 
@@ -131,16 +162,21 @@ def training_samples(path: Path) -> tuple[Float32, Int64]:
 
 def _quantized(
     job: Callable[..., OptimizeJob],
-    optimize: Callable[[OptimizeJob], None],
+    runtime: Runtime,
     predict: Callable[[str, Float32], Float32],
     x: Float32,
     kept: Sequence[str],
 ) -> Float32:
-    """What the model answers to x with all layers but the kept ones quantized."""
+    """What the model answers to x with all layers but the kept ones quantized; RefusedError when the tools refuse."""
+    optimize = runtime.optimize
+    if optimize is None:
+        raise PluginError(f"runtime {runtime.id}: has no optimize function")
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
         work, output = Path(folder) / "work", Path(folder) / "model"
         work.mkdir()
-        optimize(job(output=output, work=work, keep=tuple(sorted(kept))))
+        refusal = optimize(job(output=output, work=work, keep=tuple(sorted(kept))))
+        if refusal:
+            raise harness.RefusedError(refusal.reason)
         return predict(str(output), x)
 
 

@@ -1,4 +1,6 @@
-"""train: a model is trained, from scratch or in the steps of a recipe; evaluation and golden are only read to score it.
+"""train: a model is trained, from scratch or in the steps of a recipe, or the trained weights of somebody are taken.
+
+Evaluation and golden are only read to score it.
 
 Takes the prepared splits, and for a recipe the checkpoints that it starts and learns from; makes a checkpoint,
 outputs.npz, the first rung of the ladder, and train.json. What was killed goes on after its last whole epoch.
@@ -15,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import UsageError
-from edgeflow.plugin import Framework, ModelSpec, Task, TrainJob
+from edgeflow.errors import DataError, UsageError
+from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
 from edgeflow.stages.reference import are_probabilities, score
@@ -84,7 +86,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
         job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, {**own, **named}, kept)
-        trained = framework.train(job)
+        trained, brought = _taken(framework, job) if model.weights and not spec.steps else (framework.train(job), None)
         native = framework.load(model, checkpoint)
         (golden,) = files.read_npz(inputs.golden, "x")
         evaluation, labels = files.read_npz(inputs.evaluation, "x", "y")
@@ -100,11 +102,23 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         "figures": trained.figures,
         "curves": trained.curves,
         "against_control": against,
+        "weights": brought,
         "network": network,
         "reference": score(task, answers.evaluation, labels),
     }
     files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})
     kept.unlink(missing_ok=True)
+
+
+def _taken(framework: Framework, job: TrainJob) -> tuple[Trained, dict[str, str]]:
+    """The checkpoint of weights that somebody brings, and where they come from."""
+    file = Path(job.model.weights)
+    if not file.is_file():
+        raise DataError(f"model {job.model.id}: weights: {file}: no such file; paths start at the project folder")
+    if framework.take_weights is None:
+        raise UsageError(f"model {job.model.id}: weights: the framework {framework.id} takes none")
+    brought = {"file": str(file), "sha256": files.sha256_file(file)}
+    return framework.take_weights(WeightsJob(job.model, file, job.x[:1], job.checkpoint)), brought
 
 
 def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgeflow import files, layout
 from edgeflow.errors import ToolchainError
-from edgeflow.fingerprint import lock_digest
+from edgeflow.fingerprint import local, lock_digest, lock_files, requirements
 from edgeflow.toolchains.client import CORE
 
 
@@ -31,7 +31,10 @@ def create(toolchain: str, lock: Path, stamp: Path) -> None:
     """
     environment = stamp.with_suffix("")
     _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
-    _uv("pip", "sync", "--quiet", "--python", str(_python(environment)), *_torch_backend(lock), str(lock))
+    locks = lock_files(lock)  # the toolchain's, and that of the user's own requirements
+    fresh = ["--refresh"] if any(map(local, requirements(lock))) else []  # uv keeps what it built of a folder
+    options = ["--quiet", "--python", str(_python(environment)), *fresh, *_torch_backend(lock)]
+    _uv("pip", "sync", *options, *map(str, locks))
     python = ".".join(platform.python_version_tuple()[:2])
     files.write_json(stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": python})
 

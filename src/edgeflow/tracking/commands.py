@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgeflow import layout
+from edgeflow.config import options, read_matrix
 from edgeflow.errors import DataError
 
 
@@ -43,15 +44,21 @@ def track(rest: Sequence[str]) -> int:
     )
     what.add_argument("--follow", action="store_true", help="flush to MLflow while a build runs, until it ends")
     parser.add_argument("--copy", action="store_true", help="copy packages into MLflow too; it links to them otherwise")
+    options.add_options(parser)
     arguments = parser.parse_args(rest)
     if arguments.check:
         return _check()
-    if arguments.follow:
-        return _follow()
-    return _track(arguments.copy)
+    title = _title(arguments)
+    return _follow(title) if arguments.follow else _track(title, arguments.copy)
 
 
-def _track(copy: bool) -> int:
+def _title(arguments: argparse.Namespace) -> str:
+    """What the matrix is called, and so the experiment in MLflow."""
+    matrix = options.matrix(arguments) or read_matrix(Path())
+    return str(matrix.get("title", "edgeflow"))
+
+
+def _track(title: str, copy: bool) -> int:
     from edgeflow.tracking import artifacts, dvc, provenance, runs, store
     from edgeflow.tracking.lock import exclusive
 
@@ -59,7 +66,7 @@ def _track(copy: bool) -> int:
     with store.opened() as opened:  # MLflow is imported while DVC works
         with exclusive():
             jobs = provenance.Jobs(provenance.collect())
-            store.put(runs.collect(jobs), copy)
+            store.put(runs.collect(jobs, title), copy)
             tracked = artifacts.add()
         flushed = opened.flush()  # a server may be slow: DVC is not held up meanwhile
     print(f"DVC: {tracked.folders} folders and files of the results, {len(tracked.changed)} changed.")
@@ -70,11 +77,11 @@ def _track(copy: bool) -> int:
     return 0
 
 
-def _follow() -> int:
+def _follow(title: str) -> int:
     from edgeflow.tracking import follow
 
     try:
-        follow.follow(lambda text: print(text, flush=True))
+        follow.follow(title, lambda text: print(text, flush=True))
     except KeyboardInterrupt:
         print("Stopped; 'edgeflow track' flushes the rest.")
     return 0

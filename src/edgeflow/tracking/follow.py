@@ -18,7 +18,7 @@ POLL_S = 1.0
 ALIVE = provenance.SNAKEMAKE / "edgeflow.alive"  # held by every run of Snakemake until it ends
 
 
-def follow(say: Callable[[str], None]) -> None:
+def follow(title: str, say: Callable[[str], None]) -> None:
     """Flush until a build that was seen to run has ended, or everything that is planned is there."""
     seen_running = complete = False
     shown: list[tuple[str, int]] = []  # the state that MLflow shows
@@ -28,7 +28,7 @@ def follow(say: Callable[[str], None]) -> None:
             seen_running = seen_running or running
             if state != shown and Path(layout.plan()["plan"]).is_file():
                 try:
-                    document, flushed = _flush(opened)
+                    document, flushed = _flush(opened, title)
                 except DataError:
                     if not running:
                         raise
@@ -43,9 +43,9 @@ def follow(say: Callable[[str], None]) -> None:
             time.sleep(POLL_S)
 
 
-def _flush(opened: store.Store) -> tuple[runs.Document, store.Flushed]:
+def _flush(opened: store.Store, title: str) -> tuple[runs.Document, store.Flushed]:
     with exclusive():
-        document = runs.collect(Jobs(provenance.collect()))
+        document = runs.collect(Jobs(provenance.collect()), title)
         store.put(document)
     return document, opened.flush()
 

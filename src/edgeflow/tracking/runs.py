@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import failures, files, layout
-from edgeflow.config import read_matrix
 from edgeflow.errors import DataError, TrackingError
 from edgeflow.paths import inside
 from edgeflow.report import variants as report_variants
@@ -55,8 +54,10 @@ class Build:
     results: str  # digest of what the variants came to
 
 
-def collect(jobs: Jobs) -> Document:
+def collect(jobs: Jobs, title: str) -> Document:
     """The document of the results in this folder; variants that are not finished are left out, failed ones are there.
+
+    `title` is that of the matrix, and so the name of the experiment, unless the environment has another one.
 
     Raises TrackingError when nothing was built yet, DataError for files that are malformed.
     """
@@ -74,7 +75,7 @@ def collect(jobs: Jobs) -> Document:
     build = _identify(plan, runs)
     return {
         "schema": SCHEMA,
-        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or str(read_matrix(Path()).get("title", "edgeflow")),
+        "experiment": os.environ.get("MLFLOW_EXPERIMENT_NAME") or title,
         "build": _build(build, plan, runs),
         "cells": len(files.read_json(plan)["cells"]),
         "variants": runs,

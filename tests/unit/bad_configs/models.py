@@ -6,6 +6,20 @@ from tests.unit.bad_configs.project import KWS, WORDS, case
 
 CASES = [
     case(
+        "weights are given beside a training",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nweights: kws.safetensors",
+        f"{KWS}: weights: is taken as it is, and 'training' says how to train; remove one of them",
+    ),
+    case(
+        "weights are in a format that is not read",
+        KWS,
+        "training: {epochs: 25}",
+        "weights: kws.h5",
+        f"{KWS}: weights: 'kws.h5' is no .safetensors or .pt or .pth file; save 'model.state_dict()' as one of them",
+    ),
+    case(
         "a colon is missing",
         KWS,
         "framework: torch\n",

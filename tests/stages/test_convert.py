@@ -1,0 +1,216 @@
+"""convert on a tiny framework and backend: what a converter refuses or dies of is infeasible, all else an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeflow import files
+from edgeflow.errors import EdgeflowError, MismatchError, StageError
+from edgeflow.stages import convert as stage
+from edgeflow.stages import optimize, sensitivity
+from edgeflow.types import Ladder, Rung, Scheme, Sensitivity
+
+SAMPLES, FEATURES, CLASSES = 40, 6, 3
+WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
+
+BACKEND = '''
+"""A program is an .npy: weights float32[F, K]."""
+import io
+from pathlib import Path
+
+import numpy as np
+
+from edgeflow.runners.harness import RefusedError
+
+
+class Session:
+    def __init__(self, program, threads):
+        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
+        if self.weights.dtype == np.float64:
+            raise RefusedError(f"{program}: MATMUL: no kernel for float64")
+
+    def predict(self, x):
+        return x @ self.weights
+
+    @staticmethod
+    def versions():
+        return {"tiny": "1"}
+'''
+
+PLUGINS = """
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from edgeflow.plugin import Converter, Framework, Runtime, Tolerance, Unsupported
+from edgeflow.types import Evidence
+
+
+def save(weights, job):
+    with job.output.open("wb") as stream:
+        np.save(stream, weights)
+
+
+def ending(number):
+    return lambda job: os.kill(os.getpid(), number)
+
+
+def optimize(job):
+    save(np.rint(np.load(job.source) * 128) / np.float32(128), job)
+
+
+framework = Framework(
+    id="tiny", description="", toolchain="core", train=None, predict=None, versions=dict,
+    load=lambda spec, checkpoint: np.load(checkpoint),
+)
+
+
+def runtime(convert, optimize=optimize):
+    converter = Converter("core", convert, Tolerance(1e-6, "it is copied"))
+    return Runtime(
+        id="micro", description="Tiny runtime", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
+        backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
+        supports=lambda scheme, target: None, converters={"tiny": converter}, compile=None, compile_tolerance=None,
+        optimize=optimize, optimize_tolerance=Tolerance(0.0, "it is copied"), layers=lambda source: (),
+    )
+
+
+right = runtime(lambda job: save(job.model, job))
+wrong = runtime(lambda job: save(job.model + 1, job))
+refusing = runtime(lambda job: Unsupported("Tiny runtime: no operator EIG"))
+crashing = runtime(ending(signal.SIGABRT))
+killed = runtime(ending(signal.SIGKILL))
+ours = runtime(lambda job: job.no_such_field)
+unrunnable = runtime(lambda job: save(job.model.astype("float64"), job))
+choosy = runtime(right.converters["tiny"].convert, lambda job: Unsupported("Tiny runtime: no int8 MATMUL"))
+dying = runtime(right.converters["tiny"].convert, ending(signal.SIGSEGV))
+"""
+SCHEME = Scheme("int8", "int8", "int8", "static", calibration_samples=8)
+MIXED = Scheme("mixed", "int8", "int8", "static", calibration_samples=8, mixed_precision=0.01)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkpoint, and the samples."""
+    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
+    answers = x @ WEIGHTS
+    with (tmp_path / "checkpoint").open("wb") as stream:
+        np.save(stream, WEIGHTS)
+    files.write_npz(tmp_path / "golden", x=x[:4])
+    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
+    files.write_npz(tmp_path / "train", x=x, y=answers.argmax(1))
+    files.write_npz(tmp_path / "calibration", x=x)
+    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    digest = files.sha256_file(tmp_path / "checkpoint")
+    rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
+    files.write_json(tmp_path / "ladder", Ladder((rung,)))
+    (tmp_path / "backend.py").write_text(BACKEND)
+    (tmp_path / "plugins.py").write_text(PLUGINS)
+    return tmp_path
+
+
+def convert(folder: Path, plugin: str) -> Ladder:
+    """The ladder of what a plugin's converter makes of the checkpoint."""
+    model = {"id": "m", "builder": "b", "arguments": {}, "input_shape": [FEATURES], "classes": CLASSES, "training": {}}
+    spec = stage.Spec(
+        model=model,
+        framework=f"{folder}/plugins.py:framework",
+        runtime=f"{folder}/plugins.py:{plugin}",
+        task="edgeflow.tasks.classification:plugin",
+    )
+    names = ("checkpoint", "outputs", "ladder", "golden", "evaluation")
+    made = stage.Outputs(*(folder / f"converted.{name}" for name in ("model", "outputs", "ladder")))
+    stage.run(spec, stage.Inputs(**{name: folder / name for name in names}), made)
+    return files.read_as(Ladder, made.ladder)
+
+
+def optimized(folder: Path, plugin: str, scheme: Scheme = SCHEME, ranked: bool = False) -> Ladder:
+    """The ladder of what a plugin's quantizer makes of the converted model."""
+    spec = optimize.Spec("m", scheme, "any", f"{folder}/plugins.py:{plugin}", "edgeflow.tasks.classification:plugin")
+    converted = {name: folder / f"converted.{name}" for name in ("model", "outputs", "ladder")}
+    given = {name: folder / name for name in ("golden", "evaluation", "calibration")}
+    made = optimize.Outputs(*(folder / f"optimized.{name}" for name in ("model", "outputs", "ladder")))
+    ranking = folder / "sensitivity" if ranked else None
+    optimize.run(spec, optimize.Inputs(**converted, **given, sensitivity=ranking), made)
+    return files.read_as(Ladder, made.ladder)
+
+
+def ranked(folder: Path, plugin: str) -> Sensitivity:
+    """The ranking of the converted model's layers."""
+    spec = sensitivity.Spec("m", MIXED, "any", f"{folder}/plugins.py:{plugin}", "edgeflow.tasks.classification:plugin")
+    converted = {name: folder / f"converted.{name}" for name in ("model", "ladder")}
+    given = {name: folder / name for name in ("train", "calibration")}
+    sensitivity.run(spec, sensitivity.Inputs(**converted, **given), sensitivity.Outputs(folder / "sensitivity"))
+    return files.read_as(Sensitivity, folder / "sensitivity")
+
+
+def test_what_is_converted_right_gets_a_rung(folder: Path) -> None:
+    ladder = convert(folder, "right")
+    assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
+    assert ladder.infeasible == ""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        ("refusing", "Tiny runtime: no operator EIG"),
+        (
+            "crashing",
+            "Tiny runtime: converting the tiny model ends in a crash (SIGABRT, signal 6), "
+            "at which operator is not known",
+        ),
+        ("unrunnable", "MATMUL: no kernel for float64"),
+    ],
+)
+def test_why_there_is_no_model_goes_down_the_stages(folder: Path, plugin: str, reason: str) -> None:
+    ladder = convert(folder, plugin)
+    assert (ladder.infeasible, [rung.stage for rung in ladder.rungs]) == (reason, ["train"])
+    assert (folder / "converted.model").read_bytes() == b""
+    ladder = optimized(folder, plugin)
+    assert (ladder.infeasible, [rung.stage for rung in ladder.rungs]) == (reason, ["train"])
+    assert (folder / "optimized.model").read_bytes() == b""
+    assert ranked(folder, plugin).infeasible == reason
+
+
+@pytest.mark.parametrize(
+    ("plugin", "error", "message"),
+    [
+        ("wrong", MismatchError, "convert: .* does not match the stage before it"),
+        ("killed", StageError, "converting the tiny model was ended by SIGKILL"),
+        ("ours", AttributeError, "no_such_field"),
+    ],
+)
+def test_what_proves_nothing_about_the_model_is_an_error(
+    folder: Path, plugin: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        convert(folder, plugin)
+    assert not [path for path in folder.iterdir() if "converted" in path.name]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [("choosy", "Tiny runtime: no int8 MATMUL"), ("dying", "scheme {scheme} ends in a crash (SIGSEGV, signal 11)")],
+)
+def test_what_a_quantizer_refuses_or_dies_of_is_infeasible(folder: Path, plugin: str, words: str) -> None:
+    convert(folder, plugin)
+    ladder = optimized(folder, plugin)
+    assert words.format(scheme="int8") in ladder.infeasible
+    assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
+    ranking = ranked(folder, plugin)
+    assert words.format(scheme="mixed") in ranking.infeasible
+    assert optimized(folder, plugin, MIXED, ranked=True).infeasible == ranking.infeasible
+
+
+def test_calibration_samples_that_are_all_the_same_are_refused(folder: Path) -> None:
+    convert(folder, "right")
+    files.write_npz(folder / "calibration", x=np.zeros((8, FEATURES), np.float32))
+    with pytest.raises(EdgeflowError, match="all 8 calibration samples of m hold 0 everywhere, so they show no range"):
+        optimized(folder, "right")
+    assert not (folder / "optimized.model").exists()
