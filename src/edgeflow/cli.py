@@ -132,7 +132,7 @@ def _summary(rest: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from edgeflow import files, layout
+    from edgeflow import failures, files, layout
     from edgeflow.errors import DataError
     from edgeflow.report import terminal
 
@@ -141,6 +141,8 @@ def _summary(rest: Sequence[str]) -> int:
         raise DataError(f"{paths['decision']} is not there: there is no report yet; run 'snakemake' first")
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
+    for line in failures.lines(failures.read(Path(layout.failures()))):
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
     if age := _age(arguments, Path(paths["sources"])):
         console.print(age, style="yellow", highlight=False, markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from edgeflow.types import Failure
 PACKAGE = Path(__file__).parent
 _TAIL_BYTES = 256 * 1024  # a log may hold megabytes of progress
 _LONGEST = 400  # characters of a reason
+REASONS_SHOWN = 10  # in a terminal; the report has all
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s+File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Timeout)\b.*$", re.MULTILINE)
@@ -43,6 +44,19 @@ def by_cell(failures: Iterable[Failure]) -> dict[str, Failure]:
         for cell in failure.cells:
             found.setdefault(cell, failure)
     return found
+
+
+def lines(failures: Iterable[Failure], at_most: int = REASONS_SHOWN) -> list[str]:
+    """A line each, what costs most cells first; the last says how many are left out."""
+    found = sorted(failures, key=lambda failure: -len(failure.cells))
+    said = [f"{f.sentence} ({counted(len(f.cells))}, log: {f.log or 'none'})" for f in found[:at_most]]
+    left = len(found) - at_most
+    return said if left <= 0 else [*said, f"and {left} more jobs; the report has all"]
+
+
+def counted(cells: int) -> str:
+    """ "1 cell", "2 cells"."""
+    return f"{cells} cell" + ("" if cells == 1 else "s")
 
 
 def reason(log: Path | None, exit_code: int | None) -> str:

@@ -60,7 +60,6 @@ class Flow:
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
-    REASONS_SHOWN = 10  # at the end of a run; the report has all
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
@@ -223,12 +222,10 @@ class Flow:
         """The last words of a run in which jobs broke."""
         from snakemake.logging import logger
 
-        found = sorted(broken, key=lambda failure: -len(failure.cells))
+        found = [*broken]
         cells = {cell for failure in found for cell in failure.cells}
         lines = [f"{len(cells)} of {len(self.plan.cells)} cells failed:"]
-        lines += [f"  {f.sentence} ({len(f.cells)} cells, log: {f.log or 'none'})" for f in found[: self.REASONS_SHOWN]]
-        if more := len(found) - self.REASONS_SHOWN:
-            lines += [f"  and {more} more jobs"] if more > 0 else []
+        lines += [f"  {line}" for line in failures.lines(found)]
         lines += [f"The report has these and all that was built: {report}"] if report else []
         logger.warning("\n".join([*lines, "The next run tries what failed again."]))
 

@@ -115,6 +115,14 @@ def test_every_failed_cell_has_stage_reason_and_log(first: tuple[Project, subpro
     assert {d["release"] for model, d in decisions.items() if model in BAD} == {"failed"}
 
 
+def test_the_summary_has_a_line_for_each_failure(first: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
+    project, _ = first
+    said = project.run("summary", module="edgeflow").stdout
+    assert "  bad_syntax" in said
+    line = next(line for line in said.splitlines() if line.startswith("train bad_syntax/base failed: "))
+    assert line.endswith("(2 cells, log: results/logs/train/bad_syntax/base.log)")
+
+
 def test_the_plan_says_before_what_will_fail(first: tuple[Project, subprocess.CompletedProcess[str]]) -> None:
     project, _ = first
     cells = json.loads(project.run("plan", "--json", module="edgeflow").stdout)
