@@ -13,6 +13,10 @@ if workflow.output_settings.dryrun:
     flow.look_only()
 
 
+envvars:
+    flow.IDENTITY,  # a node of a cluster is another machine than the one that started the run
+
+
 wildcard_constraints:
     dataset=flow.ID,
     model=flow.ID,

@@ -36,4 +36,4 @@ rule judge:
     shell:
         "edgeflow judge --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
-        " --input measurement={input.measurement:q} --output verdict={output.verdict:q} > {log:q} 2>&1"
+        " --input measurement={input.measurement:q} train={input.train:q} --output verdict={output.verdict:q} > {log:q} 2>&1"

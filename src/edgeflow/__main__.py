@@ -25,14 +25,14 @@ def main() -> int:
 def _stage(stage: str, arguments: list[str]) -> int:
     """Take out what says where the stage runs, and run the rest there."""
     from edgeflow.errors import EdgeflowError, storage_error
-    from edgeflow.toolchains import client
+    from edgeflow.toolchains import CORE, client
 
     if "-h" in arguments or "--help" in arguments:
         from edgeflow.stages import command
 
         command.print_help(stage)
         return 0
-    options = {"--toolchain": client.CORE, "--preload": "", "--job": ""}
+    options = {"--toolchain": CORE, "--preload": "", "--job": ""}
     rest: list[str] = []
     words = iter(arguments)
     for word in words:

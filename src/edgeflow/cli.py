@@ -18,6 +18,7 @@ the project
   search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
+  device      show which machine this is, for the file of a device
   data list   show which sample of a dataset is in which split
   verify      refuse a damaged or hostile package
 
@@ -75,6 +76,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
         "search": _search,
         "schema": _schema,
         "toolchain": _toolchain,
+        "device": _device,
         "verify": _verify,
     }
     if name in commands:
@@ -200,6 +202,19 @@ def _toolchain(rest: Sequence[str]) -> int:
     if toolchain not in known:
         raise UsageError(f"{paths['lock']}: no such lock; known toolchains: {', '.join(known) or 'none'}")
     environments.create(toolchain, Path(paths["lock"]), Path(paths["stamp"]))
+    return 0
+
+
+def _device(rest: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="edgeflow device", description="Show which machine this is.")
+    parser.add_argument("what", choices=["identity"], help="as the file of a device that is this machine alone has it")
+    parser.parse_args(rest)
+
+    import yaml
+
+    from edgeflow.runners import identity
+
+    print(yaml.safe_dump({"identity": dict(identity.here())}, sort_keys=False, width=1000), end="")
     return 0
 
 

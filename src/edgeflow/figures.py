@@ -37,6 +37,11 @@ def may_choose(metric: str, evidence: Evidence, demanded: Evidence | None) -> bo
     return evidence is not Evidence.HOST or not metric.startswith(_OF_THE_MACHINE)
 
 
+def of_a_machine(metric: str, evidence: Evidence) -> bool:
+    """Whether a figure is of the machine that it was taken on, and cannot be compared with that of another one."""
+    return metric.startswith(_OF_THE_MACHINE) and evidence in (Evidence.DEVICE, Evidence.HOST)
+
+
 def task_metrics(names: Iterable[str]) -> set[str]:
     """The metrics that say whether the model does its task: accuracy, and whatever has a drop."""
     drops = {name for name in names if name.endswith(DROP)} | {f"accuracy{DROP}"}

@@ -180,7 +180,8 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
     if not measurement.evidence.satisfies(budget.evidence):
         figure = f"{budget.metric} {_show(measurement.value, budget)}"
         reason = f"{figure} is {measurement.evidence} evidence; its budget demands {budget.evidence}"
-        return replace(blank, reason=reason)
+        elsewhere = measurement.conditions.get("elsewhere")  # as stages/measure.py says it
+        return replace(blank, reason=f"{reason}; {elsewhere}" if elsewhere else reason)
     return _decide(blank, budget, measurement)
 
 

@@ -91,7 +91,7 @@ def explain() -> None:
     import snakemake.exceptions
 
     class LockException(snakemake.exceptions.WorkflowError):  # type: ignore[misc]
-        """This folder is locked."""
+        """This folder is locked. Who reads Snakemake's events knows it by this name."""
 
         def __init__(self) -> None:
             super().__init__(_holder())
@@ -105,14 +105,16 @@ def _holder() -> str:
     for record in here:
         with suppress(DataError, KeyError, TypeError):
             found = files.read_json(record)
+            whose = f"process {found['pid']} on {found['host']}{_of_whom(record)}"
             return (
-                f"another run is building here: process {found['pid']} on {found['host']}{_of_whom(record)}. Wait "
-                "until it has ended, or end it; if it is gone already, 'snakemake --unlock' removes its lock"
+                f"this folder is locked: another run is building here, {whose}. Wait until it has ended, or end it; if "
+                "it is gone already, 'snakemake --unlock' removes its lock"
             )
     lock = next(iter(sorted(Path(layout.locks()["folder"]).glob("*.lock"))), None)
+    made = f"{lock}{_of_whom(lock)}" if lock else "a run"
     return (
-        f"{lock or 'this folder'} is the lock of a run{_of_whom(lock) if lock else ''} of which nothing is known here: "
-        "if none runs, on this or another machine, 'snakemake --unlock' removes it"
+        f"this folder is locked by {made}, and nothing is known here of who made that: if no run is left, on this or "
+        "another machine, 'snakemake --unlock' removes it"
     )
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from edgeflow.config import Project
 from edgeflow.plan import Plan
+from edgeflow.runners import identity
 from edgeflow.types import Cell
 
 
@@ -29,6 +30,9 @@ def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Seq
     console.print(f"\n{len(plan.cells)} cells: {', '.join(counts)}.", highlight=False)
     console.print(_sharing(plan), highlight=False)
     devices = {target: project.device_of(target) for target in dict.fromkeys(c.target for c in plan.cells)}
+    for device in dict.fromkeys(filter(None, devices.values())):
+        arches = {project.targets[target].arch for target, its in devices.items() if its == device}
+        console.print(_whether_here(project, device, arches), highlight=False)
     without = [target for target, device in devices.items() if device is None]
     if without:
         console.print(
@@ -36,6 +40,17 @@ def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Seq
         )
     for warning in warnings:
         console.print(f"Warning: {escape(warning)}.", highlight=False)
+
+
+def _whether_here(project: Project, device: str, arches: set[str]) -> str:
+    """Whether what is measured here is a figure of a device, whose targets have these instruction sets."""
+    here, pinned = identity.here(), project.pinned(device)
+    difference = identity.difference(pinned, here) if pinned else ""
+    if identity.arch() not in arches:
+        difference = f"its instruction set is {' or '.join(sorted(arches))}, here it is {identity.arch()}"
+    if difference:
+        return escape(f"{device} is another machine: {difference}. What is measured here is not of the device.")
+    return f"{device} is this machine: its figures are those of {device}@{identity.short(here)}."
 
 
 def _matrix(plan: Plan, marked: Mapping[Cell, tuple[str, int]]) -> Table:

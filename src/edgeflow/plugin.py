@@ -11,10 +11,12 @@ are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets
 
 from __future__ import annotations
 
+import math
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     Int64: TypeAlias = NDArray[np.int64]
 
 API_VERSION = 1
+# What a library does to itself. What others do to it, as the kernel when memory runs out (SIGKILL), proves nothing.
+CRASHES = frozenset(
+    (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,91 @@ class Unsupported:
 
 @dataclass(frozen=True)
 class Option:
-    """One key that a plugin accepts in the config, so that unknown keys can be refused before anything runs."""
+    """One key that a plugin accepts in the config, so that what cannot be used is refused before anything runs."""
 
     help: str
     required: bool = False
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # of a text
+    # Or int, float (takes whole numbers too), bool, list: of names, which are text or whole numbers; or a function that
+    # reads what a person wrote and raises ValueError for what it cannot, as units.fraction does.
+    type: Callable[[Any], Any] = str
+    least: float = -math.inf  # of a number
+    above: float = -math.inf  # it is more than this
+    greatest: float = math.inf
+
+    def problem(self, value: object) -> str:
+        """Why the key cannot have a value, as messages about the configuration say it; "" when it can."""
+        if self.type not in _EXPECTED:
+            try:
+                self.type(value)
+            except ValueError as error:
+                return str(error)
+            return ""
+        if not _is_a(self.type, value):
+            return f"expected {_EXPECTED[self.type]}, found {shown(value)}{_hint(self.type, value)}"
+        if self.choices and value not in self.choices:
+            return f"{shown(value)} is not one of {', '.join(self.choices)}"
+        if isinstance(value, str | bool | list | tuple):
+            return "is empty; give it a value or remove the key" if value in ("", [], ()) else ""
+        number = cast(float, value)
+        if number < self.least:
+            return f"{number} must be at least {self.least:g}"
+        if number <= self.above:
+            return f"{number} must be more than {self.above:g}"
+        return f"{number} must be at most {self.greatest:g}" if number > self.greatest else ""
+
+    def read(self, value: Any) -> Any:
+        """What a value that has no `problem` means to the plugin."""
+        return value if self.type in _EXPECTED else self.type(value)
+
+
+_EXPECTED: Mapping[Callable[[Any], Any], str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    list: "a list of names",
+}
+
+
+def _is_a(wanted: object, value: object) -> bool:
+    if wanted is list:
+        return isinstance(value, list | tuple) and all(type(item) in (str, int) for item in value)
+    if wanted is float:
+        return type(value) is int or (type(value) is float and math.isfinite(value))
+    return type(value) is wanted
+
+
+def _hint(wanted: object, value: object) -> str:
+    """The next step where YAML is likely to have surprised its writer: to it `"20"` is text, and `7` is none."""
+    if wanted is str:
+        return "" if isinstance(value, Mapping | list | tuple) else "; put it in quotes if text is meant"
+    if wanted not in (int, float) or not isinstance(value, str):
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    if wanted is int:
+        return f"; write {number:.0f}" if number.is_integer() else ""
+    return f"; write {number!r}" if math.isfinite(number) else ""
+
+
+def shown(value: object) -> str:
+    """A value as a person wrote it, or what it is when it is not one word."""
+    from datetime import date
+
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, date):  # YAML 1.1, which Snakemake reads, makes dates of unquoted text
+        return f"the date {value.isoformat()}"
+    if isinstance(value, Mapping):
+        return "keys and values"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return repr(value)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ of a folder is the MD5 of a JSON list of its files with their digests, and ends 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,15 +127,22 @@ def check(pointer: Pointer) -> None:
 def digests(paths: Iterable[Path]) -> dict[str, str]:
     """Path → MD5 of each file that is there; what did not change since the last time is not read."""
     record = Path(layout.tracking()["hashes"])
-    before = files.read_json(record) if record.is_file() else {}
+    before = _recorded(record, tuple(stamp(record))) if record.is_file() else {}
     stamps = {str(path): stamp(path) for path in paths if path.is_file()}
     now = {
         name: before[name] if name in before and before[name]["stamp"] == stamp else _hashed(Path(name), stamp)
         for name, stamp in stamps.items()
     }
     if any(before.get(name) != entry for name, entry in now.items()):
-        files.write_json(record, {**before, **now})
+        with contextlib.suppress(OSError):  # a project that cannot be written to
+            files.write_json(record, {**before, **now})
     return {name: entry["md5"] for name, entry in now.items()}
+
+
+@lru_cache(maxsize=1)  # thousands of jobs ask, and a record may have thousands of entries
+def _recorded(record: Path, _stamp: tuple[int, ...]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = files.read_json(record)
+    return found
 
 
 def stamp(path: Path) -> list[int]:

@@ -78,6 +78,8 @@ def fault(reference: str, root: Path = Path()) -> str:
     if module.fault:
         return module.fault
     if attribute in module.bound or not module.tells_names:
+        if path.is_relative_to(Path(__file__).parent):
+            return ""
         walk = _Walk(root, path)
         walk.attribute(path, (attribute,))
         return next((_module(file).fault for file in walk.result().sources if _module(file).fault), "")

@@ -70,7 +70,7 @@ def discover(files: Sequence[str] = ()) -> Plugins:
 def _kind_of(plugin: Any, reference: str) -> str:
     kind = next((name for name, cls in KINDS.items() if isinstance(plugin, cls)), None)
     if kind is None:
-        raise PluginError(f"{reference}: is a {type(plugin).__name__}; a plugin is one of {', '.join(KINDS)}")
+        raise PluginError(f"{reference}: is of type {type(plugin).__name__}; a plugin is one of {', '.join(KINDS)}")
     if plugin.api_version != API_VERSION:
         raise PluginError(f"{reference}: plugin API version {plugin.api_version}; this edgeflow has {API_VERSION}")
     return kind

@@ -16,7 +16,8 @@ from edgeflow.types import Interval
 
 ORDER_STATISTICS = "order statistics"
 BLOCK_RATIOS = "order statistics of block ratios"
-ROUNDING_REACH = 0.01  # of the least margin: float32 programs have 1e-3 and less, int8 ones more than 1
+ROUNDING_MARGINS = 100
+MOST_NEAR = 0.05  # of the samples: of float32 programs next to none are, of int8 ones nearly all
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
@@ -57,18 +58,18 @@ def no_difference() -> Interval:
     return Interval(0.0, 0.0, 1.0, IDENTICAL)
 
 
-def within_rounding(n: int, reach: float, confidence: float = 0.90) -> Interval:
-    """Of two models that decide alike on n samples and whose outputs differ by rounding: `reach` of the least margin.
+def within_rounding(near: int, n: int, confidence: float = 0.90) -> Interval:
+    """Of two models that decide alike on n samples and whose outputs differ by rounding.
 
-    A decision changes only where its margin is within reach. No margin of n samples is less than the least, so that
-    `paired_difference` bounds how many are; of these, a part `reach` is within reach, if margins near 0 are no more
-    frequent than others below the least.
+    A decision can change only where its margin is within reach: twice the greatest difference. `near` samples have a
+    margin of less than ROUNDING_MARGINS times that, which bounds how many have; of these a part of 1 / ROUNDING_MARGINS
+    is within reach, if margins near 0 are no more frequent than those above.
 
-    Raises ValueError for a reach that is no rounding, from ROUNDING_REACH on.
+    Raises ValueError where more than a part MOST_NEAR is near: so great a difference is no rounding.
     """
-    if not 0 <= reach < ROUNDING_REACH:
-        raise ValueError(f"{reach:g} of the least margin is no rounding")
-    bound = reach * paired_difference(0, 0, n, confidence).high
+    if near > MOST_NEAR * n:
+        raise ValueError(f"{near} of {n} decisions are near: no rounding")
+    bound = wilson(near, n, confidence).high / ROUNDING_MARGINS
     return Interval(-bound, bound, confidence, ROUNDING)
 
 

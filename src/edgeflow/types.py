@@ -376,7 +376,7 @@ class Target:
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     threads: int = 1
-    options: Mapping[str, str] = field(default_factory=dict)  # declared by the runtime: `Runtime.target_options`
+    options: Mapping[str, Any] = field(default_factory=dict)  # declared by the runtime: `Runtime.target_options`
 
 
 @dataclass(frozen=True)

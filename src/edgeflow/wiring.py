@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from edgeflow import layout, pointers, reach
 from edgeflow.config.digests import digests
@@ -22,8 +24,8 @@ from edgeflow.plan import Plan, Route
 from edgeflow.plugin import Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
 from edgeflow.registry import Plugins
-from edgeflow.toolchains import environments
-from edgeflow.toolchains.client import CORE
+from edgeflow.runners import identity
+from edgeflow.toolchains import CORE, system
 from edgeflow.types import Cell, to_json
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ PREPARE_LIBRARIES = ("numpy", "pillow", "scikit-learn")  # decode, resize and ch
 # Enough for a distribution-free interval of the 99th percentile, and bounded for slow programs.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
+
+IDENTITY = "EDGEFLOW_IDENTITY"  # of the machine that started the run, as JSON with %20 for a space
 
 Inputs = Mapping[str, str | list[str]]
 NONE: list[str] = []  # an input that this job does not have; Snakemake drops it and the shell line says `name=`
@@ -62,7 +66,7 @@ class Job:
 
     def all_inputs(self) -> Inputs:
         """The stage's inputs and the stamp of its toolchain."""
-        if self.toolchain == CORE or environments.system():
+        if self.toolchain == CORE or system():
             return self.inputs
         return {**self.inputs, "toolchain": layout.toolchain(self.toolchain)["stamp"]}
 
@@ -70,12 +74,24 @@ class Job:
         """Digest of the code behind this job; changes when an edit may change the result."""
         core = self.toolchain == CORE
         lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
-        libraries, system = self.libraries if core else (), environments.system()
-        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system)
+        libraries = self.libraries if core else ()
+        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system())
         return f"{found}-{self.content}" if self.content else found
 
 
 _fingerprint = cache(fingerprint)  # many jobs have the same
+
+
+def identity_of_run() -> Mapping[str, str]:
+    """Identity of the machine that started the run: a node of a cluster, to which it is handed on, has another."""
+    said = os.environ.get(IDENTITY)
+    return dict(json.loads(unquote(said))) if said else identity.here()
+
+
+def claim_identity() -> None:
+    """Have this machine be the one that starts the run, unless another has done so."""
+    # executors write it into command lines, with the quotes of Python
+    os.environ[IDENTITY] = quote(json.dumps(dict(identity_of_run())))
 
 
 class Wiring:
@@ -89,6 +105,7 @@ class Wiring:
         self._target_json = cache(lambda target: to_json(project.target(target)))
         # what a table says about a scheme changes nothing that is made
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
+        self._fault = cache(reach.fault)
         self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
@@ -167,7 +184,7 @@ class Wiring:
             content=named.content,
             toolchain=framework.toolchain,
             preload=framework.preload,
-            fault=next(filter(None, map(reach.fault, (self.project.models[model].builder, *builders))), named.fault),
+            fault=next(filter(None, map(self._fault, (self.project.models[model].builder, *builders))), named.fault),
         )
         # A training that was killed goes on only with the code that it began with.
         return replace(job, spec={**job.spec, "code": job.fingerprint()})
@@ -321,6 +338,7 @@ class Wiring:
                 "task": task,
                 "runtime": reference,
                 "device": self.project.device_of(target) or "",
+                "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
@@ -353,6 +371,11 @@ class Wiring:
         if baseline.reason:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
         return (self._compiled(baseline), "") if runtime.times else (None, "")
+
+    def _identity(self, target: str) -> Mapping[str, str]:
+        """The machine that times of a target are to come from: figures of another one are measured again."""
+        device = self.project.device_of(target)
+        return (self.project.pinned(device) if device else {}) or identity_of_run()
 
     def faults(self) -> Mapping[Cell, str]:
         """Why a cell will fail, of every cell for which that is known before anything runs."""

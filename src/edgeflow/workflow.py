@@ -28,7 +28,7 @@ from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_fi
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
 from edgeflow.types import Cell, Failure, JobCost, to_json
-from edgeflow.wiring import Inputs, Job, Wiring
+from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, claim_identity
 
 Wildcards = Mapping[str, str]
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Flow:
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
+    IDENTITY = IDENTITY
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         _collect_no_garbage()
@@ -73,6 +74,7 @@ class Flow:
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)
         client.claim_run()
+        claim_identity()
         os.environ[MODULE_FILES] = json.dumps(foreign_module_files([*plugins.references.values()]))
         self._wiring = Wiring(project, plugins, self.plan)
         self._jobs: dict[tuple[str, ...], Job] = {}
@@ -183,6 +185,7 @@ class Flow:
 
         An interrupted run has no failures: what was stopped is tried again, and the last report stays.
         """
+        _distrust(workflow)
         if self._interrupted:
             from snakemake.logging import logger
 
@@ -310,6 +313,18 @@ def _seen_elsewhere(folder: Path) -> Path:
 def _key(job: Any) -> tuple[str, ...]:
     """The wildcards of one of Snakemake's jobs, in the order of its rule: the key that layout.py has."""
     return tuple(str(value) for _, value in job.wildcards.items())
+
+
+def _distrust(workflow: Any) -> None:
+    """Have made again what a job that broke left: told to keep it by `--keep-incomplete`, Snakemake records it as
+    finished.
+    """
+    if not workflow.execution_settings.keep_incomplete:
+        return
+    for either in workflow.scheduler.failed:
+        for job in getattr(either, "jobs", [either]):  # of a group, who knows which
+            workflow.persistence.cleanup(job)
+            workflow.persistence.started(job)
 
 
 def _broken(failed: Any, dag: Any) -> list[Any]:

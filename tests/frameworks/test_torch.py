@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.splits import write_splits
 
 from edgeflow import files
 from edgeflow.errors import ConfigError
-from edgeflow.frameworks.torch import plugin
+from edgeflow.frameworks.torch import Training, plugin
 from edgeflow.plugin import ModelSpec, TrainJob
 from edgeflow.types import Ladder, Reference, from_json
 
@@ -171,20 +171,20 @@ def test_a_training_that_cannot_start_writes_nothing(trained: Project) -> None:
     ("name", "value", "problem"),
     [
         ("epochs", 0, "0 must be at least 1"),
-        ("epochs", 2.0, "2.0 is not a whole number"),
-        ("epochs", "20", "'20' is not a whole number"),
-        ("epochs", True, "True is not a whole number"),
-        ("epochs", None, "None is not a whole number"),
+        ("epochs", 2.0, "expected a whole number, found 2.0"),
+        ("epochs", "20", "expected a whole number, found '20'; write 20"),
+        ("epochs", True, "expected a whole number, found true"),
+        ("epochs", None, "expected a whole number, found nothing"),
         ("batch_size", -1, "-1 must be at least 1"),
         ("learning_rate", 0, "0 must be more than 0"),
         ("learning_rate", -0.1, "-0.1 must be more than 0"),
-        ("learning_rate", "1e-3", "'1e-3' is not a finite number"),
-        ("learning_rate", float("nan"), "nan is not a finite number"),
-        ("learning_rate", float("inf"), "inf is not a finite number"),
+        ("learning_rate", "1e-3", "expected a finite number, found '1e-3'; write 0.001"),
+        ("learning_rate", float("nan"), "expected a finite number, found nan"),
+        ("learning_rate", float("inf"), "expected a finite number, found inf"),
         ("weight_decay", -1, "-1 must be at least 0"),
         ("label_smoothing", 1.5, "1.5 is more than 100 %; write '1.5 %' if percent is meant"),
         ("label_smoothing", 1, "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
-        ("noise", [0.1], "[0.1] is not a finite number"),
+        ("noise", [0.1], "expected a finite number, found a list"),
     ],
 )
 def test_settings_that_cannot_be_used(tmp_path: Path, name: str, value: Any, problem: str) -> None:
@@ -210,9 +210,9 @@ def _train(folder: Path, training: dict[str, Any]) -> None:
 
 
 def test_every_setting_is_declared() -> None:
-    assert set(plugin.training_options) == {
-        *("epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "noise"),
-    }
+    assert list(plugin.training_options) == [field.name for field in fields(Training)]
+    for name, value in asdict(Training()).items():
+        assert plugin.training_options[name].problem(value) == ""
     assert not any(option.required for option in plugin.training_options.values())
 
 

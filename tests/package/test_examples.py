@@ -51,10 +51,13 @@ class Case:
     how: Preprocessing
     dtype: str
     layout: str
+    scale: float = 0.02
 
     @property
     def signature(self) -> Signature:
-        scale, zero_point = (None, None) if self.dtype == "float32" else (0.02, 0 if self.dtype == "int16" else -5)
+        scale, zero_point = (
+            (None, None) if self.dtype == "float32" else (self.scale, 0 if self.dtype == "int16" else -5)
+        )
         if self.dtype == "uint8":
             zero_point = 120
         shape = self.how.shape
@@ -85,6 +88,13 @@ CASES = {
     "float image, channels first": Case(_images(ANSWERS, 3), _image((0.4, 0.5, 0.6)), "float32", "NCHW"),
     "float image, colour to grey": Case(_images(ANSWERS, 3), _image((0.5,), (1, 20, 7)), "float32", "NHWC"),
     "int16 sequence": _vectors((2, 9), (20.0, 18.0), (9.0, 6.0)),
+    "int8 ties": Case(
+        tuple(np.arange(i, 40 + i, dtype=np.float32).reshape(40) / 4 - 5 for i in range(ANSWERS)),
+        Preprocessing(("normalize",), (), None, None, None, (40,), (0.0,), (1.0,)),
+        "int8",
+        "NHWC",
+        scale=0.5,
+    ),
     "int16 features": _vectors((4,), (20.0, 18.0, 21.0, 19.0), (9.0, 8.0, 7.0, 6.0)),
 }
 
@@ -219,6 +229,13 @@ def test_python_finds_a_resize_without_antialiasing(tmp_path, manifest):
     assert first.startswith("preprocessing: WRONG, greatest difference ")
 
 
+def test_python_finds_ties_that_are_rounded_to_even(tmp_path, manifest):
+    made = _package(CASES["int8 ties"], tmp_path, manifest, language="py")
+    made.edit("example.py", "np.trunc(steps + np.copysign(HALF, steps))", "np.rint(steps)")
+    code, (first, *_) = _said(made)
+    assert (code, first) == (1, "preprocessing: WRONG, greatest difference 0")
+
+
 def test_python_finds_answers_that_are_wrong(tmp_path, manifest):
     made = _package(CASES["float image, channels first"], tmp_path, manifest, language="py")
     expected = made.folder / "golden/output.bin"
@@ -268,7 +285,7 @@ def test_cpp_finds_answers_that_are_wrong(tmp_path, manifest, case):
         (f"{NAME}.h", f"{NAME}_mean[3] = {{0.4f, 0.5f, 0.6f}}", f"{NAME}_mean[3] = {{0.6f, 0.5f, 0.4f}}"),
         (f"{NAME}.h", f"{NAME}_channel_stride = 1;", f"{NAME}_channel_stride = 30;"),
         (f"{NAME}.h", f"{NAME}_input_zero_point = -5;", f"{NAME}_input_zero_point = -4;"),
-        ("example.cc", "std::nearbyint(", "std::floor("),
+        ("example.cc", "std::round(", "std::floor("),
         ("example.cc", "std::fmax(nearest, low)", "nearest + 0.0f * low"),
     ],
 )
@@ -277,6 +294,13 @@ def test_cpp_finds_preprocessing_that_is_wrong(tmp_path, manifest, file, old, ne
     case = dataclasses.replace(case, how=dataclasses.replace(case.how, std=(0.1,)))  # some values clip
     made = _package(case, tmp_path, manifest, language="cc")
     made.edit(file, old, new)
+    assert made.cpp(str(CPP / "stub.cc")).stdout.startswith(b"preprocessing: WRONG\n")
+
+
+@cpp
+def test_cpp_finds_ties_that_are_rounded_to_even(tmp_path, manifest):
+    made = _package(CASES["int8 ties"], tmp_path, manifest, language="cc")
+    made.edit("example.cc", "std::round(", "std::nearbyint(")
     assert made.cpp(str(CPP / "stub.cc")).stdout.startswith(b"preprocessing: WRONG\n")
 
 

@@ -16,6 +16,7 @@ import pytest
 from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
 from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import (
@@ -410,7 +411,7 @@ def test_golden_samples_on_their_way(made, package, tmp_path):
     assert (prepared == x[rows].transpose(0, 2, 3, 1)).all()
     inputs = _array(package, tmp_path, found.inputs["x"])
     assert inputs.dtype == np.int8
-    assert (inputs == np.clip(np.rint(prepared / 0.5 - 3), -128, 127)).all()
+    assert (inputs == harness.quantize(prepared, 0.5, -3, np.int8)).all()
     outputs = _array(package, tmp_path, found.outputs["y"])
     assert ((outputs.astype(np.float32) - 4) * np.float32(0.1) == made.answers[rows]).all()
     assert found.tolerance["y"] == pytest.approx(0.03 * np.ptp(made.answers))
@@ -491,6 +492,7 @@ RUN = """
 import json, sys
 from pathlib import Path
 from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types import from_json

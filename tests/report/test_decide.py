@@ -13,8 +13,9 @@ from edgeflow.errors import DataError
 from edgeflow.report import charts
 from edgeflow.report.decide import Decision, TargetInfo, decide
 from edgeflow.report.variants import Variant, read
+from edgeflow.runners import identity
 from edgeflow.stages import report
-from edgeflow.types import Evidence, Release
+from edgeflow.types import Evidence, Measurement, Release
 
 ORT = TARGETS[0]
 Outcome: TypeAlias = Case | str | tuple[str]
@@ -42,6 +43,34 @@ def _case(target: str, model: str, scheme: str) -> Case:
 def test_one_decision_per_target_and_model_in_the_order_of_the_spec(tmp_path: Path) -> None:
     found = _decisions(tmp_path, dict(MATRIX))
     assert list(found) == [(target.id, model) for target in TARGETS for model in MODELS]
+
+
+def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
+    """A node of a cluster beside another, or one machine before and after an update of its kernel."""
+    _, inputs, _ = build(tmp_path, _only("linux_x86_ort", "digits_resnet8"), TARGETS)
+    variants = read(inputs.plan, inputs.results)
+
+    def decision(**machines: str) -> Decision:
+        taken = [
+            replace(
+                v, figures={name: _taken_on(m, machines.get(v.cell.scheme, "one")) for name, m in v.figures.items()}
+            )
+            for v in variants
+        ]
+        (found,) = decide(taken, TARGETS, "fp32")
+        return found
+
+    assert decision().why.startswith("The fastest of 2 released schemes: latency p50 132 µs")
+    assert decision().device == f"this_host@{identity.short({'machine_id': 'one'})}"
+    both = ", ".join(sorted(identity.short({"machine_id": name}) for name in ("one", "two")))
+    mixed = decision(int8_static="two").why
+    assert mixed.startswith("The smallest of 2 released schemes: size ")
+    assert f"; latency p50 was taken on 2 machines ({both}), which cannot be compared, so the size decides; " in mixed
+
+
+def _taken_on(figure: Measurement, machine: str) -> Measurement:
+    device = f"this_host@{identity.short({'machine_id': machine})}"
+    return replace(figure, device=device, conditions={**figure.conditions, "machine_id": machine})
 
 
 def test_the_fastest_released_scheme_ships(tmp_path: Path) -> None:

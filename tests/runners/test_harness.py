@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeflow.runners import harness
+from edgeflow.runners import harness, identity
 
 MILLISECOND = 1_000_000  # ns
 
@@ -250,7 +250,7 @@ def test_conditions_say_what_the_figures_depend_on(timed: SimpleNamespace) -> No
     conditions = timed.measure(8)["conditions"]
     assert conditions["threads"] == 1
     assert conditions["measured_at"] == "2026-01-02T03:04:05Z"
-    assert {"load_average_start", "load_average_end", "cpu", "machine", "system"} <= set(conditions)
+    assert {"load_average_start", "load_average_end", "machine"} <= set(conditions)
     assert all(isinstance(value, int | float | str) for value in conditions.values())
 
 
@@ -311,10 +311,12 @@ def test_a_backend_that_fails_to_import_is_not_taken_for_a_whole_one(tmp_path: P
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """A folder as it is copied to a device: harness, backend and inputs, and nothing of edgeflow around it."""
+    """A folder as it is copied to a device: runner, backend and inputs, and nothing of edgeflow around it."""
     folder = tmp_path / "device"
     folder.mkdir()
-    (folder / "harness.py").write_bytes(Path(harness.__file__).read_bytes())
+    for module in (harness, identity):
+        source = Path(module.__file__)
+        (folder / source.name).write_bytes(source.read_bytes())
     (folder / "backend.py").write_text(REAL)
     np.savez(folder / "x.npz", x=np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
     return folder
@@ -351,6 +353,7 @@ def test_it_runs_alone_and_writes_what_the_program_answers(device: Path) -> None
     done = _run(device, b" ", threads=2)
     assert done.returncode == 0, done.stderr
     assert _result(device)["versions"] == {"edgeflow": "absent"}
+    assert _result(device)["identity"] == identity.here()
     assert [len(block) for block in _result(device)["latency_blocks_s"]] == [10, 10]
     with np.load(device / "outputs.npz") as archive:
         # NHWC: the first two values of a sample are the first pixel of its channels 0 and 1
@@ -389,7 +392,7 @@ def test_a_failure_leaves_nothing_behind(device: Path) -> None:
     assert done.returncode != 0
     assert "the kernel fails" in done.stderr
     left = {path.name for path in device.iterdir()} - {"__pycache__"}
-    assert left == {"harness.py", "backend.py", "program.bin", "x.npz", "job.json"}
+    assert left == {"harness.py", "identity.py", "backend.py", "program.bin", "x.npz", "job.json"}
 
 
 def test_outputs_that_cannot_be_written_leave_no_result(device: Path) -> None:

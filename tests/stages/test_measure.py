@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError, UsageError
 from edgeflow.judge import judge
+from edgeflow.runners import harness, identity
 from edgeflow.stages import command, measure
 from edgeflow.stats import paired_difference, wilson
 from edgeflow.types import (
@@ -192,11 +192,12 @@ def setting(tmp_path: Path) -> Setting:
         tmp_path,
         measure.Spec(
             model="m",
-            target=Target("t", "tiny", platform.machine(), "cpu", threads=1),
+            target=Target("t", "tiny", identity.arch(), "cpu", threads=1),
             scheme="int8",
             task="edgeflow.tasks.classification:plugin",
             runtime="",
             device="bench-01",
+            identity=identity.here(),
             without_baseline=BASELINE_ITSELF,
             max_runs=300,
             max_seconds=1000.0,
@@ -291,13 +292,15 @@ def test_every_figure_says_how_it_is_known(setting: Setting) -> None:
     for metric, found in setting.figures().items():
         if metric in ("size_bytes", "accelerator_cycles"):
             continue
-        assert (found.evidence, found.device) == (Evidence.DEVICE, "bench-01")
+        assert found.evidence == Evidence.DEVICE
+        assert found.device == f"bench-01@{identity.short(identity.here())}"
         assert found.artifact_sha256 == files.sha256_file(setting.inputs.program)
         assert found.tools == {"numpy": np.__version__}  # what executed: the compiler is not needed on a device
         assert found.method
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found.time or "")
         assert found.conditions["threads"] == 1
-        assert {"load_average_start", "load_average_end", "cpu", "machine"} <= set(found.conditions)
+        assert {"load_average_start", "load_average_end", "machine"} <= set(found.conditions)
+        assert {part: found.conditions.get(part, "") for part in identity.PARTS} == identity.here()
         assert "measured_at" not in found.conditions
 
 
@@ -375,7 +378,38 @@ def test_without_a_device_of_the_target_the_evidence_is_the_runtimes(setting: Se
     found = setting.edit(**changes).figures()
     for metric in ("accuracy", "accuracy_drop", "latency_p50_s", "first_inference_s", "memory_peak_bytes"):
         assert found[metric].evidence == Evidence.HOST
-        assert found[metric].device == f"numpy {np.__version__} on {platform.machine()}"
+        assert found[metric].device == f"numpy {np.__version__} on {identity.arch()}"
+
+
+def test_on_another_machine_than_the_device_the_evidence_is_the_runtimes_and_says_in_what_it_differs(
+    setting: Setting,
+) -> None:
+    expected = {**identity.here(), "governor": "performance"}
+    own = identity.here()["governor"]
+    for found in setting.edit(identity=expected).figures().values():
+        if found.metric not in (ESTIMATE.metric, "size_bytes"):
+            assert (found.evidence, found.device) == (Evidence.HOST, f"numpy {np.__version__} on {identity.arch()}")
+            assert found.conditions["elsewhere"] == f"not measured on bench-01: CPU governor {own!r}, not 'performance'"
+            assert found.conditions["machine_id"] == identity.here()["machine_id"]  # that which ran it, all the same
+
+
+def test_what_a_device_is_not_pinned_to_may_differ(setting: Setting) -> None:
+    pinned = {"machine_id": identity.here()["machine_id"]}
+    found = setting.edit(identity=pinned).figures()["latency_p50_s"]
+    assert (found.evidence, "elsewhere" in found.conditions) == (Evidence.DEVICE, False)
+
+
+def test_a_mac_is_a_device_of_an_aarch64_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = setting.folder / "runners"  # as they are on a machine whose `uname -m` says arm64
+    folder.mkdir()
+    for module in (harness, identity):
+        source = Path(module.__file__)
+        (folder / source.name).write_bytes(source.read_bytes())
+    with (folder / "identity.py").open("a") as stream:
+        stream.write("\n\nplatform.machine = lambda: 'arm64'\n")
+    monkeypatch.setattr(measure.harness, "__file__", str(folder / "harness.py"))
+    found = setting.edit(target=replace(setting.spec.target, arch="aarch64")).figures()["latency_p50_s"]
+    assert found.evidence == Evidence.DEVICE
 
 
 def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None:

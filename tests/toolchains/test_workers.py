@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import wait_for_end
 from tests.toolchains.conftest import Stage
 
+from edgeflow import host
 from edgeflow.errors import ToolchainError
 from edgeflow.toolchains import client
 
@@ -311,6 +312,14 @@ def test_the_number_of_a_run_on_another_machine_means_nothing(own: Stage, monkey
         monkeypatch.setenv(client.RUN, outer)
         client.claim_run()
         assert os.environ[client.RUN] == expected
+
+
+def test_a_worker_of_another_host_or_container_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may share the folder of its socket: it would answer with process ids that mean other processes here."""
+    here = client._key("core", sys.executable)
+    assert client._key("core", sys.executable) == here
+    monkeypatch.setattr(host, "place", lambda: "0123456789abcdef")
+    assert client._key("core", sys.executable) != here
 
 
 def test_a_worker_that_dies_under_a_job_is_an_error_and_the_retry_works(own: Stage) -> None:

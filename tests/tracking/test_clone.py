@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import random
 import shutil
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import yaml
 from tests.tracking.conftest import VARIANTS, Repository
 
 from edgeflow import layout
+from edgeflow.runners import identity
+from edgeflow.wiring import IDENTITY
 
 pytestmark = [pytest.mark.tracking, pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 
@@ -69,6 +73,14 @@ def test_a_clone_has_nothing_to_do_and_an_edit_reruns_its_chain(clone: Repositor
     assert pending - {compiled} == CHAIN
     clone.run()
     assert clone.pending() == set()
+
+
+def test_another_machine_measures_what_it_pulled_and_builds_nothing(
+    clone: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone.edgeflow("pull")
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "cpu": "of a colleague's laptop"})))
+    assert {rule for rule, _ in clone.pending()} == {"measure", "judge", "package", "report", "all"}
 
 
 def test_the_second_person_reuses_what_the_first_built(copy: Repository, tmp_path: Path) -> None:

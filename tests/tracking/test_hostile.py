@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.tracking.conftest import Repository
+from tests.tracking.conftest import Repository, write_results
+from tests.workflow.conftest import copy_checkout
 
 from edgeflow import host, layout
 from edgeflow.tracking import dvc
@@ -140,6 +141,22 @@ def test_a_pull_after_all_that_is_as_before(pushed: Repository) -> None:
     done = pushed.edgeflow("pull")
     assert "folders and files of the results" in done.stdout
     assert (pushed.folder / "results/compile/m/t/s1/program.bin").read_bytes() == b"program 1 " * 2000
+
+
+def test_tracking_in_a_folder_with_an_apostrophe_and_a_space(project: Path, track_python: Path, tmp_path: Path) -> None:
+    made = Repository(copy_checkout(tmp_path / "it's here" / "my project", project).folder)
+    (made.folder / ".gitignore").write_text(".toolchains/\n.snakemake/\n__pycache__/\n")
+    made.git("init", "--quiet", "--initial-branch", "main")
+    made.edgeflow("init-tracking")
+    made.commit()
+    write_results(made.folder, 1)
+    assert "1 runs added" in made.edgeflow("track").stdout
+    made.commit("Results")
+    made.edgeflow("push")
+    shutil.rmtree(made.cache)
+    shutil.rmtree(made.folder / "results/compile")
+    made.edgeflow("pull")
+    assert (made.folder / "results/compile/m/t/s0/program.bin").read_bytes() == b"program 0 " * 2000
 
 
 # --- DVC's lock ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from edgeflow.plugin import DatasetLoader, Framework, Option, Runtime, Task, Tolerance
 from edgeflow.registry import Plugins
 from edgeflow.types import Direction, Evidence
+from edgeflow.units import fraction
 
 
 def _nothing(*_: Any) -> Any:
@@ -34,7 +35,18 @@ def _runtime(name: str, options: dict[str, Option] | None = None) -> Runtime:
     )
 
 
-TRAINING = ("epochs", "batch_size", "learning_rate", "weight_decay", "label_smoothing", "noise")
+TRAINING = {
+    "epochs": Option("the epochs", required=True, type=int, least=1),
+    "batch_size": Option("the batch_size", type=int, least=1),
+    "learning_rate": Option("the learning_rate", type=float, above=0),
+    "weight_decay": Option("the weight_decay", type=float, least=0),
+    "label_smoothing": Option("the label_smoothing", type=fraction),
+    "noise": Option("the noise", type=float, least=0),
+}
+NPZ = {
+    "file": Option("the path of the file", required=True),
+    "labels": Option("names of the classes", type=list),
+}
 VELA = {
     "system_config": Option("the section of vela.ini that describes the memories", required=True),
     "memory_mode": Option("where data are placed", required=True, choices=("Sram_Only", "Shared_Sram")),
@@ -45,11 +57,10 @@ VELA = {
 def config_plugins() -> Plugins:
     """One stand-in for each id that the default configuration names."""
     runtimes = [*map(_runtime, ("onnxruntime", "litert", "tflite_micro")), _runtime("ethos_u", VELA)]
-    training = {name: Option(f"the {name}", required=name == "epochs") for name in TRAINING}
-    torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, training, take_weights=_nothing)
+    torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, TRAINING, take_weights=_nothing)
     task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, _nothing)
     digits = DatasetLoader("sklearn_digits", "a stand-in", "", _nothing, _nothing)
-    npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, {"file": Option("the path of the file", True)})
+    npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, NPZ)
     return Plugins(
         runtimes={plugin.id: plugin for plugin in runtimes},
         frameworks={"torch": torch},

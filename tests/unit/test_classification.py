@@ -79,16 +79,31 @@ def test_the_same_answers_of_other_outputs_are_not_certain() -> None:
     assert "answers" not in drop.conditions
 
 
-def test_rounding_far_below_every_margin_is_hardly_a_drop() -> None:
-    reference = outputs(0, 1, 2, 1)  # every margin is .7
-    drop = plugin.drop(reference, reference + np.float32(1e-4) * np.eye(4, 3, dtype=np.float32), Y)
-    assert drop.conditions["answers"] == "equal but for rounding"
-    assert drop.conditions["reach"] == pytest.approx(2e-4 / 0.7, rel=1e-3)
-    assert drop.interval == within_rounding(4, float(drop.conditions["reach"]))
-    assert 0 < drop.interval.high < 3e-4 * paired_difference(0, 0, 4).high
-    close = reference.copy()
-    close[0] = [0.7, 0.7 - 1e-3, 0]  # one decision that such rounding comes near to
-    assert plugin.drop(close, close + np.float32(1e-4), Y).interval == paired_difference(0, 0, 4)
+def test_rounding_that_comes_near_few_decisions_is_hardly_a_drop() -> None:
+    y = np.arange(240) % 3
+    reference = outputs(*y)  # every margin is .7
+    moved = np.float32(1e-4) * np.eye(240, 3, dtype=np.float32)
+    drop = plugin.drop(reference, reference + moved, y)
+    assert drop.conditions == {"lost": 0, "gained": 0, "n": 240, "answers": "equal but for rounding", "near": 0}
+    assert drop.interval == within_rounding(0, 240)
+    assert 0 < drop.interval.high < 2e-4
+    reference[0] = [0.7, 0.69, 0]  # below a hundred times 2 · 1e-4
+    near = plugin.drop(reference, reference + moved, y)
+    assert (near.conditions["near"], near.interval) == (1, within_rounding(1, 240))
+    reference[:20] = [0.7, 0.69, 0]
+    same = outputs(*([0] * 20), *y[20:])
+    many = plugin.drop(reference, reference + moved, same.argmax(axis=1))
+    assert many.interval == paired_difference(0, 0, 240)
+
+
+def test_a_decision_that_changed_is_no_rounding_whatever_the_label() -> None:
+    y = np.arange(240) % 3
+    reference = outputs(*y)
+    reference[0] = [0.0, 1e-6, 0.0]
+    y[0] = 2  # wrong before and after
+    other = reference.copy()
+    other[0] = [1e-6, 0.0, 0.0]
+    assert plugin.drop(reference, other, y).interval == paired_difference(0, 0, 240)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -102,6 +117,7 @@ def test_zeros_of_either_sign_are_not_equal_bit_for_bit() -> None:
     reference, other = outputs(0, 1, 2, 1), outputs(0, 1, 2, 1)
     other[other == 0] = -0.0
     assert plugin.drop(reference, other, Y).conditions["answers"] == "equal but for rounding"
+    assert plugin.drop(reference, other, Y).interval == within_rounding(0, 4)
 
 
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:

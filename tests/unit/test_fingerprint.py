@@ -33,7 +33,8 @@ def source(project: Path, tmp_path: Path) -> Path:
         ("judge.py", {"judge"}),
         ("stages/judge.py", {"judge"}),
         ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
-        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure"}),
+        # a package's golden samples are laid out and quantized as the runners do
+        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure", "package"}),
         ("types.py", set(STAGES)),
         ("cli.py", set()),
         ("workflow.py", set()),

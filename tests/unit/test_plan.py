@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from edgeflow import pointers
 from edgeflow.config import Project, load, read_matrix
+from edgeflow.config.models import Identity
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
 from edgeflow.plugin import Unsupported
 from edgeflow.registry import Plugins, discover
+from edgeflow.runners import identity
 from edgeflow.types import Scheme, Target
-from edgeflow.wiring import Job, Wiring
+from edgeflow.wiring import IDENTITY, Job, Wiring, claim_identity, identity_of_run
 
 DSCNN = "digits_dscnn"
 COMPILED = ("model", "runtime", "build", "scheme")
@@ -112,6 +116,46 @@ def test_what_is_not_timed_says_why_it_has_no_baseline(
     }
     assert said.pop("ethos_u55_128").startswith("fp32 is infeasible on this target: Ethos-U executes int8")
     assert set(said.values()) == {""}
+
+
+def test_what_is_timed_depends_on_the_machine_that_starts_the_run_or_on_the_one_that_is_the_device(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the spec is what Snakemake measures again for."""
+    found, planned = make(models=[DSCNN], schemes=["int8_static"])
+    pinned = found.devices["this_host"].model_copy(update={"identity": Identity(machine_id="0" * 32, governor="")})
+
+    def identities(project: Project) -> dict[str, dict[str, str]]:
+        wiring = Wiring(project, plugins, planned)
+        return {
+            cell.target: dict(
+                wiring.job("measure", {"model": DSCNN, "target": cell.target, "scheme": "int8_static"}).spec["identity"]
+            )
+            for cell in planned.cells
+        }
+
+    here, elsewhere = dict(identity.here()), {**identity.here(), "machine_id": "f" * 32}
+    timed = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert")
+    simulated: dict[str, dict[str, str]] = {"cortex_m4_tflm": {}, "ethos_u55_128": {}}
+    for machine in (here, elsewhere):
+        monkeypatch.setenv(IDENTITY, quote(json.dumps(machine)))
+        assert identities(found) == {**dict.fromkeys(timed, machine), **simulated}
+        pinned_ones = {target: {"machine_id": "0" * 32, "governor": ""} for target in timed[:2]}
+        expected = {**pinned_ones, timed[2]: machine, **simulated}
+        assert identities(replace(found, devices={"this_host": pinned})) == expected
+    monkeypatch.delenv(IDENTITY)
+    assert identities(found)["linux_x86_ort"] == here
+
+
+def test_a_node_of_a_cluster_knows_which_machine_started_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = {**identity.here(), "cpu": "O'Neil's \"CPU\" 100 % @ 3 GHz $HOME"}
+    monkeypatch.setenv(IDENTITY, quote(json.dumps(started)))
+    claim_identity()
+    # as Snakemake's executors write variables into the command lines of jobs
+    command = f"export {IDENTITY}={os.environ.pop(IDENTITY)!r} && printenv {IDENTITY}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    monkeypatch.setenv(IDENTITY, done.stdout.strip())
+    assert identity_of_run() == started
 
 
 def test_a_baseline_that_cannot_be_made_is_no_comparison(

@@ -117,3 +117,10 @@ def test_a_spec_is_found_among_the_parameters(wrapped: bool) -> None:
     assert jobs.specs(made) == {"prepare": {"dataset": "digits"}}
     assert jobs.toolchains() == ["edge"]
     assert jobs.artifact(made, "prepare") == output
+
+
+def test_a_project_that_cannot_be_written_to_is_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").write_bytes(b"one")
+    Path(layout.TRACKING).write_text("no folder")  # as little a place for records as one that is read-only
+    assert pointers.digests([Path("a")]) == {"a": pointers.md5(Path("a"))}

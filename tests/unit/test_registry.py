@@ -40,7 +40,7 @@ def test_a_file_adds_a_plugin(tmp_path: Path) -> None:
     [
         (TASK.format(id="classification", more=""), "task 'classification' is already provided by edgeflow.tasks"),
         (TASK.format(id="x", more=", api_version=99"), "plugin API version 99; this edgeflow has 1"),
-        ("plugin = 3", "is a int; a plugin is one of runtime, framework, task, loader"),
+        ("plugin = 3", "is of type int; a plugin is one of runtime, framework, task, loader"),
         ("plugins = 3", "has no 'plugin'"),
         ("import nothing_like_this", "cannot load .*No module named 'nothing_like_this'"),
         ("plugin = (", "cannot load .*was never closed"),

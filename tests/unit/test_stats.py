@@ -13,7 +13,7 @@ from scipy import optimize, stats
 
 from edgeflow.intervals import IDENTICAL, ROUNDING, normal_quantile
 from edgeflow.stats import (
-    ROUNDING_REACH,
+    ROUNDING_MARGINS,
     median_ratio,
     no_difference,
     paired_difference,
@@ -228,11 +228,22 @@ def test_of_identical_answers_nothing_is_inferred() -> None:
 
 
 def test_rounding_takes_its_part_of_the_bound_on_small_margins() -> None:
-    interval = within_rounding(240, 1e-3)
-    assert interval.method == ROUNDING
-    assert interval.high == -interval.low == pytest.approx(1e-3 * paired_difference(0, 0, 240).high)
+    interval = within_rounding(3, 240)
+    assert (interval.confidence, interval.method) == (0.90, ROUNDING)
+    assert interval.high == -interval.low == wilson(3, 240, 0.90).high / ROUNDING_MARGINS
+    assert within_rounding(12, 240).high > interval.high
     with pytest.raises(ValueError, match="no rounding"):
-        within_rounding(240, ROUNDING_REACH)
+        within_rounding(13, 240)
+
+
+def test_the_bound_of_rounding_holds_where_margins_are_as_frequent_near_zero_as_above() -> None:
+    """Margins are uniform on [0, 1]: what is within reach is a part `reach` of all; the bound is one-sided at 95 %."""
+    random = np.random.default_rng(0)
+    reach, n = 1e-4, 240
+    near = (random.random((2000, n)) < ROUNDING_MARGINS * reach).sum(axis=1)
+    bounds = [within_rounding(int(k), n).high for k in near if k <= 0.05 * n]
+    assert len(bounds) > 1990
+    assert np.mean([bound >= reach for bound in bounds]) >= 0.94
 
 
 @given(st.floats(1e-4, 0.9))

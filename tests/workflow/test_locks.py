@@ -89,7 +89,8 @@ def refusal(project: Project) -> str:
 def test_the_second_of_two_runs_says_so_in_one_line_and_the_first_goes_on(gated: Project) -> None:
     with building(gated) as first:
         line = refusal(gated)
-        assert f"another run is building here: process {first.pid} on {os.uname().nodename}. Wait until it" in line
+        whose = f"another run is building here, process {first.pid} on {os.uname().nodename}. Wait until it has ended"
+        assert f"this folder is locked: {whose}" in line
         assert locks(gated)
         (gated.folder / "gate").write_text("through\n")
         said, _ = first.communicate()
@@ -122,7 +123,8 @@ def test_a_lock_of_whom_nobody_here_knows_stays_until_somebody_removes_it(gated:
     assert "another run is building here" in refusal(gated)
     for path in (gated.folder / layout.locks()["runs"]).iterdir():
         path.unlink()
-    assert f"{before[0].relative_to(gated.folder)} is the lock of a run of which nothing is known" in refusal(gated)
+    lock = before[0].relative_to(gated.folder)
+    assert f"this folder is locked by {lock}, and nothing is known here" in refusal(gated)
     assert locks(gated) == before
     gated.run("--unlock")
     gated.run(TARGET)

@@ -10,10 +10,14 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
+
+from edgeflow.runners import identity
+from edgeflow.wiring import IDENTITY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 
@@ -107,6 +111,40 @@ def test_a_changed_budget_judges_and_reports_only(copy: Project) -> None:
     pending = copy.pending()
     assert rules(pending) == AFTER_JUDGE
     assert variants(pending, "judge") == {v for v in VARIANTS if "/linux_x86_ort/" in v}
+
+
+def test_what_another_machine_timed_is_measured_again_and_nothing_else(
+    copy: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a node of a cluster: it is no device of the machine that started the run."""
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "governor": "performance"})))
+    pending = copy.pending()
+    assert rules(pending) == {"measure", *AFTER_JUDGE}
+    assert variants(pending, "measure") == VARIANTS
+    verdict = "results/judge/tiny_a/linux_x86_ort/int8_static/verdict.json"
+    copy.run(verdict)
+    said = f"not measured on this_host: CPU governor {identity.here()['governor']!r}, not 'performance'"
+    checks = {check["metric"]: check for check in json.loads((copy.folder / verdict).read_text())["checks"]}
+    assert (checks["latency_p90_s"]["evidence"], checks["latency_p90_s"]["status"]) == ("host", "unmeasured")
+    assert checks["latency_p90_s"]["reason"].endswith(f" is host evidence; its budget demands device; {said}")
+
+
+def test_a_pinned_device_is_one_machine_whoever_asks(copy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = copy.folder / "config/devices/this_host.yaml"
+    printed = copy.run("device", "identity", module="edgeflow").stdout
+    device.write_text(device.read_text() + printed)
+    wanted = "results/measure/tiny_a/linux_x86_ort/fp32/measurement.json"
+    copy.run(wanted)  # the file's parts are those that this machine has: a figure of the device
+    figures = json.loads((copy.folder / wanted).read_text())["measurements"]
+    assert {f["device"] for f in figures} == {f"this_host@{identity.short(identity.here())}"}
+    monkeypatch.setenv(IDENTITY, quote(json.dumps({**identity.here(), "machine_id": "f" * 32})))
+    assert copy.pending(wanted) == set()  # nor is it measured again where it was brought to
+    device.write_text(device.read_text().replace(identity.here()["machine_id"], "0" * 32))
+    assert copy.pending(wanted) == {("measure", "tiny_a/linux_x86_ort/fp32")}
+    copy.run(wanted)
+    figures = json.loads((copy.folder / wanted).read_text())["measurements"]
+    assert {f["evidence"] for f in figures} == {"host"}
+    assert "this_host is another machine: machine" in copy.run("plan", module="edgeflow").stdout
 
 
 def test_what_the_compiler_does_not_see_of_a_target_compiles_nothing(copy: Project) -> None:

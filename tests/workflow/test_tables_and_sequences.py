@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,22 @@ def test_their_package_says_how_to_prepare_a_sample(own: Project, model: str) ->
             assert said["scale"] is None
             assert said["mean"][1] == pytest.approx(8000, rel=0.1)
             assert len(said["std"]) == 4
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_their_example_runs_where_the_runtime_is(own: Project, edge_python: Path, tmp_path: Path, model: str) -> None:
+    """Without Pillow: there is nothing to resize."""
+    targets = ("linux_x86_ort", "linux_x86_litert")
+    packages = [path for target in targets for path in own.folder.glob(f"results/package/{model}/{target}/*/*.efpkg")]
+    assert packages
+    for number, package in enumerate(packages):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        subprocess.run(["tar", "-xf", package], cwd=folder, check=True)
+        command = [edge_python, "example.py"]
+        done = subprocess.run(command, cwd=folder, env={}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        first, *samples, last = done.stdout.splitlines()
+        assert first == "preprocessing: right, greatest difference 0"
+        assert len(samples) == 4
+        assert last.startswith("answers: as expected")

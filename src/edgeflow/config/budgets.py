@@ -70,7 +70,9 @@ class Budgets(Section):
     latency_p50_s: TimeLimit | None = Field(None, description="median time of one inference")
     latency_p90_s: TimeLimit | None = Field(None, description="90th percentile of the time of one inference")
     latency_p99_s: TimeLimit | None = Field(None, description="99th percentile of the time of one inference")
-    first_inference_s: TimeLimit | None = Field(None, description="time of the first inference after loading")
+    first_inference_s: TimeLimit | None = Field(
+        None, description="time to load the program and run it for the first time"
+    )
     latency_ratio_fp32: RatioLimit | None = Field(
         None, description="median time as a ratio of the baseline's on the same target"
     )

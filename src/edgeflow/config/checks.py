@@ -54,12 +54,18 @@ def _options(
         if name not in options:
             hint = did_you_mean(name, options) or f"; the {plugin_key} {plugin!r} has none"
             yield Problem(file, joined(key, name), f"unknown key{hint}")
-        elif value is not None and options[name].choices and value not in options[name].choices:
-            yield Problem(file, joined(key, name), not_one_of(value, options[name].choices))
+        elif value is not None and (problem := _unusable(options[name], value)):
+            yield Problem(file, joined(key, name), problem)
     misspelt = {nearest(name, options) for name in given if name not in options}
     for name, option in options.items():
         if option.required and name not in given and name not in misspelt:
             yield Problem(file, joined(key, name), f"missing ({option.help}); the {plugin_key} {plugin!r} needs it")
+
+
+def _unusable(option: Option, value: object) -> str:
+    """As `Option.problem`, with the nearest choice."""
+    problem = option.problem(value)
+    return not_one_of(value, option.choices) if problem and isinstance(value, str) and option.choices else problem
 
 
 def python_files(matrix: Matrix | None, models: Mapping[str, ModelConfig], root: Path) -> Iterator[Problem]:

@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edgeflow.config import fields as f
 from edgeflow.config.budgets import Budgets, Metric
-from edgeflow.config.problem import Findings, shown
+from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
+from edgeflow.plugin import shown
 from edgeflow.types import Step
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
@@ -206,7 +207,7 @@ class TargetConfig(Section):
     )
     flash_bytes: f.Bytes | None = Field(None, description="program memory, e.g. 1 MiB; a larger program is infeasible")
     threads: f.Count = Field(1, description="threads of one inference")
-    options: Mapping[str, str] = Field({}, description="keys of the runtime")
+    options: Mapping[str, Any] = Field({}, description="keys of the runtime")
     budgets: Budgets = Field(description="limits by metric")
     release_without: Annotated[tuple[Metric, ...], f.listed(Metric), f.unique] = Field(
         (), description="metrics with a budget that may be unmeasured in a release"
@@ -411,12 +412,26 @@ class SchemeConfig(Section):
 # --- config/devices ------------------------------------------------------------------------------------------------
 
 
+class Identity(Section):
+    """What a machine says about itself where it is the device: `edgeflow device identity` prints it. See
+    runners/identity.py.
+    """
+
+    machine_id: f.Text = Field(description="digest of the machine's id")
+    cpu: str | None = Field(None, description="model of the processor")
+    os: str | None = Field(None, description="name, release and build of the kernel")
+    governor: str | None = Field(None, description="of the CPU's frequency; '' where the system does not tell")
+
+
 class DeviceConfig(Section):
     """One physical unit."""
 
     description: str = Field("", description="one line for tables")
     targets: TargetIds = Field(description="ids of the targets that it is a unit of")
     reach: f.Reach = Field("local", description="how to get at it: local is the machine that edgeflow runs on")
+    identity: Identity | None = Field(
+        None, description="the one machine that it is; without, each machine that runs edgeflow is a device of its own"
+    )
 
 
 KINDS: Mapping[str, type[Section]] = {

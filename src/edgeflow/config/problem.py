@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
+
+from edgeflow.plugin import shown
 
 # Where each kind of thing is looked for; plugins have no folder.
 FOLDERS = {kind: f"config/{kind}s" for kind in ("dataset", "model", "target", "scheme", "device")}
@@ -71,21 +72,6 @@ def not_one_of(value: object, choices: Iterable[str]) -> str:
     close = nearest(value, names)
     hint = f"; did you mean {close!r}?" if close else ""
     return f"{shown(value)} is not one of {', '.join(names)}{hint}"
-
-
-def shown(value: object) -> str:
-    """A value as a person wrote it, or what it is when it is not one word."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "nothing"
-    if isinstance(value, date):  # YAML 1.1, which Snakemake reads, makes dates of unquoted text
-        return f"the date {value.isoformat()}"
-    if isinstance(value, dict):
-        return "keys and values"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return repr(value)
 
 
 def without_nulls(data: dict[str, Any], free: Sequence[str] = (), path: str = "") -> tuple[dict[str, Any], list[str]]:

@@ -132,6 +132,11 @@ class Project:
         """The id of the device that is a unit of this target, where there is one."""
         return next((name for name, device in self.devices.items() if target in device.targets), None)
 
+    def pinned(self, device: str) -> Mapping[str, str]:
+        """What the machine must be that is a device, as far as its file says: see runners/identity.py. {}: any."""
+        found = self.devices[device].identity
+        return found.model_dump(exclude_none=True) if found else {}
+
 
 def recipe_id(steps: Steps) -> str:
     """Names a checkpoint: the kinds of its steps for people, and a digest of all that they say."""

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from edgeflow import units
-from edgeflow.config.problem import Findings, joined, shown
+from edgeflow.config.problem import Findings, joined
+from edgeflow.plugin import shown
 
 NONE = "none"  # among the choices of a step: no step
 STEPS = "steps"

@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from edgeflow.config.fields import Known
 from edgeflow.config.models import FREE
-from edgeflow.config.problem import Findings, Problem, did_you_mean, joined, nearest, not_one_of, shown, without_nulls
+from edgeflow.config.problem import Findings, Problem, did_you_mean, joined, nearest, not_one_of, without_nulls
 from edgeflow.config.section import Section
+from edgeflow.plugin import shown
 
 S = TypeVar("S", bound=Section)
 Location = tuple[int | str, ...]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,43 +37,25 @@ class Training:
     noise: float = 0.0  # standard deviation of the Gaussian noise added to normalised inputs
 
 
-# Setting → the least and the greatest value, and whether the least itself is refused.
-_LIMITS: Mapping[str, tuple[float, float, bool]] = {
-    "epochs": (1, math.inf, False),
-    "batch_size": (1, math.inf, False),
-    "learning_rate": (0, math.inf, True),
-    "weight_decay": (0, math.inf, False),
-    "noise": (0, math.inf, False),
+SETTINGS: Mapping[str, Option] = {
+    "epochs": Option("passes over the training split", type=int, least=1),
+    "batch_size": Option("samples per step", type=int, least=1),
+    "learning_rate": Option("highest learning rate of the one-cycle schedule", type=float, above=0),
+    "weight_decay": Option("AdamW's weight decay", type=float, least=0),
+    "label_smoothing": Option("ratio of the label mass spread over all classes, e.g. 10 %", type=fraction),
+    "noise": Option("standard deviation of the noise added to normalised inputs", type=float, least=0),
 }
 
 
 def _settings(model: ModelSpec) -> Training:
     """Checked training settings; ConfigError names every key that is unknown or whose value is unusable."""
-    names = [field.name for field in fields(Training)]
-    found = {name: f"unknown key; known: {', '.join(names)}" for name in model.training if name not in names}
-    settings = dict(model.training)
+    found = {name: f"unknown key; known: {', '.join(SETTINGS)}" for name in model.training if name not in SETTINGS}
     for name, value in model.training.items():
-        if name == "label_smoothing":
-            try:
-                settings[name] = fraction(value)
-            except ValueError as error:
-                found[name] = str(error)
-        elif name in names and (problem := _unusable(name, value)):
+        if name in SETTINGS and (problem := SETTINGS[name].problem(value)):
             found[name] = problem
     if found:
         raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in found.items()])
-    return Training(**settings)
-
-
-def _unusable(name: str, value: Any) -> str:
-    """Why a setting cannot have this value; "" when it can."""
-    whole = name in ("epochs", "batch_size")
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
-        return f"{value!r} is not a {'whole ' if whole else 'finite '}number"
-    least, greatest, exclusive = _LIMITS[name]
-    if value < least or (exclusive and value == least):
-        return f"{value!r} must be {'more than' if exclusive else 'at least'} {least}"
-    return f"{value!r} must be at most {greatest}" if value > greatest else ""
+    return Training(**{name: SETTINGS[name].read(value) for name, value in model.training.items()})
 
 
 def _build(model: ModelSpec) -> Any:
@@ -339,12 +320,5 @@ plugin = Framework(
         *("torch._dynamo", "torch.profiler._cupti_monitor"),  # optimizers import them when they are used
         "tabulate",  # _dynamo does so when the process ends
     ),
-    training_options={
-        "epochs": Option("passes over the training split"),
-        "batch_size": Option("samples per step"),
-        "learning_rate": Option("highest learning rate of the one-cycle schedule"),
-        "weight_decay": Option("AdamW's weight decay"),
-        "label_smoothing": Option("ratio of the label mass spread over all classes, e.g. 10 %"),
-        "noise": Option("standard deviation of the noise added to normalised inputs"),
-    },
+    training_options=SETTINGS,
 )

@@ -223,7 +223,7 @@ plugin = DatasetLoader(
         ),
         "x": Option("name of the array with the inputs; 'x' if not given"),
         "y": Option("name of the array with the classes; 'y' if not given"),
-        "labels": Option("list of the names of classes 0, 1, …; each class is its own name if not given"),
+        "labels": Option("list of the names of classes 0, 1, …; each class is its own name if not given", type=list),
         "layout": Option("order of the axes of x; channels before the others if not given", choices=tuple(LAYOUTS)),
         "url": Option("where to download the file from"),
         "sha256": Option("hexadecimal SHA-256 of the file; required with a url"),

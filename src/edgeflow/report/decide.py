@@ -61,6 +61,7 @@ class Decision:
     evidence_latency_ratio: Evidence | None = None
     evidence_size: Evidence | None = None
     evidence_memory: Evidence | None = None
+    device: str = ""  # that the latency is of, with the machine that it was: "this_host@3f2a91c0"
 
 
 def decide(variants: Sequence[Variant], targets: Sequence[TargetInfo], baseline: str) -> tuple[Decision, ...]:
@@ -152,6 +153,8 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     Times are those that were taken in turn with fp32, where each candidate has such a ratio: of separate runs on a
     shared machine, drift decides. The ratio of fp32 itself is 1.
     """
+    if len(_machines(candidates, metric)) > 1:
+        return {}
     own = _figures(candidates, metric)
     if metric not in (_MEDIAN, _RATIO):
         return own
@@ -161,6 +164,11 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     if metric == _RATIO:
         return beside
     return {scheme: beside[scheme] for scheme in own} if own.keys() <= beside.keys() else own
+
+
+def _machines(candidates: Sequence[Variant], metric: str) -> list[str]:
+    """The machines that the figures which may choose were taken on: those of two cannot be compared."""
+    return sorted({machine for v in candidates if v.chooses(metric) and (machine := v.machine(metric))})
 
 
 def _figures(candidates: Sequence[Variant], metric: str) -> dict[str, float]:
@@ -183,6 +191,9 @@ def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
 
 def _why_not(candidates: Sequence[Variant], prefer: str) -> str:
     """Why the preferred metric ranks nothing."""
+    if len(machines := _machines(candidates, prefer)) > 1:
+        where = f"{len(machines)} machines ({', '.join(machines)})"
+        return f"{show.name(prefer)} was taken on {where}, which cannot be compared"
     weak = dict.fromkeys(evidence.value for v in candidates if (evidence := v.evidence(prefer)))
     if not weak:
         return f"none has {show.name(prefer)}"
@@ -283,4 +294,5 @@ def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> D
         evidence_latency_ratio=v.evidence("latency_ratio_fp32"),
         evidence_size=v.evidence("size_bytes"),
         evidence_memory=v.evidence("memory_peak_bytes"),
+        device=v.figures[_MEDIAN].device if v.evidence(_MEDIAN) is Evidence.DEVICE else "",
     )

@@ -15,8 +15,9 @@ from typing import Any
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
 from edgeflow.failures import by_cell
-from edgeflow.figures import may_choose, strongest
+from edgeflow.figures import may_choose, of_a_machine, strongest
 from edgeflow.paths import problem
+from edgeflow.runners import identity
 from edgeflow.types import (
     Cell,
     Check,
@@ -90,6 +91,14 @@ class Variant:
         found = self.figures.get(metric)
         demanded = next((check.evidence_required for check in self.checks if check.metric == metric), None)
         return found is not None and may_choose(metric, found.evidence, demanded)
+
+    def machine(self, metric: str) -> str:
+        """Which machine, in which state, a figure is of: see runners/identity.py; "" where it is the same on all."""
+        found = self.figures.get(metric)
+        if found is None or not of_a_machine(metric, found.evidence):
+            return ""
+        known = {part: str(found.conditions[part]) for part in identity.PARTS if part in found.conditions}
+        return identity.short(known) if known else ""
 
     @property
     def weakest_evidence(self) -> Evidence | None:

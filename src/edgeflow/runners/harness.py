@@ -1,7 +1,7 @@
 """Execute a program where the device is: predictions, latency, memory. Standard library, numpy and one backend only.
 
-On this host edgeflow imports this file or runs it; on a device with Python 3.10 or newer it is copied there with a
-backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
+On this host edgeflow imports this file or runs it; on a device with Python 3.10 or newer it is copied there with
+identity.py, a backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
 
 A backend is a file with a class `Session`:
     Session(program: str, threads: int)
@@ -26,7 +26,8 @@ JOB:    backend, program, baseline_program (or null), layout, threads, inputs (n
         `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds,
         warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
-        signature, operators, versions, conditions (threads, cpu, load averages, stopped_by: which maximum was reached)
+        signature, operators, versions, conditions (threads, machine: the instruction set, load averages, stopped_by:
+        which maximum was reached), identity (of the machine that ran it: see identity.py)
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ import gc
 import importlib.util
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def dequantize(integers: NDArray[Any], scale: float, zero_point: int) -> Float32
 
 
 def load_backend(path: str) -> ModuleType:
-    """Import a backend from its file, once."""
+    """Import a backend, or another file that stands alone, once."""
     name = f"edgeflow_backend:{Path(path).resolve()}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -132,7 +132,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     backend = load_backend(job["backend"])
     with np.load(job["inputs"], allow_pickle=False) as archive:
         x = to_layout(archive["x"], job["layout"])
-    conditions = {**_conditions(job["threads"]), **_load_average("load_average_start")}
+    identity = load_backend(str(Path(__file__).with_name("identity.py")))
+    conditions = {**_conditions(job["threads"], identity.arch()), **_load_average("load_average_start")}
     session, result = _start(backend, job, x[:1])
     answers = []
     if job["times"]:
@@ -145,7 +146,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         with _replacing(Path(job["outputs"])) as temporary, temporary.open("wb") as stream:
             np.savez(stream, evaluation=_evaluation(session, answers, x))
     conditions |= _load_average("load_average_end")
-    return {**result, **_describe(session), "conditions": conditions}
+    return {**result, **_describe(session), "conditions": conditions, "identity": identity.here()}
 
 
 def _start(backend: ModuleType, job: dict[str, Any], sample: Float32) -> tuple[Any, dict[str, Any]]:
@@ -268,12 +269,10 @@ def _without_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _conditions(threads: int) -> dict[str, Any]:
+def _conditions(threads: int, arch: str) -> dict[str, Any]:
     return {
         "threads": threads,
-        "cpu": _cpu(),
-        "machine": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
+        "machine": arch,
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -284,14 +283,6 @@ def _load_average(name: str) -> dict[str, float]:
         return {name: os.getloadavg()[0]}
     except OSError:
         return {}
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _reset_peak() -> bool:

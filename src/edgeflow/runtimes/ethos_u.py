@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeflow.errors import StageError
-from edgeflow.plugin import Compiled, CompileJob, Estimate, Option, PackageJob, Runtime, Unsupported
+from edgeflow.plugin import CRASHES, Compiled, CompileJob, Estimate, Option, PackageJob, Runtime, Unsupported
 from edgeflow.runtimes import tflite_micro
 from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import zero_weights
@@ -115,7 +115,7 @@ def _refused(code: int, printed: str, model: bytes) -> str:
     from edgeflow.runners.tflite_micro_backend import operators_of
 
     operators = operators_of(model)
-    if -code in tflite_micro.CRASHES:
+    if -code in CRASHES:
         return f"it dies of {signal.Signals(-code).name}; the model has {', '.join(sorted(operators))}"
     lines = printed.strip().splitlines()
     about = (i for i, line in enumerate(lines) if set(re.findall(r"\w+", line)) & operators.keys())

@@ -14,14 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeflow.errors import StageError
-from edgeflow.plugin import Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
+from edgeflow.plugin import CRASHES, Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
 from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import beginnings, zero_weights
 from edgeflow.types import Evidence, Scheme, Target
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
 REFUSED = 3  # the backend's exit code for programs that the interpreter cannot run
-CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)  # others come from outside
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:

@@ -123,9 +123,7 @@ def encoded(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
 
     if tensor.scale is None:
         return np.ascontiguousarray(real, tensor.dtype)
-    limits = np.iinfo(tensor.dtype)
-    quantized = np.clip(np.rint(real / tensor.scale + (tensor.zero_point or 0)), limits.min, limits.max)
-    return np.asarray(quantized, tensor.dtype)
+    return harness.quantize(real, tensor.scale, tensor.zero_point or 0, np.dtype(tensor.dtype))
 
 
 def _described(

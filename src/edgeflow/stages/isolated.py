@@ -17,15 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeflow.errors import StageError
-from edgeflow.plugin import Runtime, Unsupported
+from edgeflow.plugin import CRASHES, Runtime, Unsupported
 from edgeflow.runners.harness import RefusedError
 
 T = TypeVar("T")
-
-# What a library does to itself. What others do to it, as the kernel when memory runs out (SIGKILL), proves nothing.
-CRASHES = frozenset(
-    (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)
-)
 
 
 class CrashError(StageError):
@@ -40,15 +35,18 @@ def attempt(
     `doing` says in a few words what they do, for the reason: "executing the optimized model". Where the runtime can cut
     its models, the operator is found that they crash at: `probe`, or else `work`, is done on ever closer beginnings.
     """
+    answer: T | Unsupported
     try:
-        return in_child(lambda: work(model), doing)
+        answer = in_child(lambda: work(model), doing)
     except RefusedError as refusal:
-        return Unsupported(str(refusal).removeprefix(f"{model}: "))
+        answer = Unsupported(str(refusal).removeprefix(f"{model}: "))
     except CrashError as crash:
-        print(f"{runtime.id}: {crash}", file=sys.stderr, flush=True)
         operator = _crashes_at(runtime, doing, model, probe or work)
         where = f"at operator {operator}" if operator else "at which operator is not known"
-        return Unsupported(f"{runtime.description}: {crash}, {where}")
+        answer = Unsupported(f"{runtime.description}: {crash}, {where}")
+    if isinstance(answer, Unsupported):
+        print(f"infeasible: {answer.reason}", file=sys.stderr, flush=True)
+    return answer
 
 
 def _crashes_at(runtime: Runtime, doing: str, model: Path, probe: Callable[[Path], object]) -> str:

@@ -20,7 +20,7 @@ from edgeflow.errors import MismatchError, StageError, UsageError
 from edgeflow.figures import strongest
 from edgeflow.plugin import Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
-from edgeflow.runners import harness
+from edgeflow.runners import harness, identity
 from edgeflow.stages import reference
 from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
 
 RATIO = "latency_ratio_fp32"
+ELSEWHERE = "elsewhere"  # condition of a figure: why it is not of the device
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
 WARMUP_RUNS = 20
 # 1,000 runs give 20 pairs of blocks: long enough for a median each, enough of them for an interval of their ratios.
@@ -46,6 +47,8 @@ class Spec:
     task: str  # plugin references
     runtime: str
     device: str  # id of the attached device of this target; "" when there is none
+    # Of the machine that this is to be measured on, the device where there is one; {} where nothing is timed here.
+    identity: Mapping[str, str]
     without_baseline: str  # why there is no baseline to compare with; "" when there is one, or nothing is timed
     max_runs: int
     max_seconds: float
@@ -238,8 +241,11 @@ class Figures:
     def __init__(
         self, spec: Spec, info: Program, runtime: Runtime, job: Mapping[str, Any], result: Mapping[str, Any]
     ) -> None:
-        conditions = dict(result["conditions"])
-        evidence = _evidence(spec, info, runtime, conditions["machine"])
+        known = {part: said for part, said in result["identity"].items() if said}
+        conditions = {**result["conditions"], **known}
+        evidence, elsewhere = _evidence(spec, info, runtime, result)
+        if elsewhere:
+            conditions[ELSEWHERE] = elsewhere
         versions = {str(name): str(version) for name, version in result["versions"].items()}
         stand_in = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         self._info = info
@@ -248,7 +254,7 @@ class Figures:
             value=0.0,
             unit="",
             evidence=evidence,
-            device=spec.device if evidence == Evidence.DEVICE else f"{stand_in} on {conditions['machine']}",
+            device=_unit(spec, result) if evidence == Evidence.DEVICE else f"{stand_in} on {conditions['machine']}",
             artifact_sha256=files.sha256_file(Path(job["program"])),
             method="",
             time=conditions.pop("measured_at"),
@@ -279,15 +285,23 @@ class Figures:
         )
 
 
-def _evidence(spec: Spec, info: Program, runtime: Runtime, machine: str) -> Evidence:
-    """What running on `machine` proves for the target."""
+def _unit(spec: Spec, result: Mapping[str, Any]) -> str:
+    """The device, told apart from every other machine that the configuration calls by its id."""
+    return f"{spec.device}@{identity.short(result['identity'])}"
+
+
+def _evidence(spec: Spec, info: Program, runtime: Runtime, result: Mapping[str, Any]) -> tuple[Evidence, str]:
+    """What the run proves for the target; where that is less since another machine than the device ran it, why."""
     if info.runs != "program":
         if not _stands_for_the_program(info):
-            return Evidence.ESTIMATE
-        return min(runtime.evidence, Evidence.HOST, key=lambda evidence: evidence.strength)
-    if spec.device and runtime.times and machine == spec.target.arch:
-        return Evidence.DEVICE
-    return runtime.evidence
+            return Evidence.ESTIMATE, ""
+        return min(runtime.evidence, Evidence.HOST, key=lambda evidence: evidence.strength), ""
+    if not (spec.device and runtime.times):
+        return runtime.evidence, ""
+    difference = identity.difference(spec.identity, result["identity"])
+    if (arch := result["conditions"]["machine"]) != spec.target.arch:
+        difference = f"instruction set {arch!r}, not {spec.target.arch!r}"
+    return (runtime.evidence, f"not measured on {spec.device}: {difference}") if difference else (Evidence.DEVICE, "")
 
 
 def _stands_for_the_program(info: Program) -> bool:

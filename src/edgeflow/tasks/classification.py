@@ -5,13 +5,13 @@ A sample whose outputs are not all finite has no answer: it counts as wrong, and
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Score, Task
 from edgeflow.stats import (
-    ROUNDING_REACH,
+    MOST_NEAR,
+    ROUNDING_MARGINS,
     no_difference,
     paired_difference,
     samples_for_all_right,
@@ -53,8 +53,8 @@ def drop(reference: Float32, outputs: Float32, y: Int64) -> Drop:
     counts = {"lost": lost, "gained": gained, "n": n}
     if _identical(reference, outputs):
         return Drop(0.0, n, no_difference(), {**counts, "answers": "equal bit for bit"})
-    if (reach := _reach(reference, outputs)) < ROUNDING_REACH:
-        return Drop(0.0, n, within_rounding(n, reach), {**counts, "answers": "equal but for rounding", "reach": reach})
+    if (near := _near(reference, outputs)) <= MOST_NEAR * n:
+        return Drop(0.0, n, within_rounding(near, n), {**counts, "answers": "equal but for rounding", "near": near})
     return Drop((lost - gained) / n, n, paired_difference(lost, gained, n), counts)
 
 
@@ -103,18 +103,19 @@ def _identical(first: Float32, second: Float32) -> bool:
     return bool(same.all() and np.isfinite(first).all())
 
 
-def _reach(reference: Float32, outputs: Float32) -> float:
-    """Twice the greatest difference of the outputs, as a part of the least margin of a decision; below 1 none changes.
+def _near(reference: Float32, outputs: Float32) -> int:
+    """Samples whose decision has a margin of less than ROUNDING_MARGINS times what could change it.
 
-    Infinite where outputs are not finite, or there is one class.
+    That is twice the greatest difference of the outputs. All samples where any decision did change, where outputs are
+    not finite, and where there is one class.
     """
     import numpy as np
 
-    if reference.shape[1] < 2 or not (np.isfinite(reference).all() and np.isfinite(outputs).all()):
-        return math.inf
-    first, second = np.partition(reference, -2, axis=1)[:, :-3:-1].T
-    margin = float((first - second).min())
-    return 2 * float(abs(outputs.astype("float64") - reference).max()) / margin if margin > 0 else math.inf
+    if reference.shape[1] < 2 or agreement(reference, outputs) < 1:
+        return len(reference)
+    first, second = np.partition(reference.astype("float64"), -2, axis=1)[:, :-3:-1].T
+    reach = 2 * float(abs(outputs.astype("float64") - reference).max())
+    return int((first - second < ROUNDING_MARGINS * reach).sum())
 
 
 def _right(outputs: Float32, y: Int64) -> NDArray[np.bool_]:

@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from edgeflow import host
+from edgeflow.toolchains import CORE, system
 
-CORE = "core"  # the environment that edgeflow is installed in
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
@@ -421,7 +421,7 @@ def end_with(parent: int) -> None:
 
 
 def _interpreter(toolchain: str) -> str:
-    if toolchain == CORE or os.environ.get("EDGEFLOW_ENVS") == "system":
+    if toolchain == CORE or system():
         return sys.executable
     from edgeflow import layout
 

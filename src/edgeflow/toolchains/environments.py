@@ -15,12 +15,7 @@ from pathlib import Path
 from edgeflow import files, layout
 from edgeflow.errors import ToolchainError
 from edgeflow.fingerprint import local, lock_digest, lock_files, requirements
-from edgeflow.toolchains.client import CORE
-
-
-def system() -> bool:
-    """True when the current interpreter stands in for every toolchain."""
-    return os.environ.get("EDGEFLOW_ENVS", "") == "system"
+from edgeflow.toolchains import CORE, system
 
 
 def create(toolchain: str, lock: Path, stamp: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeflow import layout, pointers
 from edgeflow.errors import TrackingError
-from edgeflow.toolchains import environments
+from edgeflow.toolchains import environments, system
 from edgeflow.tracking import dvc, git, objects, provenance
 
 
@@ -61,7 +61,7 @@ def _pull(force: bool) -> None:
 
 def _toolchains() -> tuple[str, ...]:
     """Make those that the results were made with: a missing one would count as new and rebuild all that it made."""
-    if environments.system():
+    if system():
         return ()
     made = []
     for name in provenance.Jobs(provenance.collect()).toolchains():

@@ -75,6 +75,21 @@ search:
         f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: '130 %' is more than 100 %",
         f"{MATRIX}: search.space[0].steps[0][1].prune.sparsity: 1 may mean 1 % or 100 %; write '1 %' or '100 %'",
     ),
+    case(
+        "a range of percentages without their sign",
+        MATRIX,
+        "baseline: fp32\n",
+        """baseline: fp32
+search:
+  space:
+    - mode: float
+      weights: float32
+      activations: float32
+      steps: [prune: {epochs: 2, sparsity: {from: 1, to: 61, step: 30}}]
+""",
+        f"{MATRIX}: search.space[0].steps[0].prune.sparsity: 1 may mean 1 % or 100 %; write '1 %' or '100 %'",
+        f"{MATRIX}: search.space[0].steps[0].prune.sparsity: 61 is more than 100 %; write '61 %' if percent is meant",
+    ),
     *(
         case(
             f"a space has {name}",

@@ -257,6 +257,55 @@ CASES = [
         "epoch: 25",
         f"{KWS}: training.epoch: unknown key; did you mean 'epochs'?",
     ),
+    *(
+        case(
+            f"{setting} as a training setting",
+            KWS,
+            "epochs: 25",
+            setting if setting.startswith("epochs") else f"epochs: 25, {setting}",
+            f"{KWS}: training.{setting.partition(':')[0]}: {message}",
+        )
+        for setting, message in (
+            ("epochs: many", "expected a whole number, found 'many'"),
+            ("epochs: 2.5", "expected a whole number, found 2.5"),
+            ("epochs: '20'", "expected a whole number, found '20'; write 20"),
+            ("epochs: true", "expected a whole number, found true"),
+            ("epochs: 0", "0 must be at least 1"),
+            ("epochs: [20]", "expected a whole number, found a list"),
+            ("learning_rate: '4e-3'", "expected a finite number, found '4e-3'; write 0.004"),
+            ("learning_rate: 0", "0 must be more than 0"),
+            ("learning_rate: 1e999", "expected a finite number, found inf"),
+            ("label_smoothing: 1", "1 may mean 1 % or 100 %; write '1 %' or '100 %'"),
+        )
+    ),
+    case(
+        "a name where a list of them is expected",
+        WORDS,
+        "{file: words.npz}",
+        "{file: words.npz, labels: cat}",
+        f"{WORDS}: options.labels: expected a list of names, found 'cat'",
+    ),
+    case(
+        "a list with something else than names",
+        WORDS,
+        "{file: words.npz}",
+        "{file: words.npz, labels: [cat, {dog: 1}]}",
+        f"{WORDS}: options.labels: expected a list of names, found a list",
+    ),
+    case(
+        "a loader's option that is no text",
+        WORDS,
+        "{file: words.npz}",
+        "{file: 7}",
+        f"{WORDS}: options.file: expected text, found 7; put it in quotes if text is meant",
+    ),
+    case(
+        "a loader's option that is empty",
+        WORDS,
+        "{file: words.npz}",
+        "{file: ''}",
+        f"{WORDS}: options.file: is empty; give it a value or remove the key",
+    ),
     case(
         "a missing training setting",
         KWS,

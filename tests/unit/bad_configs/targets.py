@@ -45,7 +45,7 @@ CASES = [
         DESK,
         "reach: local",
         "reach: local\nusb_port: 3",
-        f"{DESK}: usb_port: unknown key; known: description, reach, targets",
+        f"{DESK}: usb_port: unknown key; known: description, identity, reach, targets",
     ),
     case(
         "the id is written into the file",

@@ -30,13 +30,13 @@ float normalise(float scaled, std::size_t i) {
   return (scaled - @NAME@_mean[channel]) / @NAME@_std[channel];
 }
 
-// Integers are rounded to nearest, ties to even, and clipped; floats stay.
+// Steps are rounded to nearest, ties away from zero, and integers clipped; floats stay.
 template <typename T>
 T quantize(float real, float scale, std::int32_t zero_point) {
   if (!std::is_integral<T>::value) return static_cast<T>(real);
   const float low = static_cast<float>(std::numeric_limits<T>::lowest());
   const float high = static_cast<float>(std::numeric_limits<T>::max());
-  const float nearest = std::nearbyint(real / scale + static_cast<float>(zero_point));
+  const float nearest = std::round(real / scale) + static_cast<float>(zero_point);
   return static_cast<T>(std::fmin(std::fmax(nearest, low), high));
 }
 
