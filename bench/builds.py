@@ -16,7 +16,7 @@ import yaml
 
 from bench.measure import Run, once
 from edgeflow import files, layout
-from edgeflow.types import JobCost
+from edgeflow.types.jobs import JobCost
 
 CHECKOUT = Path(__file__).parent.parent
 PARTS = ("Snakefile", "rules", "profiles", "config", "envs")

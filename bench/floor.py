@@ -21,7 +21,8 @@ from edgeflow.frameworks import torch as framework  # noqa: E402
 from edgeflow.plugin import CompileJob, ConvertJob, ModelSpec, OptimizeJob  # noqa: E402
 from edgeflow.runners import harness  # noqa: E402
 from edgeflow.runtimes import onnxruntime  # noqa: E402
-from edgeflow.types import Scheme, Target, from_json  # noqa: E402
+from edgeflow.types.plain import from_json  # noqa: E402
+from edgeflow.types.variants import Scheme, Target  # noqa: E402
 
 
 def main() -> None:

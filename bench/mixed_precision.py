@@ -16,7 +16,7 @@ import yaml
 from bench.builds import CHECKOUT, Build, project
 from bench.measure import table
 from edgeflow import files, layout
-from edgeflow.types import Measured, Program
+from edgeflow.types.programs import Measured, Program
 
 SEEDS = (0, 1, 2)
 MODEL = "uneven"

@@ -17,7 +17,8 @@ from edgeflow.config import load
 from edgeflow.registry import discover
 from edgeflow.runtimes import onnxruntime
 from edgeflow.stages import measure
-from edgeflow.types import Measured, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Measured
 
 MODELS, TARGET = ("digits_dscnn", "digits_resnet8"), "linux_x86_ort"
 SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static")

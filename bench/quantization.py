@@ -16,7 +16,7 @@ import yaml
 from bench.builds import BIN, Build, project
 from bench.measure import table
 from edgeflow import files, layout
-from edgeflow.types import Program
+from edgeflow.types.programs import Program
 
 MODELS = ("digits_dscnn", "digits_resnet8")
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "cortex_m4_tflm")

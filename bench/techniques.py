@@ -21,7 +21,8 @@ import yaml
 from bench.builds import CHECKOUT, Build, made_in
 from bench.measure import table
 from edgeflow import files, layout
-from edgeflow.types import Measured, Program, from_json
+from edgeflow.types.plain import from_json
+from edgeflow.types.programs import Measured, Program
 
 SEEDS = (0, 1, 2)
 MODELS = ("digits_dscnn", "digits_resnet8")

@@ -23,7 +23,7 @@ from bench.torture import data
 from bench.torture.models import MODELS, SYNTAX_ERROR, Model
 from edgeflow import layout
 from edgeflow.registry import discover
-from edgeflow.types import Release
+from edgeflow.types.verdicts import Release
 
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert", "cortex_m4_tflm", "ethos_u55_128")
 SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static", "int16x8")

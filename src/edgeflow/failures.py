@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgeflow import files
-from edgeflow.types import Failure
+from edgeflow.types.jobs import Failure
 
 PACKAGE = Path(__file__).parent
 _TAIL_BYTES = 256 * 1024  # a log may hold megabytes of progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeflow.types import Direction, Evidence, Interval, Measurement
+from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 
 DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeflow import host
 from edgeflow.errors import DataError
-from edgeflow.types import from_json, to_json
+from edgeflow.types.plain import from_json, to_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

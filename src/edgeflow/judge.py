@@ -12,18 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
 from edgeflow.figures import DROP, bad_end, strongest, task_metrics
-from edgeflow.types import (
-    Budget,
-    Cell,
-    Check,
-    Direction,
-    Measurement,
-    Network,
-    Reference,
-    Release,
-    Status,
-    Verdict,
-)
+from edgeflow.types.figures import Budget, Direction, Measurement, Reference
+from edgeflow.types.ladder import Network
+from edgeflow.types.variants import Cell
+from edgeflow.types.verdicts import Check, Release, Status, Verdict
 from edgeflow.units import is_fraction, percent, show, unit_of
 
 _ON_THE_LIMIT = 1e-6  # share of the interval; a figure this close to its limit needs 10¹² times the samples

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime
-from edgeflow.types import Cell, Scheme, Target
+from edgeflow.types.variants import Cell, Scheme, Target
 
 if TYPE_CHECKING:
     from edgeflow.config.project import Project

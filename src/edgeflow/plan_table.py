@@ -12,7 +12,7 @@ from rich.table import Table
 from edgeflow.config import Project
 from edgeflow.plan import Plan
 from edgeflow.runners import identity
-from edgeflow.types import Cell
+from edgeflow.types.variants import Cell
 
 
 def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Sequence[str]) -> None:

@@ -12,7 +12,9 @@ from edgeflow.config.project import recipe_id
 from edgeflow.errors import DataError
 from edgeflow.judge import Circumstances, shown, warnings
 from edgeflow.plan import Plan
-from edgeflow.types import Budget, Direction, Network, Reference, from_json
+from edgeflow.types.figures import Budget, Direction, Reference
+from edgeflow.types.ladder import Network
+from edgeflow.types.plain import from_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project

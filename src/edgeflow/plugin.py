@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from edgeflow.types import Direction, Evidence, Interval, Measurement, Operators, Program, Scheme, Step, Target
+from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
+from edgeflow.types.programs import Operators, Program
+from edgeflow.types.variants import Scheme, Step, Target
 
 if TYPE_CHECKING:
     import numpy as np

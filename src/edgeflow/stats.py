@@ -12,7 +12,7 @@ from itertools import accumulate
 from statistics import median
 
 from edgeflow.intervals import IDENTICAL, ROUNDING, TANGO, WILSON, normal_quantile, paired_variance
-from edgeflow.types import Interval
+from edgeflow.types.figures import Interval
 
 ORDER_STATISTICS = "order statistics"
 BLOCK_RATIOS = "order statistics of block ratios"

@@ -26,7 +26,8 @@ from edgeflow.pointers import Pointer
 from edgeflow.registry import Plugins
 from edgeflow.runners import identity
 from edgeflow.toolchains import CORE, system
-from edgeflow.types import Cell, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Cell
 
 if TYPE_CHECKING:
     from edgeflow.config import Project

@@ -27,7 +27,9 @@ from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
-from edgeflow.types import Cell, Failure, JobCost, to_json
+from edgeflow.types.jobs import Failure, JobCost
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Cell
 from edgeflow.wiring import IDENTITY, Inputs, Job, Wiring, claim_identity
 
 Wildcards = Mapping[str, str]

@@ -21,7 +21,9 @@ from edgeflow import files
 from edgeflow.errors import ConfigError
 from edgeflow.frameworks.torch import Training, plugin
 from edgeflow.plugin import ModelSpec, TrainJob
-from edgeflow.types import Ladder, Reference, from_json
+from edgeflow.types.figures import Reference
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.plain import from_json
 
 pytestmark = pytest.mark.xdist_group("torch")  # one worker makes what the tests share
 
@@ -231,7 +233,7 @@ from edgeflow.errors import EdgeflowError
 from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec, TrainJob
 from edgeflow.stages import train as stage
-from edgeflow.types import to_json
+from edgeflow.types.plain import to_json
 from edgeflow.zoo import dscnn, resnet8
 
 tiny = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {"epochs": 1})

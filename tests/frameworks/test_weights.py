@@ -26,7 +26,8 @@ from edgeflow.errors import EdgeflowError
 from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec
 from edgeflow.stages import train as stage
-from edgeflow.types import Step, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Step
 from edgeflow.zoo import dscnn
 
 spec = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {})

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgeflow import config, files, plan, registry
 from edgeflow.stages import prepare
-from edgeflow.types import from_json
+from edgeflow.types.plain import from_json
 from edgeflow.wiring import Wiring
 
 CLASSES = np.arange(1200) % 2

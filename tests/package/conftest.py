@@ -18,21 +18,10 @@ from edgeflow import efpkg
 from edgeflow.efpkg import Manifest
 from edgeflow.errors import PackageError
 from edgeflow.preprocessing import Preprocessing, Resize
-from edgeflow.types import (
-    Check,
-    Direction,
-    Evidence,
-    Interval,
-    Ladder,
-    Measurement,
-    Operators,
-    Release,
-    Rung,
-    Signature,
-    Status,
-    Tensor,
-    Verdict,
-)
+from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.programs import Operators, Signature, Tensor
+from edgeflow.types.verdicts import Check, Release, Status, Verdict
 
 N = 2  # golden samples
 ARRAYS = {

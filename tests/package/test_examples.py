@@ -25,7 +25,9 @@ from edgeflow.runners import harness
 from edgeflow.runtimes.c_array import Arena, literal, real, sources
 from edgeflow.runtimes.python_example import python_example
 from edgeflow.stages import golden
-from edgeflow.types import Ladder, Operators, Program, Rung, Signature, Target, Tensor
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Target
 
 CPP = Path(__file__).with_name("cpp")
 STRICT = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]

@@ -19,23 +19,12 @@ from edgeflow.preprocessing import Preprocessing, normalize, scaled
 from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
-from edgeflow.types import (
-    Check,
-    Evidence,
-    Ladder,
-    Measured,
-    Measurement,
-    Operators,
-    Program,
-    Release,
-    Rung,
-    Signature,
-    Status,
-    Target,
-    Tensor,
-    Verdict,
-    to_json,
-)
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Target
+from edgeflow.types.verdicts import Check, Release, Status, Verdict
 
 ARRAYS = [f"golden/{name}.bin" for name in ("input", "output", "prepared", "raw0", "raw1", "raw2", "raw3")]
 TARGET = Target("board", "fake", "armv7e-m", "cpu", ram_bytes=2**18, flash_bytes=2**20)
@@ -48,7 +37,7 @@ import signal
 from pathlib import Path
 
 from edgeflow.plugin import Compiled, Runtime, Tolerance
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 
 def package_files(job):
@@ -495,7 +484,7 @@ from edgeflow.preprocessing import Preprocessing, normalize, scaled
 from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
-from edgeflow.types import from_json
+from edgeflow.types.plain import from_json
 spec, inputs, record = json.loads(sys.argv[1])
 run(from_json(Spec, spec), Inputs(**{n: Path(p) for n, p in inputs.items()}), Outputs(Path(record)))
 """

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgeflow import efpkg
 from edgeflow.errors import PackageError
-from edgeflow.types import Ladder, Signature, Tensor
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.programs import Signature, Tensor
 
 
 def _refused(content: bytes) -> bool:

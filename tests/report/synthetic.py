@@ -15,27 +15,12 @@ from typing import TypeAlias
 from edgeflow import failures, files, layout
 from edgeflow.report.decide import TargetInfo
 from edgeflow.stages.report import Inputs, Outputs, Spec
-from edgeflow.types import (
-    Budget,
-    Cell,
-    Check,
-    Direction,
-    Evidence,
-    Failure,
-    Interval,
-    JobCost,
-    Ladder,
-    Measured,
-    Measurement,
-    Operators,
-    Program,
-    Release,
-    Rung,
-    Signature,
-    Status,
-    Tensor,
-    Verdict,
-)
+from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement
+from edgeflow.types.jobs import Failure, JobCost
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Cell
+from edgeflow.types.verdicts import Check, Release, Status, Verdict
 from edgeflow.units import percent, show, unit_of
 
 N = 899  # evaluation samples

@@ -14,7 +14,9 @@ from edgeflow import files, layout
 from edgeflow.report import attribution, sensitivity
 from edgeflow.report.variants import Variant, read
 from edgeflow.stages import report
-from edgeflow.types import Interval, LayerNoise, LayerSensitivity, Program, Sensitivity
+from edgeflow.types.figures import Interval
+from edgeflow.types.ladder import LayerNoise, LayerSensitivity, Sensitivity
+from edgeflow.types.programs import Program
 
 LOST = ("digits_resnet8", "linux_x86_litert", "int16x8")  # 18 points, at optimize
 NOISE = (

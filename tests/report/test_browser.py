@@ -20,7 +20,8 @@ from synthetic import MATRIX, TARGETS, WITH_FAILURE, Case, build, build_hostile
 
 from edgeflow.stages import report
 from edgeflow.stages.report import Outputs
-from edgeflow.types import Failure, Release
+from edgeflow.types.jobs import Failure
+from edgeflow.types.verdicts import Release
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]  # one browser for all
 FRONT = "rgb(59, 91, 140)"

@@ -15,7 +15,8 @@ from edgeflow.report.decide import Decision, TargetInfo, decide
 from edgeflow.report.variants import Variant, read
 from edgeflow.runners import identity
 from edgeflow.stages import report
-from edgeflow.types import Evidence, Measurement, Release
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.verdicts import Release
 
 ORT = TARGETS[0]
 Outcome: TypeAlias = Case | str | tuple[str]

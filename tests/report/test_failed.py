@@ -14,7 +14,8 @@ from edgeflow.errors import StageError
 from edgeflow.report.decide import Decision, decide
 from edgeflow.report.variants import finished, read
 from edgeflow.stages import report
-from edgeflow.types import Failure, Release
+from edgeflow.types.jobs import Failure
+from edgeflow.types.verdicts import Release
 
 FAILURE = WITH_FAILURE[BROKEN]
 WORDS = "compile digits_dscnn/runtime/ethos_u55_128/int16x8 failed: ended by SIGSEGV"

@@ -10,7 +10,8 @@ from edgeflow.report import show
 from edgeflow.report.ladder_charts import relative, stages, steps
 from edgeflow.report.pareto import front
 from edgeflow.report.ticks import log_ticks
-from edgeflow.types import Interval, Ladder, Measurement, Rung
+from edgeflow.types.figures import Interval, Measurement
+from edgeflow.types.ladder import Ladder, Rung
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12)
 

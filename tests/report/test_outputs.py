@@ -20,7 +20,7 @@ from edgeflow.errors import DataError
 from edgeflow.report import page, terminal
 from edgeflow.stages import report
 from edgeflow.stages.report import Outputs
-from edgeflow.types import to_json
+from edgeflow.types.plain import to_json
 
 
 @pytest.fixture(scope="module")

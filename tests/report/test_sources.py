@@ -15,7 +15,7 @@ from edgeflow.config import load
 from edgeflow.config.digests import digests
 from edgeflow.registry import discover
 from edgeflow.stages import report
-from edgeflow.types import Failure
+from edgeflow.types.jobs import Failure
 
 OLD = "This report is older than "
 UNKNOWN = "Whether this report is of the configuration as it is now cannot be told: "

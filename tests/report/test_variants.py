@@ -11,7 +11,9 @@ from synthetic import MATRIX, build, path, program
 from edgeflow import files, layout
 from edgeflow.errors import DataError, StageError
 from edgeflow.report.variants import read
-from edgeflow.types import Evidence, Measured, Program, Release, Verdict
+from edgeflow.types.figures import Evidence
+from edgeflow.types.programs import Measured, Program
+from edgeflow.types.verdicts import Release, Verdict
 
 KEY = ("digits_dscnn", "linux_x86_ort", "int8_static")
 OTHER = ("digits_resnet8", "cortex_m4_tflm", "fp32")

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeflow.types import Scheme, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Scheme
 
 JOBS = Path(__file__).with_name("tflite_jobs.py")
 NUMBERS = itertools.count()

@@ -13,7 +13,7 @@ import numpy as np
 from edgeflow.plugin import ConvertJob, OptimizeJob, Runtime
 from edgeflow.runners import harness
 from edgeflow.runtimes import litert, onnxruntime
-from edgeflow.types import Scheme
+from edgeflow.types.variants import Scheme
 
 RUNTIMES = (onnxruntime.plugin, litert.plugin)
 PROFILES = {"onnxruntime": "onnxruntime-x86", "litert": "tflite"}

@@ -23,7 +23,7 @@ from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob
 from edgeflow.runners import harness
 from edgeflow.runtimes import onnxruntime as subject
 from edgeflow.techniques import prune
-from edgeflow.types import Scheme, Target
+from edgeflow.types.variants import Scheme, Target
 
 SCHEMES = {
     "fp32": Scheme("fp32", "float32", "float32", "float"),

@@ -21,7 +21,7 @@ from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob, Runtime, Unsupp
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.isolated import attempt
-from edgeflow.types import Scheme, Target
+from edgeflow.types.variants import Scheme, Target
 
 SCHEMES = {
     "fp32": Scheme("fp32", "float32", "float32", "float"),

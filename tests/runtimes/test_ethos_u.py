@@ -13,7 +13,9 @@ from tests.runtimes.conftest import SCHEMES, Toolchain
 from edgeflow.plugin import GoldenSamples, PackageJob
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runtimes.ethos_u import MEMORY_MODES, SYSTEM_CONFIGS, compiles_for, plugin, supports
-from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Signature, Target, Tensor
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Scheme, Target
 
 HIGH_END = {"system_config": "Ethos_U55_High_End_Embedded", "memory_mode": "Shared_Sram"}
 U55 = Target("camera", "ethos_u", "armv8.1-m.main", "ethos-u55-128", ram_bytes=2 * 1024 * 1024, options=HIGH_END)

@@ -16,7 +16,8 @@ from tests.runtimes.conftest import FINER, SAMPLES, SCHEMES, Toolchain
 
 from edgeflow.plugin import Compiled
 from edgeflow.runtimes.litert import plugin, profile, supports
-from edgeflow.types import Scheme, Target, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Scheme, Target
 
 MODULES = ("stem", "depthwise", "add", "pool.mean")  # of the network `mixed`, whose answers keep their names
 HOST = Target("gateway", "litert", "x86_64", "cpu")

@@ -17,7 +17,10 @@ from edgeflow.plugin import Compiled, GoldenSamples, PackageJob
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runtimes.c_array import Arena, identifier, registration, sources
 from edgeflow.runtimes.tflite_micro import compile_tolerance, compiles_for, plugin, supports
-from edgeflow.types import Evidence, Measurement, Operators, Program, Scheme, Signature, Target, Tensor, to_json
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Scheme, Target
 
 CORTEX_M = Target("sensor", "tflite_micro", "armv7e-m", "cpu", ram_bytes=256 * 1024, flash_bytes=1024 * 1024)
 ANY = Target("any", "tflite_micro", "", "cpu")

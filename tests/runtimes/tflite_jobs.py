@@ -20,7 +20,8 @@ from edgeflow.plugin import Compiled, CompileJob, ConvertJob, OptimizeJob, Runti
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.runtimes import litert
-from edgeflow.types import Scheme, Target, from_json, to_json
+from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.variants import Scheme, Target
 
 # --- with the torch toolchain ----------------------------------------------------------------------------------------
 

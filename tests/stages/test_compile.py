@@ -12,7 +12,9 @@ import pytest
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
 from edgeflow.stages import compile as stage
-from edgeflow.types import Ladder, Program, Rung, Scheme, Target
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.programs import Program
+from edgeflow.types.variants import Scheme, Target
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
@@ -56,7 +58,7 @@ import signal
 from pathlib import Path
 
 from edgeflow.plugin import Compiled, Runtime, Tolerance, Unsupported
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 
 def copy(job):

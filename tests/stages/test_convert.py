@@ -11,7 +11,8 @@ from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
 from edgeflow.stages import convert as stage
 from edgeflow.stages import optimize, sensitivity
-from edgeflow.types import Ladder, Rung, Scheme, Sensitivity
+from edgeflow.types.ladder import Ladder, Rung, Sensitivity
+from edgeflow.types.variants import Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
@@ -49,7 +50,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeflow.plugin import Converter, Framework, Runtime, Tolerance, Unsupported
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 
 def save(weights, job):

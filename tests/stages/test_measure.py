@@ -19,25 +19,12 @@ from edgeflow.judge import judge
 from edgeflow.runners import harness, identity
 from edgeflow.stages import command, measure
 from edgeflow.stats import paired_difference, wilson
-from edgeflow.types import (
-    Budget,
-    Cell,
-    Direction,
-    Evidence,
-    Ladder,
-    Measured,
-    Measurement,
-    Operators,
-    Program,
-    Release,
-    Rung,
-    Signature,
-    Status,
-    Target,
-    Tensor,
-    Verdict,
-    to_json,
-)
+from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.variants import Cell, Target
+from edgeflow.types.verdicts import Release, Status, Verdict
 
 SAMPLES, FEATURES, CLASSES = 300, 6, 3
 MILLISECOND = 1_000_000  # ns
@@ -101,7 +88,7 @@ PLUGIN = """
 from pathlib import Path
 
 from edgeflow.plugin import Runtime
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 plugin = Runtime(
     id="tiny", description="tiny", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",

@@ -11,7 +11,8 @@ import pytest
 from edgeflow import files
 from edgeflow.errors import StageError
 from edgeflow.stages import optimize as stage
-from edgeflow.types import Ladder, Rung, Scheme
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.variants import Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
@@ -46,7 +47,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeflow.plugin import Runtime, Tolerance, Unsupported
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 BLIND = Path(__file__).with_name("blind.txt")  # to which setting the quantizer is blind
 

@@ -13,7 +13,7 @@ from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Layer
 from edgeflow.stages import sensitivity
 from edgeflow.stages.sensitivity import MOST_BLENDED, Trial, as_hard, fewest, training_samples
-from edgeflow.types import Direction, Interval
+from edgeflow.types.figures import Direction, Interval
 
 LAYERS = tuple(Layer(name, "Conv") for name in ("a", "b", "c", "d"))
 

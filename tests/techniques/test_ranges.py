@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgeflow.techniques.ranges import BINS, find
-from edgeflow.types import Scheme
+from edgeflow.types.variants import Scheme
 
 MSE = Scheme("s", "int8", "int8", "static", calibration_samples=8, calibration_method="mse")
 RNG = np.random.default_rng(3)

@@ -210,10 +210,10 @@ def test_edited_nouns_are_another_worker(own: Stage, project: Path, tmp_path: Pa
     source = tmp_path / "src"
     shutil.copytree(project / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     stage = own.with_variables(PYTHONPATH=str(source))
-    code = "import edgeflow.types, edgeflow.plugin as p; print(getattr(edgeflow.types, 'EDIT', 0), p.__name__)"
+    code = "import edgeflow.types.figures as t, edgeflow.plugin as p; print(getattr(t, 'EDIT', 0), p.__name__)"
     before = stage.worker()
     assert stage.run(code).stdout == "0 edgeflow.plugin\n"
-    with (source / "edgeflow/types.py").open("a") as module:
+    with (source / "edgeflow/types/figures.py").open("a") as module:
         module.write("EDIT = 1\n")
     assert stage.run(code).stdout == "1 edgeflow.plugin\n"
     assert stage.worker() != before

@@ -23,7 +23,7 @@ from tests.tracking.documents import document
 from edgeflow import failures, files
 from edgeflow.config import read_matrix
 from edgeflow.tracking import secrets, store
-from edgeflow.types import Failure, JobCost
+from edgeflow.types.jobs import Failure, JobCost
 
 pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 

@@ -16,7 +16,9 @@ from edgeflow.errors import DataError
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import dvc, git, provenance, runs
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Cell, Ladder, Program, Rung
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.programs import Program
+from edgeflow.types.variants import Cell
 
 PACKAGE = layout.package("m", "npu", "int8")["record"]
 

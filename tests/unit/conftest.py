@@ -9,7 +9,7 @@ import pytest
 
 from edgeflow.plugin import DatasetLoader, Framework, Option, Runtime, Task, Tolerance
 from edgeflow.registry import Plugins
-from edgeflow.types import Direction, Evidence
+from edgeflow.types.figures import Direction, Evidence
 from edgeflow.units import fraction
 
 

@@ -9,7 +9,7 @@ from edgeflow.errors import DataError
 from edgeflow.registry import load_reference
 from edgeflow.stats import no_difference, paired_difference, wilson, within_rounding
 from edgeflow.tasks.classification import plugin
-from edgeflow.types import Direction
+from edgeflow.types.figures import Direction
 
 Y = np.array([0, 1, 2, 1], np.int64)
 

@@ -24,7 +24,8 @@ from edgeflow.config.models import KINDS, Matrix
 from edgeflow.config.reader import read
 from edgeflow.plugin import ModelSpec
 from edgeflow.registry import Plugins
-from edgeflow.types import Budget, Direction, Evidence, Scheme, Target
+from edgeflow.types.figures import Budget, Direction, Evidence
+from edgeflow.types.variants import Scheme, Target
 from edgeflow.units import is_fraction
 
 MODELS = ("digits_dscnn", "digits_resnet8")

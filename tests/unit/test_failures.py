@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeflow import failures
-from edgeflow.types import Failure
+from edgeflow.types.jobs import Failure
 
 TRACEBACK = """\
 Some warning first

@@ -13,7 +13,7 @@ import pytest
 
 from edgeflow import files, host
 from edgeflow.errors import DataError
-from edgeflow.types import Cell
+from edgeflow.types.variants import Cell
 
 
 def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

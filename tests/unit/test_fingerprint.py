@@ -35,7 +35,9 @@ def source(project: Path, tmp_path: Path) -> Path:
         ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
         # a package's golden samples are laid out and quantized as the runners do
         ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure", "package"}),
-        ("types.py", set(STAGES)),
+        ("types/plain.py", set(STAGES)),
+        ("types/verdicts.py", {"judge", "package", "report"}),
+        ("types/jobs.py", {"report"}),
         ("cli.py", set()),
         ("workflow.py", set()),
         ("wiring.py", set()),
@@ -49,7 +51,7 @@ def test_an_edit_changes_the_stages_that_import_it(source: Path, edited: str, st
     assert {stage for stage in STAGES if before[stage] != after[stage]} == stages
 
 
-@pytest.mark.parametrize("edited", ["types.py", "plugin.py", "stages/train.py", "runners/harness.py"])
+@pytest.mark.parametrize("edited", ["types/variants.py", "plugin.py", "stages/train.py", "runners/harness.py"])
 def test_comments_and_docstrings_change_nothing(source: Path, edited: str) -> None:
     before = fingerprints(source)
     path = source / "edgeflow" / edited

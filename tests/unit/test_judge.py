@@ -13,20 +13,10 @@ from hypothesis import strategies as st
 from edgeflow.figures import may_choose
 from edgeflow.judge import Circumstances, judge
 from edgeflow.stats import no_difference, paired_difference, wilson, within_rounding
-from edgeflow.types import (
-    Budget,
-    Cell,
-    Check,
-    Direction,
-    Evidence,
-    Interval,
-    Measurement,
-    Network,
-    Reference,
-    Release,
-    Status,
-    Verdict,
-)
+from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement, Reference
+from edgeflow.types.ladder import Network
+from edgeflow.types.variants import Cell
+from edgeflow.types.verdicts import Check, Release, Status, Verdict
 from edgeflow.units import unit_of
 
 CELL = Cell("resnet8", "linux_x86_ort", "int8_static")

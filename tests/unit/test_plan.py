@@ -22,7 +22,7 @@ from edgeflow.plan import Plan, plan
 from edgeflow.plugin import Unsupported
 from edgeflow.registry import Plugins, discover
 from edgeflow.runners import identity
-from edgeflow.types import Scheme, Target
+from edgeflow.types.variants import Scheme, Target
 from edgeflow.wiring import IDENTITY, Job, Wiring, claim_identity, identity_of_run
 
 DSCNN = "digits_dscnn"

@@ -15,7 +15,7 @@ from edgeflow.config import Project, load, read_matrix
 from edgeflow.config.budgets import FractionLimit
 from edgeflow.plan import plan
 from edgeflow.registry import Plugins, discover
-from edgeflow.types import Evidence
+from edgeflow.types.figures import Evidence
 
 MODEL, TARGET = "digits_dscnn", "cortex_m4_tflm"
 DATASET = "config/datasets/digits_1x49x10.yaml"

@@ -28,7 +28,9 @@ from edgeflow.search.loop import Search
 from edgeflow.search.study import Study, exclusive
 from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
 from edgeflow.stats import paired_difference
-from edgeflow.types import Budget, Direction, Evidence, Interval, Measured, Measurement, Release
+from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement
+from edgeflow.types.programs import Measured
+from edgeflow.types.verdicts import Release
 
 MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
 SAMPLES = 900

@@ -19,7 +19,7 @@ from edgeflow.errors import StageError, UsageError
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.builder import Snakemake
 from edgeflow.search.candidates import Candidates
-from edgeflow.types import Measured
+from edgeflow.types.programs import Measured
 
 MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
 # `python -m snakemake` finds it first in the current folder. It makes what it is asked for, but for what fails, which

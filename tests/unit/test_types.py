@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeflow.types import Check, Direction, Evidence, Interval, Measurement, Status, Step, from_json, to_json
+from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
+from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.variants import Step
+from edgeflow.types.verdicts import Check, Status
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 intervals = st.builds(Interval, finite, finite, finite, st.text())

@@ -14,7 +14,7 @@ import yaml
 from tests.workflow.conftest import Project, make_project
 
 from edgeflow import failures, files
-from edgeflow.types import Failure
+from edgeflow.types.jobs import Failure
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 

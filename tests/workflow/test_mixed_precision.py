@@ -11,7 +11,8 @@ import yaml
 from tests.workflow.conftest import Project
 
 from edgeflow import files, layout
-from edgeflow.types import Measured, Program, Sensitivity
+from edgeflow.types.ladder import Sensitivity
+from edgeflow.types.programs import Measured, Program
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 LAYERS = {"blocks.1.depthwise", "blocks.1.pointwise"}  # between which bench/uneven.py spreads the channels

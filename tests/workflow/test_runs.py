@@ -20,7 +20,8 @@ from tests.rights import heed_modes
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
 
 from edgeflow import files
-from edgeflow.types import Program, Release
+from edgeflow.types.programs import Program
+from edgeflow.types.verdicts import Release
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 

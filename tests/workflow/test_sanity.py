@@ -12,7 +12,8 @@ from tests.workflow.conftest import Project
 
 from edgeflow import files, layout
 from edgeflow.report.decide import Decision
-from edgeflow.types import Release, Status, Verdict, from_json
+from edgeflow.types.plain import from_json
+from edgeflow.types.verdicts import Release, Status, Verdict
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 

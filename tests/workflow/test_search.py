@@ -17,7 +17,7 @@ import yaml
 from tests.workflow.conftest import Project
 
 from edgeflow.tracking.provenance import output_of
-from edgeflow.types import Release
+from edgeflow.types.verdicts import Release
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 

@@ -17,7 +17,7 @@ from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
 from edgeflow.plugin import shown
-from edgeflow.types import Step
+from edgeflow.types.variants import Step
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
 TargetIds = Annotated[tuple[f.TargetId, ...], f.listed(f.Id), f.unique, f.not_empty]

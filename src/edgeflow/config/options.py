@@ -11,7 +11,7 @@ from typing import Any
 from edgeflow.config.load import read_matrix
 from edgeflow.config.problem import MATRIX
 from edgeflow.errors import UsageError
-from edgeflow.types import to_json
+from edgeflow.types.plain import to_json
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

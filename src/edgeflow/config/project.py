@@ -14,7 +14,9 @@ from edgeflow.config.budgets import Limit
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig, TargetConfig
 from edgeflow.config.search import Search
 from edgeflow.plugin import ModelSpec
-from edgeflow.types import Budget, Direction, Scheme, Step, Target, to_json
+from edgeflow.types.figures import Budget, Direction
+from edgeflow.types.plain import to_json
+from edgeflow.types.variants import Scheme, Step, Target
 from edgeflow.units import unit_of
 
 Steps: TypeAlias = tuple[Step, ...]

@@ -11,7 +11,8 @@ from edgeflow.efpkg import ustar
 from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Manifest, quote
 from edgeflow.figures import bad_end, task_metrics
 from edgeflow.paths import clash
-from edgeflow.types import Check, Direction, Release, Status
+from edgeflow.types.figures import Direction
+from edgeflow.types.verdicts import Check, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_AXES = 8

@@ -12,7 +12,11 @@ from typing import Any
 import rfc8785
 
 from edgeflow.preprocessing import Preprocessing
-from edgeflow.types import Ladder, Measurement, Operators, Signature, Verdict, from_json, to_json
+from edgeflow.types.figures import Measurement
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.programs import Operators, Signature
+from edgeflow.types.verdicts import Verdict
 
 SCHEMA = "edgeflow.package/v2"
 SCHEMA_V1 = "edgeflow.package/v1"  # is still read: without golden samples and example, and with a looser preprocessing

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from edgeflow.report import show
 from edgeflow.report.variants import Variant
-from edgeflow.types import Check, LayerNoise, Rung
+from edgeflow.types.ladder import LayerNoise, Rung
+from edgeflow.types.verdicts import Check
 
 NAMED = 3  # layers
 TOLD_DB = 3.0  # twice the noise: what adds less has it from the layers before

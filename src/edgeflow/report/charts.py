@@ -12,7 +12,8 @@ from edgeflow.report import show
 from edgeflow.report.pareto import front
 from edgeflow.report.ticks import log_ticks
 from edgeflow.report.variants import Variant
-from edgeflow.types import Evidence, Measurement, Release
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.verdicts import Release
 from edgeflow.units import unit_of
 
 FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
-from edgeflow.types import JobCost
+from edgeflow.types.jobs import JobCost
 
 GREATEST = 5  # jobs that are named
 

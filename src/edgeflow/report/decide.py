@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from edgeflow.report import show
 from edgeflow.report.variants import Variant
-from edgeflow.types import Evidence, Release
+from edgeflow.types.figures import Evidence
+from edgeflow.types.verdicts import Release
 
 _SUPERLATIVES = {
     "latency": "fastest",

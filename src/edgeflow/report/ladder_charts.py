@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeflow.report import show
 from edgeflow.report.charts import base_axis, base_layout
-from edgeflow.types import Ladder, Rung
+from edgeflow.types.ladder import Ladder, Rung
 
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008), each with its own dash and symbol.
 STYLES = (

@@ -20,7 +20,9 @@ from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
 from edgeflow.report.recipes import Recipe, Saving
 from edgeflow.report.variants import Variant
-from edgeflow.types import Evidence, Release, Sensitivity, Status
+from edgeflow.types.figures import Evidence
+from edgeflow.types.ladder import Sensitivity
+from edgeflow.types.verdicts import Release, Status
 
 TEMPLATES = Path(__file__).parent / "templates"
 _BLOCKING = {

@@ -14,7 +14,7 @@ from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Score
 from edgeflow.report.decide import TIE
 from edgeflow.report.variants import Variant
-from edgeflow.types import from_json
+from edgeflow.types.plain import from_json
 
 Ratio: TypeAlias = tuple[float, float, float]  # value, low, high
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeflow import files, layout
 from edgeflow.report.charts import INK, base_axis, base_layout
-from edgeflow.types import Sensitivity
+from edgeflow.types.ladder import Sensitivity
 
 KEPT, QUANTIZED = "#a15c07", "#3b5b8c"
 ROW_PX = 24

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeflow import units
-from edgeflow.types import Evidence, Measurement, Release
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.verdicts import Release
 
 NOT_MEASURED = "not measured"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from edgeflow import layout
 from edgeflow.failures import by_cell
-from edgeflow.types import Cell, Failure
+from edgeflow.types.jobs import Failure
+from edgeflow.types.variants import Cell
 
 SHOWN = 3  # names of what changed, before the rest is counted
 

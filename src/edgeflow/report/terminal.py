@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import DataError
 from edgeflow.report import show
 from edgeflow.report.decide import Decision
-from edgeflow.types import Evidence, Release, from_json
+from edgeflow.types.figures import Evidence
+from edgeflow.types.plain import from_json
+from edgeflow.types.verdicts import Release
 
 if TYPE_CHECKING:
     from rich.table import Table

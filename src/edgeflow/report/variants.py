@@ -18,20 +18,12 @@ from edgeflow.failures import by_cell
 from edgeflow.figures import may_choose, of_a_machine, strongest
 from edgeflow.paths import problem
 from edgeflow.runners import identity
-from edgeflow.types import (
-    Cell,
-    Check,
-    Evidence,
-    Failure,
-    Ladder,
-    Measured,
-    Measurement,
-    Operators,
-    Program,
-    Release,
-    Signature,
-    Verdict,
-)
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.jobs import Failure
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.programs import Measured, Operators, Program, Signature
+from edgeflow.types.variants import Cell
+from edgeflow.types.verdicts import Check, Release, Verdict
 
 
 @dataclass(frozen=True)

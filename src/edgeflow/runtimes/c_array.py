@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import StageError
 from edgeflow.plugin import PackageJob
 from edgeflow.runtimes.python_example import EXAMPLES
-from edgeflow.types import Tensor
+from edgeflow.types.programs import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,9 @@ from edgeflow.plugin import CRASHES, Compiled, CompileJob, Estimate, Option, Pac
 from edgeflow.runtimes import tflite_micro
 from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import zero_weights
-from edgeflow.types import Evidence, Operators, Scheme, Target
+from edgeflow.types.figures import Evidence
+from edgeflow.types.programs import Operators
+from edgeflow.types.variants import Scheme, Target
 from edgeflow.units import show
 
 INTERPRETER_BYTES = 16 * 1024  # room for what vela does not plan; nobody measured how much of it is needed

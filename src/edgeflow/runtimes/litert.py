@@ -27,7 +27,8 @@ from edgeflow.plugin import (
 )
 from edgeflow.runtimes import litert_layers
 from edgeflow.runtimes.python_example import python_example
-from edgeflow.types import Evidence, Scheme, Target
+from edgeflow.types.figures import Evidence
+from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32

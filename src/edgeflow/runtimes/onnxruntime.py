@@ -30,7 +30,8 @@ from edgeflow.plugin import (
 )
 from edgeflow.runtimes import onnxruntime_layers
 from edgeflow.runtimes.python_example import python_example
-from edgeflow.types import Evidence, Scheme, Target
+from edgeflow.types.figures import Evidence
+from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
     import onnx

@@ -17,7 +17,8 @@ from edgeflow.errors import StageError
 from edgeflow.plugin import CRASHES, Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
 from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import beginnings, zero_weights
-from edgeflow.types import Evidence, Scheme, Target
+from edgeflow.types.figures import Evidence
+from edgeflow.types.variants import Scheme, Target
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
 REFUSED = 3  # the backend's exit code for programs that the interpreter cannot run

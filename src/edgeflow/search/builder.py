@@ -25,7 +25,9 @@ from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import RATIO, Figure
 from edgeflow.toolchains import client
-from edgeflow.types import Cell, Measured, to_json
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Measured
+from edgeflow.types.variants import Cell
 from edgeflow.wiring import Job, Wiring
 from snakemake_logger_plugin_edgeflow import events
 from snakemake_logger_plugin_edgeflow.events import FailedJob, Failures

@@ -20,7 +20,8 @@ from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_o
 from edgeflow.errors import UsageError
 from edgeflow.figures import may_choose
 from edgeflow.search.tried import RATIO, Rules
-from edgeflow.types import Budget, Direction, Evidence, to_json
+from edgeflow.types.figures import Budget, Direction, Evidence
+from edgeflow.types.plain import to_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project

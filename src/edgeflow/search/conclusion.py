@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgeflow.report import pareto, show
 from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
-from edgeflow.types import Release
+from edgeflow.types.verdicts import Release
 
 Compare = Callable[[str, str], Figure | None]  # median time of one scheme as a multiple of another's, side by side
 

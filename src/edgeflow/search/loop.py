@@ -10,7 +10,8 @@ from edgeflow.search.builder import Builder, OutOfTimeError
 from edgeflow.search.candidates import Candidate, Candidates
 from edgeflow.search.study import Study
 from edgeflow.search.tried import Ending, Figure, Rules, Tried
-from edgeflow.types import Evidence, Measured
+from edgeflow.types.figures import Evidence
+from edgeflow.types.programs import Measured
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -15,7 +15,7 @@ from edgeflow.config.space import Alternative, Filled, Parameter, fill, size
 from edgeflow.errors import UsageError
 from edgeflow.report import pareto
 from edgeflow.search.tried import Ending, Rules, Tried
-from edgeflow.types import from_json, to_json
+from edgeflow.types.plain import from_json, to_json
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeflow.report import show
 from edgeflow.search.conclusion import Conclusion
 from edgeflow.search.tried import BESIDE, Ending, Figure, Rules, Tried
-from edgeflow.types import Release
+from edgeflow.types.verdicts import Release
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,10 @@ from edgeflow.figures import may_choose, strongest
 from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
-from edgeflow.types import Budget, Cell, Direction, Evidence, Measured, Measurement, Release
+from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
+from edgeflow.types.programs import Measured
+from edgeflow.types.variants import Cell
+from edgeflow.types.verdicts import Release
 
 RATIO = "latency_ratio_fp32"  # as measure has it
 BESIDE = ("latency_p50_s", "latency_ratio_fp32", "memory_peak_bytes", "size_bytes")  # figures that are kept as well

@@ -8,7 +8,7 @@ from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Runtime
 from edgeflow.runners import harness
-from edgeflow.types import Scheme
+from edgeflow.types.variants import Scheme
 
 
 def read(model: str, scheme: Scheme, path: Path | None, runtime: Runtime) -> harness.Float32 | None:

@@ -12,7 +12,7 @@ from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs, rung
-from edgeflow.types import Ladder, Rung
+from edgeflow.types.ladder import Ladder, Rung
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow.errors import EdgeflowError, ToolchainError, UsageError, storage_error
-from edgeflow.types import from_json
+from edgeflow.types.plain import from_json
 
 
 def print_help(stage: str) -> None:

@@ -20,7 +20,11 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.checked import Reference, compare, executed, versions, write_no_answers
 from edgeflow.stages.isolated import attempt
-from edgeflow.types import Evidence, Ladder, Measurement, Operators, Program, Scheme, Signature, Target, from_json
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.plain import from_json
+from edgeflow.types.programs import Operators, Program, Signature
+from edgeflow.types.variants import Scheme, Target
 
 
 @dataclass(frozen=True)

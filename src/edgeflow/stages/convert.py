@@ -18,7 +18,8 @@ from edgeflow.registry import load_reference
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
-from edgeflow.types import Ladder, Rung, from_json
+from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.plain import from_json
 
 
 @dataclass(frozen=True)

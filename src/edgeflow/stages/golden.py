@@ -12,7 +12,8 @@ from edgeflow.errors import MismatchError
 from edgeflow.plugin import GoldenSamples
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runners import harness
-from edgeflow.types import Program, Rung, Tensor
+from edgeflow.types.ladder import Rung
+from edgeflow.types.programs import Program, Tensor
 from edgeflow.units import show
 
 if TYPE_CHECKING:

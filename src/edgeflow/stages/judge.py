@@ -11,7 +11,11 @@ from pathlib import Path
 from edgeflow import files
 from edgeflow.errors import DataError, MismatchError
 from edgeflow.judge import Circumstances, judge
-from edgeflow.types import Budget, Cell, Measured, Network, from_json
+from edgeflow.types.figures import Budget
+from edgeflow.types.ladder import Network
+from edgeflow.types.plain import from_json
+from edgeflow.types.programs import Measured
+from edgeflow.types.variants import Cell
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edgeflow import files
 from edgeflow.errors import MismatchError
 from edgeflow.plugin import Task, Tolerance
-from edgeflow.types import Rung
+from edgeflow.types.ladder import Rung
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64

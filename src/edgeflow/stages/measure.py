@@ -23,7 +23,10 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
 from edgeflow.stages import reference
 from edgeflow.stages.isolated import CrashError, check_ending
-from edgeflow.types import Evidence, Measured, Measurement, Operators, Program, Target, from_json
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.plain import from_json
+from edgeflow.types.programs import Measured, Operators, Program
+from edgeflow.types.variants import Target
 from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from edgeflow.plugin import Activations
-from edgeflow.types import LayerNoise
+from edgeflow.types.ladder import LayerNoise
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32

@@ -23,7 +23,8 @@ from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.stages.noise import noisiest
-from edgeflow.types import Ladder, LayerNoise, Rung, Scheme, Sensitivity
+from edgeflow.types.ladder import Ladder, LayerNoise, Rung, Sensitivity
+from edgeflow.types.variants import Scheme
 
 
 @dataclass(frozen=True)

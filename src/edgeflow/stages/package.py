@@ -20,17 +20,11 @@ from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.registry import load_reference
 from edgeflow.stages import golden
-from edgeflow.types import (
-    Evidence,
-    Interval,
-    Measured,
-    Measurement,
-    Program,
-    Release,
-    Target,
-    Verdict,
-    from_json,
-)
+from edgeflow.types.figures import Evidence, Interval, Measurement
+from edgeflow.types.plain import from_json
+from edgeflow.types.programs import Measured, Program
+from edgeflow.types.variants import Target
+from edgeflow.types.verdicts import Release, Verdict
 from edgeflow.units import unit_of
 
 # What whoever builds an app asks first, beside the metric of the task.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeflow.plugin import Task
-from edgeflow.types import Reference
+from edgeflow.types.figures import Reference
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64

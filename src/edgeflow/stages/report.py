@@ -21,7 +21,7 @@ from edgeflow.report.sensitivity import read as read_rankings
 from edgeflow.report.sources import Sources, of_results
 from edgeflow.report.summary import csv_text
 from edgeflow.report.variants import Variant, read
-from edgeflow.types import Failure
+from edgeflow.types.jobs import Failure
 
 
 @dataclass(frozen=True)

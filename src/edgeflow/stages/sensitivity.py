@@ -24,7 +24,9 @@ from edgeflow.runners import harness
 from edgeflow.stages import calibration
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
-from edgeflow.types import Direction, Interval, Ladder, LayerSensitivity, Scheme, Sensitivity
+from edgeflow.types.figures import Direction, Interval
+from edgeflow.types.ladder import Ladder, LayerSensitivity, Sensitivity
+from edgeflow.types.variants import Scheme
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64

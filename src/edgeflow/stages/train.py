@@ -22,7 +22,9 @@ from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, Weigh
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
 from edgeflow.stages.reference import are_probabilities, score
-from edgeflow.types import Ladder, Network, Step, from_json, to_json
+from edgeflow.types.ladder import Ladder, Network
+from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.variants import Step
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64

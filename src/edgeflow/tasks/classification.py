@@ -19,7 +19,7 @@ from edgeflow.stats import (
     wilson,
     within_rounding,
 )
-from edgeflow.types import Direction
+from edgeflow.types.figures import Direction
 
 if TYPE_CHECKING:
     import numpy as np

@@ -27,7 +27,10 @@ from edgeflow.toolchains import CORE, system
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
-HELD_BY_WORKERS = tuple(os.path.join(os.path.dirname(HERE), name) for name in ("__init__.py", "types.py", "plugin.py"))
+TYPES = ("__init__", "figures", "jobs", "ladder", "plain", "programs", "variants", "verdicts")
+HELD_BY_WORKERS = tuple(
+    os.path.join(os.path.dirname(HERE), f"{name}.py") for name in ("__init__", *(f"types/{t}" for t in TYPES), "plugin")
+)
 
 OFF = "EDGEFLOW_WARM"  # "0": no warm workers
 IDLE = "EDGEFLOW_WARM_IDLE_S"  # how long a worker without jobs waits for the next one

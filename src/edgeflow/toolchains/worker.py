@@ -40,7 +40,11 @@ STANDARD = (
     *("inspect", "json", "logging", "mmap", "pathlib", "platform", "statistics", "subprocess", "tempfile", "typing"),
     *("warnings", "zipfile", "numpy", "threadpoolctl"),
 )
-NOUNS = ("edgeflow", "edgeflow.types", "edgeflow.plugin")  # the files that client.py has in HELD_BY_WORKERS
+NOUNS = (  # the files that client.py has in HELD_BY_WORKERS, in that order
+    *("edgeflow", "edgeflow.types", "edgeflow.types.figures", "edgeflow.types.jobs", "edgeflow.types.ladder"),
+    *("edgeflow.types.plain", "edgeflow.types.programs", "edgeflow.types.variants", "edgeflow.types.verdicts"),
+    "edgeflow.plugin",
+)
 LISTENER = 3
 RECEIVE_BYTES = 1 << 16
 REQUEST_TIMEOUT_S = 10.0  # a client sends its request in one go

@@ -24,7 +24,9 @@ from edgeflow.report import variants as report_variants
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import git
 from edgeflow.tracking.provenance import Jobs
-from edgeflow.types import Evidence, Failure, JobCost, Measurement, Release
+from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.jobs import Failure, JobCost
+from edgeflow.types.verdicts import Release
 
 SCHEMA = "edgeflow.tracking/v1"
 Document = dict[str, Any]
