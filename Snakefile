@@ -27,7 +27,7 @@ wildcard_constraints:
     toolchain=flow.ID,
     profile=flow.NAME,
     runtime=flow.NAME,
-    build=flow.NAME,
+    platform=flow.NAME,
 
 
 localrules:

@@ -75,7 +75,7 @@ def _rows(build: Build) -> Iterator[tuple[tuple[str, str], Row]]:
     for cell in plan["cells"]:
         target, scheme = cell["target"], cell["scheme"]
         program = files.read_as(
-            Program, build.folder / layout.compile(MODEL, cell["runtime"], cell["build"], scheme)["info"]
+            Program, build.folder / layout.compile(MODEL, cell["runtime"], cell["platform"], scheme)["info"]
         )
         measured = files.read_as(Measured, build.folder / layout.measure(MODEL, target, scheme)["measurement"])
         figures = {figure.metric: figure for figure in measured.measurements}

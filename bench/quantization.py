@@ -83,7 +83,7 @@ def _programs(build: Build) -> tuple[dict[tuple[str, str, str], str], list[str]]
     )
     cells = {(cell["model"], cell["target"], cell["scheme"]): cell for cell in json.loads(said.stdout)}
     paths = {
-        key: layout.compile(cell["model"], cell["runtime"], cell["build"], cell["scheme"])["info"]
+        key: layout.compile(cell["model"], cell["runtime"], cell["platform"], cell["scheme"])["info"]
         for key, cell in cells.items()
         if not cell.get("reason")
     }

@@ -156,7 +156,7 @@ def _rows(build: Build) -> Iterator[Row]:
         if "reason" in cell:
             continue
         names = (cell["model"], cell["target"], cell["scheme"])
-        compiled = layout.compile(cell["model"], cell["runtime"], cell["build"], cell["scheme"])
+        compiled = layout.compile(cell["model"], cell["runtime"], cell["platform"], cell["scheme"])
         program = files.read_as(Program, build.folder / compiled["info"])
         measured = files.read_as(Measured, build.folder / layout.measure(*names)["measurement"])
         figures = {m.metric: m.value for m in measured.measurements}

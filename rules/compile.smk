@@ -6,9 +6,9 @@ rule compile:
     input:
         unpack(flow.inputs("compile")),
     output:
-        **layout.compile("{model}", "{runtime}", "{build}", "{scheme}"),
+        **layout.compile("{model}", "{runtime}", "{platform}", "{scheme}"),
     log:
-        layout.log("compile", "{model}", "{runtime}", "{build}", "{scheme}"),
+        layout.log("compile", "{model}", "{runtime}", "{platform}", "{scheme}"),
     params:
         call=flow.call("compile"),
     shell:

@@ -11,7 +11,7 @@ rule convert:
     params:
         call=flow.call("convert"),
     shell:
-        "for pointer in {input.pointers:q}; do edgeflow data \"$pointer\" || exit; done > {log:q} 2>&1;"
+        'for pointer in {input.pointers:q}; do edgeflow data "$pointer" || exit; done > {log:q} 2>&1;'
         " edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"

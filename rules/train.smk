@@ -12,7 +12,7 @@ rule train:
     params:
         call=flow.call("train"),
     shell:
-        "for pointer in {input.pointers:q}; do edgeflow data \"$pointer\" || exit; done > {log:q} 2>&1;"
+        'for pointer in {input.pointers:q}; do edgeflow data "$pointer" || exit; done > {log:q} 2>&1;'
         " edgeflow train --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
         " --input train={input.train:q} evaluation={input.evaluation:q} golden={input.golden:q}"

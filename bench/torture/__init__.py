@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -135,7 +136,7 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
             continue
         cells = json.loads((build.folder / layout.plan()["plan"]).read_text("utf-8"))["cells"]
         found = {(cell["model"], cell["target"], cell["scheme"]): cell for cell in cells}[model, target, scheme]
-        program = layout.compile(model, found["runtime"], found["build"], scheme)["program"]
+        program = layout.compile(model, found["runtime"], found["platform"], scheme)["program"]
         case = [f"{model}/{target}/{scheme}", str(runtime.backend), program, runtime.layout, evaluation[model]]
         toolchains.setdefault(runtime.toolchain, []).append(case)
     for toolchain, cases in toolchains.items():
@@ -154,12 +155,8 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
 
 def _wrong_retries(said: str, rows: Rows) -> Iterator[str]:
     """Of the variants, a second run makes the packages that are missing, and no others."""
-    pending = set()
-    for job in said.split("\n\n"):
-        lines = [line.strip() for line in job.splitlines()]
-        if any(line == "rule package:" for line in lines):
-            wildcards = next(line.partition(": ")[2] for line in lines if line.startswith("wildcards: "))
-            pending.add(tuple(part.partition("=")[2] for part in wildcards.split(", ")))
+    jobs = re.findall(r"^rule package:$.*?^    wildcards: (.*?)$", said, re.MULTILINE | re.DOTALL)
+    pending = {tuple(part.partition("=")[2] for part in wildcards.split(", ")) for wildcards in jobs}
     failed = {key for key, row in rows.items() if row["status"] == Release.FAILED}
     yield from (f"{'/'.join(key)}: failed, and is not tried again" for key in sorted(failed - pending))
     yield from (f"{'/'.join(key)}: did not fail, and is made again" for key in sorted(pending - failed))

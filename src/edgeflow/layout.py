@@ -62,12 +62,12 @@ def optimize(model: str, profile: str, scheme: str, file_format: str) -> Files:
     return {"model": f"{folder}/model.{file_format}", **_checked(folder)}
 
 
-def compile(model: str, runtime: str, build: str, scheme: str) -> Files:
-    """Key: model, runtime, build, scheme; shared by all targets of which the runtime's compiler sees the same.
+def compile(model: str, runtime: str, platform: str, scheme: str) -> Files:
+    """Key: model, runtime, platform, scheme; shared by all targets of which the runtime's compiler sees the same.
 
     The program gets its runtime's suffix in the package; its ladder is in `info`.
     """
-    folder = f"{RESULTS}/compile/{model}/{runtime}/{build}/{scheme}"
+    folder = f"{RESULTS}/compile/{model}/{runtime}/{platform}/{scheme}"
     return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", "outputs": f"{folder}/outputs.npz"}
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from edgeflow.config.project import Project
     from edgeflow.registry import Plugins
 
-BUILD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a folder's name
+PLATFORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a folder's name
 
-ProgramKey = tuple[str, str, str, str]  # model, runtime, build, scheme
+ProgramKey = tuple[str, str, str, str]  # model, runtime, platform, scheme
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Route:
     file_format: str
     profile: str
     mixed: bool  # whether layers are chosen that stay in float32
-    builds: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
+    platforms: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Plan:
 
     @cached_property
     def programs(self) -> Mapping[ProgramKey, tuple[Route, int]]:
-        """Everything that is compiled: the route of one of the cells that share it, and its place in `builds`."""
+        """Everything that is compiled: the route of one of the cells that share it, and its place in `platforms`."""
         return {
-            (cell.model, build.runtime, build.id, cell.scheme): (route, i)
+            (cell.model, platform.runtime, platform.id, cell.scheme): (route, i)
             for cell, route in self.routes.items()
-            for i, build in enumerate(route.builds)
+            for i, platform in enumerate(route.platforms)
         }
 
     @cached_property
@@ -90,7 +90,7 @@ class Plan:
         """
         alone = dict.fromkeys(self.keys, len(self.routes))
         alone["measure"] = alone["judge"] = len(self.feasible)
-        alone["compile"] = sum(len(route.builds) for route in self.routes.values())
+        alone["compile"] = sum(len(route.platforms) for route in self.routes.values())
         alone["sensitivity"] = sum(route.mixed for route in self.routes.values())
         alone["package"] = len(self.cells)
         return {stage: (len(keys), alone[stage]) for stage, keys in self.keys.items() if keys}
@@ -98,7 +98,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """`{"cells": […], "jobs": [[stage, key, …], …], "recipes": {recipe: [scheme, …]}}`; jobs up to package.
 
-        A cell has "model", "target", "scheme", and "reason" where it is infeasible, else "runtime" and "build".
+        A cell has "model", "target", "scheme", and "reason" where it is infeasible, else "runtime" and "platform".
         """
         jobs = [[stage, *key] for stage, keys in self.keys.items() for key in keys]
         recipes: dict[str, dict[str, None]] = {}
@@ -110,7 +110,11 @@ class Plan:
 
 def _cell_json(cell: Cell) -> dict[str, str]:
     found = {"model": cell.model, "target": cell.target, "scheme": cell.scheme}
-    return {**found, "reason": cell.reason} if cell.reason else {**found, "runtime": cell.runtime, "build": cell.build}
+    return (
+        {**found, "reason": cell.reason}
+        if cell.reason
+        else {**found, "runtime": cell.runtime, "platform": cell.platform}
+    )
 
 
 def plan(project: Project, plugins: Plugins) -> Plan:
@@ -127,7 +131,7 @@ def plan(project: Project, plugins: Plugins) -> Plan:
         if reason := _refusal(project, plugins, *found):
             return Cell(model, target, scheme, reason)
         route = _route(project, plugins, *found)
-        cell = Cell(model, target, scheme, "", route.builds[-1].runtime, route.builds[-1].id)
+        cell = Cell(model, target, scheme, "", route.platforms[-1].runtime, route.platforms[-1].id)
         routes[cell] = route
         return cell
 
@@ -144,22 +148,22 @@ def plan(project: Project, plugins: Plugins) -> Plan:
     return Plan(cells, routes, baselines)
 
 
-def builder_of(plugins: Plugins, runtime: Runtime) -> Runtime:
+def maker_of(plugins: Plugins, runtime: Runtime) -> Runtime:
     """The runtime whose converters and optimizer make the models of `runtime`."""
-    return plugins.runtimes[runtime.build_with] if runtime.build_with else runtime
+    return plugins.runtimes[runtime.models_from] if runtime.models_from else runtime
 
 
 def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> str:
     runtime = plugins.runtimes[target.runtime]
     framework = project.models[model].framework
-    builder = builder_of(plugins, runtime)
-    if scheme.mixed_precision is not None and builder.layers is None:
-        return f"{builder.id} cannot leave layers in float32"
-    if framework not in builder.converters:
-        return f"{builder.id} has no converter for {framework} models"
+    maker = maker_of(plugins, runtime)
+    if scheme.mixed_precision is not None and maker.layers is None:
+        return f"{maker.id} cannot leave layers in float32"
+    if framework not in maker.converters:
+        return f"{maker.id} has no converter for {framework} models"
     if reason := _untrainable(project, plugins, model, scheme):
         return reason
-    involved = {r.id: r for r in (runtime, builder, *_compilers(plugins, runtime))}
+    involved = {r.id: r for r in (runtime, maker, *_compilers(plugins, runtime))}
     refusals = (r.supports(scheme, target) for r in involved.values())
     return next((refusal.reason for refusal in refusals if refusal), "")
 
@@ -180,12 +184,12 @@ def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme)
 
 
 def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> Route:
-    builder = builder_of(plugins, plugins.runtimes[target.runtime])
-    profile = builder.profile(scheme, target) if builder.profile else builder.id
-    builds = tuple(_build(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
+    maker = maker_of(plugins, plugins.runtimes[target.runtime])
+    profile = maker.profile(scheme, target) if maker.profile else maker.id
+    platforms = tuple(_platform(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
     trained = tuple(checkpoints(project, model, scheme.recipe))
     mixed = scheme.mixed_precision is not None
-    return Route(project.models[model].dataset, scheme.recipe, trained, builder.format, profile, mixed, builds)
+    return Route(project.models[model].dataset, scheme.recipe, trained, maker.format, profile, mixed, platforms)
 
 
 def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str, str]]:
@@ -204,9 +208,9 @@ def _compilers(plugins: Plugins, runtime: Runtime) -> tuple[Runtime, ...]:
     return (plugins.runtimes[runtime.compiles_from], runtime) if runtime.compiles_from else (runtime,)
 
 
-def _build(runtime: Runtime, scheme: Scheme, target: Target) -> Target:
+def _platform(runtime: Runtime, scheme: Scheme, target: Target) -> Target:
     seen = runtime.compiles_for(scheme, target) if runtime.compiles_for else target
-    if not BUILD.fullmatch(seen.id):
+    if not PLATFORM.fullmatch(seen.id):
         raise PluginError(
             f"runtime {runtime.id}: compiles_for gave {target.id} the id {seen.id!r}, which names no folder; "
             "use letters, digits and '_.-'"
@@ -218,13 +222,15 @@ def _check_sharing(routes: Mapping[Cell, Route]) -> None:
     """What goes by one name is made from one model, and for one reduced target."""
     known: dict[ProgramKey, tuple[Cell, Any]] = {}
     for cell, route in routes.items():
-        for i, build in enumerate(route.builds):
-            made_from = (route.file_format, route.profile, route.builds[: i + 1])
-            first, expected = known.setdefault((cell.model, build.runtime, build.id, cell.scheme), (cell, made_from))
+        for i, platform in enumerate(route.platforms):
+            made_from = (route.file_format, route.profile, route.platforms[: i + 1])
+            first, expected = known.setdefault(
+                (cell.model, platform.runtime, platform.id, cell.scheme), (cell, made_from)
+            )
             if made_from != expected:
                 raise PluginError(
-                    f"runtime {build.runtime}: compiles_for gives {first.target} and {cell.target} the same id "
-                    f"{build.id!r} for {cell.scheme}, but they differ in {_difference(expected, made_from)}; "
+                    f"runtime {platform.runtime}: compiles_for gives {first.target} and {cell.target} the same id "
+                    f"{platform.id!r} for {cell.scheme}, but they differ in {_difference(expected, made_from)}; "
                     "make the id say so, or erase it"
                 )
 

@@ -259,7 +259,7 @@ class Converter:
 class Runtime:
     """The software that executes on the device.
 
-    `build_with` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
+    `models_from` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
     LiteRT's tools make), so that both share the files; empty when it has its own.
 
     `compiles_for` says what of a target the compiler reads: a Target in which everything else is erased, and whose id
@@ -282,7 +282,7 @@ class Runtime:
     supports: Callable[[Scheme, Target], Unsupported | None]
     compile: Callable[[CompileJob], Compiled | Unsupported]
     compile_tolerance: Callable[[Scheme], Tolerance]
-    build_with: str = ""
+    models_from: str = ""
     converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
     optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was

@@ -77,20 +77,20 @@ def _kind_of(plugin: Any, reference: str) -> str:
 
 
 def _check_runtimes(runtimes: Mapping[str, Any], references: Mapping[tuple[str, str], str]) -> None:
-    """Converted models are kept by format, so one runtime makes them, and the others name it in `build_with`.
+    """Converted models are kept by format, so one runtime makes them, and the others name it in `models_from`.
 
     A compiler that takes another's programs gets what that one made of the same model, and not of a third's program.
     """
     makers: dict[str, str] = {}
     for runtime in runtimes.values():
         where = references["runtime", runtime.id]
-        if runtime.build_with:
-            if runtime.build_with not in runtimes:
-                raise PluginError(f"{where}: build_with {runtime.build_with!r}: there is no such runtime")
+        if runtime.models_from:
+            if runtime.models_from not in runtimes:
+                raise PluginError(f"{where}: models_from {runtime.models_from!r}: there is no such runtime")
         elif other := makers.get(runtime.format):
             raise PluginError(
                 f"{where}: runtime {runtime.id!r} makes {runtime.format!r} files, as {other!r} does; "
-                f"set build_with={other!r} to share them, or choose another format name"
+                f"set models_from={other!r} to share them, or choose another format name"
             )
         else:
             makers[runtime.format] = runtime.id
@@ -104,8 +104,8 @@ def _check_compiles_from(runtime: Any, source: Any, where: str) -> None:
         raise PluginError(f"{wrong}there is no such runtime")
     if source.compiles_from:
         raise PluginError(f"{wrong}its programs are made from those of {source.compiles_from!r}; name that one")
-    if (source.build_with or source.id) != (runtime.build_with or runtime.id):
-        raise PluginError(f"{wrong}another runtime makes its models; set the same build_with")
+    if (source.models_from or source.id) != (runtime.models_from or runtime.id):
+        raise PluginError(f"{wrong}another runtime makes its models; set the same models_from")
 
 
 def load_reference(reference: str) -> Any:

@@ -236,7 +236,7 @@ class Wiring:
 
     def _maker(self, file_format: str) -> Runtime:
         """The runtime whose converters make files of a format."""
-        return next(r for r in self.plugins.runtimes.values() if r.format == file_format and not r.build_with)
+        return next(r for r in self.plugins.runtimes.values() if r.format == file_format and not r.models_from)
 
     def _asked(self, model: str) -> dict[str, str]:
         """The inputs that every stage puts to its output."""
@@ -289,15 +289,15 @@ class Wiring:
 
     def _compiled(self, cell: Cell, at: int = -1) -> layout.Files:
         """What was compiled for a cell; `at` 0: by the first of its compilers."""
-        build = self.plan.routes[cell].builds[at]
-        return layout.compile(cell.model, build.runtime, build.id, cell.scheme)
+        platform = self.plan.routes[cell].platforms[at]
+        return layout.compile(cell.model, platform.runtime, platform.id, cell.scheme)
 
-    def _compile(self, model: str, runtime: str, build: str, scheme: str) -> Job:
-        route, at = self.plan.programs[model, runtime, build, scheme]
-        target = route.builds[at]
+    def _compile(self, model: str, runtime: str, platform: str, scheme: str) -> Job:
+        route, at = self.plan.programs[model, runtime, platform, scheme]
+        target = route.platforms[at]
         source = layout.optimize(model, route.profile, scheme, route.file_format)
         if at > 0:
-            before = route.builds[at - 1]
+            before = route.platforms[at - 1]
             program = layout.compile(model, before.runtime, before.id, scheme)
             source = {**program, "model": program["program"], "source_info": program["info"]}
         made_by = self.plugins.runtimes[runtime]
@@ -361,7 +361,7 @@ class Wiring:
 
     def _source(self, cell: Cell, route: Route) -> str:
         """What the program was compiled from."""
-        return self._compiled(cell, 0)["program"] if len(route.builds) > 1 else self._optimized(cell, route)["model"]
+        return self._compiled(cell, 0)["program"] if len(route.platforms) > 1 else self._optimized(cell, route)["model"]
 
     def _baseline(self, cell: Cell, runtime: Runtime) -> tuple[layout.Files | None, str]:
         """The compiled baseline of the same model and target, or why there is nothing to compare with."""
@@ -421,7 +421,7 @@ class Wiring:
             "target": self._target_json(target),
             "scheme": scheme,
             "runtime": reference,
-            "build": cell.build,
+            "platform": cell.platform,
             "activations": self.project.scheme(scheme).activations,
             "calibrated": self.project.scheme(scheme).calibration_samples > 0,
             "infeasible": cell.reason,

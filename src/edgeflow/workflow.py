@@ -64,7 +64,7 @@ class Flow:
     """What the rules ask for. One instance a workflow, made when the Snakefile is read."""
 
     ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
-    NAME = "[^/]+"  # what plugins name: runtimes, profiles, builds
+    NAME = "[^/]+"  # what plugins name: runtimes, profiles, platforms
     IDENTITY = IDENTITY
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -288,7 +288,9 @@ class Flow:
         for cell, route in self.plan.routes.items():
             names = (cell.model, cell.target, cell.scheme)
             optimized = (cell.model, route.profile, cell.scheme, route.file_format)
-            programs = (layout.compile(cell.model, build.runtime, build.id, cell.scheme) for build in route.builds)
+            programs = (
+                layout.compile(cell.model, platform.runtime, platform.id, cell.scheme) for platform in route.platforms
+            )
             for made in (
                 layout.prepare(route.dataset),
                 *(layout.train(*checkpoint) for checkpoint in route.trained),

@@ -158,7 +158,7 @@ def manifest() -> Manifest:
 def good(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The package of `manifest` and `contents`."""
     path = tmp_path_factory.mktemp("good") / "net.efpkg"
-    efpkg.build(path, manifest, CONTENTS)
+    efpkg.pack(path, manifest, CONTENTS)
     return path.read_bytes()
 
 

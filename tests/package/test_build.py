@@ -23,7 +23,7 @@ Pack = Callable[..., bytes]
 
 def test_what_is_built_reads_back(tmp_path, manifest, contents):
     path = tmp_path / "net.efpkg"
-    efpkg.build(path, manifest, contents)
+    efpkg.pack(path, manifest, contents)
     assert efpkg.verify(path) == manifest
     assert [p.name for p in tmp_path.iterdir()] == ["net.efpkg"]
 
@@ -34,7 +34,7 @@ def test_files_and_bytes_give_the_same_archive(tmp_path, manifest, contents, goo
         (tmp_path / "in" / name).write_bytes(content)
     on_disk = {name: tmp_path / "in" / name for name in reversed(contents)}
     assert efpkg.describe(on_disk) == manifest.files
-    efpkg.build(tmp_path / "net.efpkg", manifest, on_disk)
+    efpkg.pack(tmp_path / "net.efpkg", manifest, on_disk)
     assert (tmp_path / "net.efpkg").read_bytes() == good
 
 
@@ -74,7 +74,7 @@ manifest = efpkg.verify(source)
 import tarfile
 with tarfile.open(source, "r:") as tar:
     members = {m.name: tar.extractfile(m).read() for m in tar if m.name != "manifest.json"}
-efpkg.build(output, manifest, {name: members[name] for name in sorted(members, key=hash)})
+efpkg.pack(output, manifest, {name: members[name] for name in sorted(members, key=hash)})
 """
 
 
@@ -116,33 +116,33 @@ def test_surroundings_do_not_change_a_byte(tmp_path, project, good):
 def test_names_that_no_reader_may_meet_are_not_written(tmp_path, manifest, contents, name, message):
     packed = {**contents, name: b""}
     with pytest.raises(PackageError) as caught:
-        efpkg.build(tmp_path / "x.efpkg", dataclasses.replace(manifest, files=efpkg.describe(packed)), packed)
+        efpkg.pack(tmp_path / "x.efpkg", dataclasses.replace(manifest, files=efpkg.describe(packed)), packed)
     assert str(caught.value) == f"x.efpkg: manifest.json: files: {message}"
     assert not list(tmp_path.iterdir())
 
 
 def test_a_manifest_of_other_files_is_refused(tmp_path, manifest, contents):
     with pytest.raises(PackageError, match=r"^x\.efpkg: the manifest's files are not those to be packed$"):
-        efpkg.build(tmp_path / "x.efpkg", manifest, {**contents, "more": b""})
+        efpkg.pack(tmp_path / "x.efpkg", manifest, {**contents, "more": b""})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_changed_since_it_was_described_leaves_no_package(tmp_path, manifest, contents):
     changed = {**contents, "net.cc": b"\1" * 512}
     with pytest.raises(PackageError, match=r"byte \d+: 'net\.cc' is damaged: "):
-        efpkg.build(tmp_path / "x.efpkg", manifest, changed)
+        efpkg.pack(tmp_path / "x.efpkg", manifest, changed)
     assert not list(tmp_path.iterdir())
 
 
 def test_nan_cannot_be_written(tmp_path, manifest, contents):
     nan = dataclasses.replace(manifest.measurements[0], value=float("nan"))
     with pytest.raises(PackageError, match=r"^x\.efpkg: manifest\.json: nan is not representable in JCS$"):
-        efpkg.build(tmp_path / "x.efpkg", dataclasses.replace(manifest, measurements=(nan,)), contents)
+        efpkg.pack(tmp_path / "x.efpkg", dataclasses.replace(manifest, measurements=(nan,)), contents)
 
 
 def test_great_numbers_survive(tmp_path, manifest, contents):
     """RFC 8785 writes 1e18 without exponent: it must come back as the same double."""
     measurement = dataclasses.replace(manifest.measurements[0], conditions={"cycles": 1e18, "tiny": 5e-324})
     great = dataclasses.replace(manifest, measurements=(measurement,))
-    efpkg.build(tmp_path / "x.efpkg", great, contents)
+    efpkg.pack(tmp_path / "x.efpkg", great, contents)
     assert efpkg.verify(tmp_path / "x.efpkg") == great

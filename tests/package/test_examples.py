@@ -179,7 +179,7 @@ def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> 
         golden=made.described,
         example=f"example.{language}",
     )
-    efpkg.build(folder / "net.efpkg", described, contents)
+    efpkg.pack(folder / "net.efpkg", described, contents)
     extracted = folder / "extracted"
     extracted.mkdir()
     subprocess.run(["tar", "-xf", folder / "net.efpkg"], cwd=extracted, check=True)

@@ -53,7 +53,7 @@ def tiny(manifest, tmp_path_factory) -> bytes:
         verdict=dataclasses.replace(manifest.verdict, checks=manifest.verdict.checks[:1]),
     )
     path = tmp_path_factory.mktemp("tiny") / "tiny.efpkg"
-    efpkg.build(path, described, contents)
+    efpkg.pack(path, described, contents)
     return path.read_bytes()
 
 

@@ -255,7 +255,7 @@ def test_memory_does_not_grow_with_the_package(tmp_path, manifest, contents):
     )
     tracemalloc.start()
     try:
-        efpkg.build(tmp_path / "big.efpkg", described, contents)
+        efpkg.pack(tmp_path / "big.efpkg", described, contents)
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()

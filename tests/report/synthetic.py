@@ -293,7 +293,7 @@ def _infeasible(cell: Cell, why: str) -> tuple[Program, Measured, Verdict]:
     key = (cell.model, cell.target, cell.scheme)
     ladder = Ladder(tuple(_rungs(cell, _TRAINED.get(cell.model, 889)))[:3])
     return (
-        Program(cell.model, cell.runtime, cell.build, cell.scheme, why, "", 0, None, (), "program", ladder=ladder),
+        Program(cell.model, cell.runtime, cell.platform, cell.scheme, why, "", 0, None, (), "program", ladder=ladder),
         Measured(*key, why, (), (), None),
         Verdict(*key, Status.INFEASIBLE, Release.INFEASIBLE, (why,), (), ()),
     )
@@ -320,7 +320,7 @@ def _feasible(cell: Cell, case: Case, baseline_s: float | None) -> tuple[Program
         status = Status.INSUFFICIENT_EVIDENCE if insufficient else Status.UNMEASURED
     return (
         Program(
-            *(cell.model, cell.runtime, cell.build, cell.scheme, ""),
+            *(cell.model, cell.runtime, cell.platform, cell.scheme, ""),
             *(sha256, case.size_bytes, signature, operators, "program", (), {"ai-edge-litert": "2.3.0"}),
             ladder=Ladder(tuple(_rungs(cell, case.correct))),
             zero_weights_ratio=case.zero_weights_ratio,

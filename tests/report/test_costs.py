@@ -33,7 +33,7 @@ def test_the_jobs_that_took_most_come_first(tmp_path: Path) -> None:
     assert costs.cpu_s == pytest.approx(sum(stage.cpu_s for stage in costs.stages))
 
 
-def test_a_build_without_records_has_dashes(tmp_path: Path) -> None:
+def test_a_models_fromout_records_has_dashes(tmp_path: Path) -> None:
     spec, inputs, outputs = build(tmp_path)
     for record in inputs.results.rglob("job.json"):
         record.unlink()

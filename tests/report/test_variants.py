@@ -52,7 +52,7 @@ def test_a_file_about_another_variant_is_refused(tmp_path: Path) -> None:
 def test_a_program_of_another_build_is_refused(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
     info = path(inputs.results, program(*KEY)["info"])
-    files.write_json(info, replace(files.read_as(Program, info), build="other"))
+    files.write_json(info, replace(files.read_as(Program, info), platform="other"))
     with pytest.raises(DataError, match=r"program\.json: is about digits_dscnn/runtime/other/int8_static, expected "):
         read(inputs.plan, inputs.results)
 
@@ -64,7 +64,7 @@ def test_targets_that_share_a_program_show_the_same_one(tmp_path: Path) -> None:
         next(c for c in plan["cells"] if (c["model"], c["target"], c["scheme"]) == key)
         for key in (KEY, (KEY[0], "linux_x86_litert", KEY[2]))
     )
-    second["build"] = first["build"]
+    second["platform"] = first["platform"]
     files.write_json(inputs.plan, plan)
     found = {v.cell.id: v.program for v in read(inputs.plan, inputs.results)}
     assert found["digits_dscnn/linux_x86_litert/int8_static"] == found["/".join(KEY)]

@@ -91,7 +91,7 @@ def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | U
     runtime = _runtime(target.runtime)
     if refusal := runtime.supports(asked, target):
         return refusal
-    maker = _runtime(runtime.build_with or runtime.id)
+    maker = _runtime(runtime.models_from or runtime.id)
     assert maker.profile is not None
     optimized = folder / f"{net}.{scheme}.{maker.profile(asked, target)}.{maker.format}"
     before = attempt(

@@ -83,7 +83,7 @@ def test_refuses_with_a_reason(scheme: Scheme, reason: str) -> None:
 def test_what_runs_here_says_nothing_about_time() -> None:
     assert not plugin.times
     assert plugin.evidence == Evidence.SIMULATOR
-    assert plugin.build_with == "litert"
+    assert plugin.models_from == "litert"
 
 
 # --- the interpreter -------------------------------------------------------------------------------------------------

@@ -625,7 +625,7 @@ def test_a_failed_variant_is_a_failed_run_until_it_is_built(
     project = fake(1)
     title = read_matrix(project.folder)["title"]
     refused = {"model": "m", "target": "t", "scheme": "s", "reason": "too large"}
-    broken = {"model": "bad", "target": "t", "scheme": "s", "runtime": "r", "build": "b"}
+    broken = {"model": "bad", "target": "t", "scheme": "s", "runtime": "r", "platform": "b"}
     (project.folder / "results/plan.json").write_text(json.dumps({"cells": [refused, broken]}))
     record = project.folder / "results/report/failures.json"
     log = "results/logs/train/bad/base.log"

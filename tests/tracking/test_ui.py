@@ -62,7 +62,7 @@ def _experiment(server: Server) -> str:
         return found
 
 
-def test_the_page_shows_a_build_with_variants_and_sorts_them_by_accuracy(
+def test_the_page_shows_a_models_from_variants_and_sorts_them_by_accuracy(
     copy: Repository, server: Server, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
     path = copy.folder / "results/measure/tiny_a/linux_x86_ort/int8_static/measurement.json"

@@ -26,7 +26,7 @@ from edgeflow.types.variants import Scheme, Target
 from edgeflow.wiring import IDENTITY, Job, Wiring, claim_identity, identity_of_run
 
 DSCNN = "digits_dscnn"
-COMPILED = ("model", "runtime", "build", "scheme")
+COMPILED = ("model", "runtime", "platform", "scheme")
 VELA = "ethos-u55-128-high_end_embedded-shared_sram-2097152"
 
 
@@ -63,9 +63,9 @@ def test_cells_name_the_program_that_they_share(make: Callable[..., tuple[Projec
         "ethos_u55_128": f"digits_dscnn/ethos_u/{VELA}/int8_static",
     }
     refused = planned.by_id[DSCNN, "ethos_u55_128", "fp32"]
-    assert (refused.runtime, refused.build) == ("", "")
+    assert (refused.runtime, refused.platform) == ("", "")
     assert planned.to_json()["cells"][0] == {
-        **{"model": DSCNN, "target": "linux_x86_ort", "scheme": "fp32", "runtime": "onnxruntime", "build": "any"}
+        **{"model": DSCNN, "target": "linux_x86_ort", "scheme": "fp32", "runtime": "onnxruntime", "platform": "any"}
     }
 
 
@@ -217,9 +217,9 @@ def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project
     found, planned = make(models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp32", "int8_static"])
     assert planned.jobs()["compile"] == (2, 2)
     wiring = Wiring(found, plugins, planned)
-    micro = {"model": DSCNN, "runtime": "tflite_micro", "build": "any", "scheme": "int8_static"}
+    micro = {"model": DSCNN, "runtime": "tflite_micro", "platform": "any", "scheme": "int8_static"}
     first = wiring.job("compile", micro)
-    second = wiring.job("compile", {**micro, "runtime": "ethos_u", "build": VELA})
+    second = wiring.job("compile", {**micro, "runtime": "ethos_u", "platform": VELA})
     folder = "results/compile/digits_dscnn/tflite_micro/any/int8_static"
     assert first.inputs["source_info"] == []
     assert first.spec["runtime"] == "edgeflow.runtimes.tflite_micro:plugin"
@@ -232,7 +232,7 @@ def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project
 def test_compile_sees_nothing_that_was_erased(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
     found, planned = make()
     job = Wiring(found, plugins, planned).job(
-        "compile", {"model": DSCNN, "runtime": "litert", "build": "any", "scheme": "fp32"}
+        "compile", {"model": DSCNN, "runtime": "litert", "platform": "any", "scheme": "fp32"}
     )
     seen: Mapping[str, Any] = job.spec["target"]
     assert seen["id"] == "any"
@@ -244,7 +244,7 @@ def test_a_runtime_that_says_nothing_shares_nothing(
 ) -> None:
     silent = with_runtime(plugins, "litert", compiles_for=None)
     _, planned = make(silent, models=[DSCNN], schemes=["fp32"])
-    builds = {cell.target: cell.build for cell in planned.feasible if cell.runtime == "litert"}
+    builds = {cell.target: cell.platform for cell in planned.feasible if cell.runtime == "litert"}
     assert builds == {name: name for name in ("linux_x86_litert", "android_arm64_litert")}
 
 

@@ -57,7 +57,7 @@ import dataclasses
 from edgeflow.runtimes import litert
 plugin = dataclasses.replace(litert.plugin, id="mine")
 """
-    with pytest.raises(PluginError, match="runtime 'mine' makes 'tflite' files, as 'litert' does; set build_with"):
+    with pytest.raises(PluginError, match="runtime 'mine' makes 'tflite' files, as 'litert' does; set models_from"):
         discover([write(tmp_path, "mine.py", text)])
 
 
@@ -66,7 +66,7 @@ plugin = dataclasses.replace(litert.plugin, id="mine")
     [
         ('compiles_from="nothing"', "compiles_from 'nothing': there is no such runtime"),
         ('compiles_from="ethos_u"', "its programs are made from those of 'tflite_micro'; name that one"),
-        ('compiles_from="onnxruntime"', "another runtime makes its models; set the same build_with"),
+        ('compiles_from="onnxruntime"', "another runtime makes its models; set the same models_from"),
     ],
 )
 def test_programs_can_be_made_of_those_of_one_related_runtime(tmp_path: Path, changes: str, message: str) -> None:

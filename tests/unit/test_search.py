@@ -1,4 +1,4 @@
-"""The search with a builder that only pretends: what is built, pruned, refused, resumed, and what is concluded."""
+"""The search with an evaluator that only pretends: what is built, pruned, refused, resumed, and what is concluded."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
 from edgeflow.registry import Plugins, discover
-from edgeflow.search.builder import OutOfTimeError
 from edgeflow.search.candidates import Candidate, Candidates, digest, text, write
 from edgeflow.search.command import rules_for
 from edgeflow.search.command import search as command
 from edgeflow.search.conclusion import Conclusion, conclude
+from edgeflow.search.evaluator import OutOfTimeError
 from edgeflow.search.loop import Search
 from edgeflow.search.study import Study, exclusive
 from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
@@ -130,11 +130,11 @@ def opened(folder: Path, found: Rules, space: Sequence[Mapping[str, Any]] = SPAC
 
 
 def run(
-    folder: Path, candidates: Candidates, builder: Pretended, trials: int | None = None, **changes: Any
+    folder: Path, candidates: Candidates, evaluator: Pretended, trials: int | None = None, **changes: Any
 ) -> list[Tried]:
     """One run of a search; everything that its study knows then."""
     found = replace(rules(), **changes)
-    searching = Search(candidates, found, builder, lambda tried: None)
+    searching = Search(candidates, found, evaluator, lambda tried: None)
     with opened(folder, found) as study:
         for tried in searching.own():
             study.add(tried)
@@ -143,34 +143,34 @@ def run(
 
 
 def test_hand_written_schemes_are_measured_and_nothing_is_built_twice(candidates: Candidates, tmp_path: Path) -> None:
-    builder = Pretended()
-    tried = run(tmp_path, candidates, builder, trials=6)
+    evaluator = Pretended()
+    tried = run(tmp_path, candidates, evaluator, trials=6)
     own = [t.scheme for t in tried if t.hand_written]
     assert own == ["fp32", "fp16", "int16x8", "int8_dynamic", "int8_static"]
-    assert builder.packaged[:5] == own
-    assert len(builder.optimized) == len(set(builder.optimized)) == 6
-    assert not set(builder.optimized) & set(own)
-    assert set(builder.packaged[5:]) <= set(builder.optimized)
+    assert evaluator.packaged[:5] == own
+    assert len(evaluator.optimized) == len(set(evaluator.optimized)) == 6
+    assert not set(evaluator.optimized) & set(own)
+    assert set(evaluator.packaged[5:]) <= set(evaluator.optimized)
     assert next(t for t in tried if t.scheme == "fp32").figures[RATIO].value == 1
 
 
 def test_a_small_space_is_tried_to_its_end(candidates: Candidates, tmp_path: Path) -> None:
-    builder = Pretended()
-    tried = run(tmp_path, candidates, builder)
-    assert len(builder.optimized) == NEW
+    evaluator = Pretended()
+    tried = run(tmp_path, candidates, evaluator)
+    assert len(evaluator.optimized) == NEW
     infeasible = [t for t in tried if t.ending == Ending.INFEASIBLE]
     assert infeasible
     assert {t.reason.partition(";")[0] for t in infeasible} == {
         "calibration.samples: 4096 is more than dataset 'digits_3x32x32' has"
     }
-    assert not {t.scheme for t in infeasible} & set(builder.optimized)
+    assert not {t.scheme for t in infeasible} & set(evaluator.optimized)
 
 
 def test_what_is_clearly_over_the_budget_is_not_compiled(candidates: Candidates, tmp_path: Path) -> None:
-    builder = Pretended()
-    tried = {t.scheme: t for t in run(tmp_path, candidates, builder)}
+    evaluator = Pretended()
+    tried = {t.scheme: t for t in run(tmp_path, candidates, evaluator)}
     pruned = [t for t in tried.values() if t.ending == Ending.PRUNED]
-    assert {t.scheme for t in pruned} == set(builder.optimized) - set(builder.packaged)
+    assert {t.scheme for t in pruned} == set(evaluator.optimized) - set(evaluator.packaged)
     # of 900 answers 10, 25 and 40 are lost: of the first the interval reaches below 1 %, of the others it does not
     assert {t.words.partition("prune_channels channels ")[2] for t in pruned} == {"0.5 × 1", "0.8 × 1"}
     worst = next(t for t in pruned if "0.8" in t.words)

@@ -24,7 +24,7 @@ KEYS = {  # as plan.keys and the logs of the rules have them
     "convert": ("model", "recipe", "format"),
     "sensitivity": ("model", "format", "profile", "scheme"),
     "optimize": ("model", "format", "profile", "scheme"),
-    "compile": ("model", "runtime", "build", "scheme"),
+    "compile": ("model", "runtime", "platform", "scheme"),
     "measure": ("model", "target", "scheme"),
     "package": ("model", "target", "scheme"),
 }

@@ -180,7 +180,7 @@ def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy
     pending = copy.pending()
     static = {v for v in VARIANTS if v.startswith("tiny_a/") and v.endswith("/int8_static")}
     assert variants(pending, "compile") == {
-        f"tiny_a/{build}/int8_static" for build in ("onnxruntime/x86", "litert/any")
+        f"tiny_a/{platform}/int8_static" for platform in ("onnxruntime/x86", "litert/any")
     }
     for rule in ("measure", "judge", "package"):
         assert variants(pending, rule) == static

@@ -1,6 +1,6 @@
-"""The package format `.efpkg`: build, read and verify; docs/reference/package.md describes it byte by byte."""
+"""The package format `.efpkg`: pack, read and verify; docs/reference/package.md describes it byte by byte."""
 
-from edgeflow.efpkg.archive import build, describe, verify, verify_stream
+from edgeflow.efpkg.archive import describe, pack, verify, verify_stream
 from edgeflow.efpkg.manifest import (
     ITEM_BYTES,
     SCHEMA,
@@ -30,8 +30,8 @@ __all__ = [
     "Postprocessing",
     "PreprocessingV1",
     "RuntimeNeed",
-    "build",
     "describe",
+    "pack",
     "verify",
     "verify_command",
     "verify_stream",

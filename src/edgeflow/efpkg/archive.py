@@ -31,7 +31,7 @@ def _sha256(content: Content) -> str:
     return files.sha256_file(content) if isinstance(content, Path) else files.sha256_bytes(content)
 
 
-def build(path: Path, described: Manifest, contents: Mapping[str, Content]) -> None:
+def pack(path: Path, described: Manifest, contents: Mapping[str, Content]) -> None:
     """Write a package, whole or not at all; equal arguments give equal bytes.
 
     Raises PackageError when the manifest contradicts itself or the contents, or cannot be encoded.

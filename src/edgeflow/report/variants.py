@@ -141,7 +141,7 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
             f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
     for cell in cells:
-        for name in filter(None, (cell.model, cell.target, cell.scheme, cell.runtime, cell.build)):
+        for name in filter(None, (cell.model, cell.target, cell.scheme, cell.runtime, cell.platform)):
             if "/" in name or problem(name):
                 raise DataError(f"{plan}: {name!a} is no name of a part of {cell.id!a}; make the plan again")
     if twice := sorted(name for name, count in Counter(cell.id for cell in cells).items() if count > 1):
@@ -154,13 +154,13 @@ def _cell(found: Mapping[str, Any]) -> Cell:
     names = (str(found["model"]), str(found["target"]), str(found["scheme"]))
     if reason := found.get("reason"):
         return Cell(*names, str(reason))
-    return Cell(*names, "", str(found["runtime"]), str(found["build"]))
+    return Cell(*names, "", str(found["runtime"]), str(found["platform"]))
 
 
 def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
     """Where the stages leave what the report reads about one cell."""
     key = (cell.model, cell.target, cell.scheme)
-    compiled = layout.compile(cell.model, cell.runtime, cell.build, cell.scheme)
+    compiled = layout.compile(cell.model, cell.runtime, cell.platform, cell.scheme)
     paths = {
         "program": compiled["info"],
         "measurement": layout.measure(*key)["measurement"],

@@ -122,7 +122,7 @@ plugin = Runtime(
     compile=compile_program,
     compiles_for=compiles_for,
     compile_tolerance=compile_tolerance,
-    build_with="litert",
+    models_from="litert",
     package_files=package_files,
     preload=(
         *("tflite_micro", "tflite_micro.tensorflow.lite.micro.python.schema_py_generated"),

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from edgeflow.config import Project
     from edgeflow.plugin import Runtime
     from edgeflow.registry import Plugins
-    from edgeflow.search.builder import Snakemake
     from edgeflow.search.candidates import Candidates
     from edgeflow.search.conclusion import Conclusion
+    from edgeflow.search.evaluator import Snakemake
     from edgeflow.search.study import Study
     from edgeflow.search.tried import Figure, Tried
 
@@ -51,8 +51,8 @@ def search(rest: Sequence[str]) -> int:
 def _search(arguments: argparse.Namespace) -> int:
     begin_s = time.monotonic()
 
-    from edgeflow.search.builder import OutOfTimeError, Snakemake
     from edgeflow.search.candidates import Candidates
+    from edgeflow.search.evaluator import OutOfTimeError, Snakemake
     from edgeflow.search.loop import Search
     from edgeflow.search.study import exclusive
     from edgeflow.search.table import line
@@ -68,11 +68,11 @@ def _search(arguments: argparse.Namespace) -> int:
     client.claim_run()  # all jobs are of one run: workers stay from one build to the next, and end with this process
     with exclusive(Path(layout.search(arguments.model, arguments.target)["folder"])):
         until_s = begin_s + max(timeout_s - COMPARING_S, timeout_s / 2)
-        builder = Snakemake(candidates, arguments.cores, until_s, options.overrides(arguments))
-        running = Search(candidates, rules, builder, lambda tried: print(line(tried, rules), flush=True))
+        evaluator = Snakemake(candidates, arguments.cores, until_s, options.overrides(arguments))
+        running = Search(candidates, rules, evaluator, lambda tried: print(line(tried, rules), flush=True))
         try:
             own = running.own()
-            study = _open_study(builder, rules, project)
+            study = _open_study(evaluator, rules, project)
         except OutOfTimeError:
             raise UsageError(
                 f"--timeout {units.show(timeout_s, 'second')} was over before the project's own schemes were built; "
@@ -84,7 +84,7 @@ def _search(arguments: argparse.Namespace) -> int:
                 print(line(tried, rules), flush=True)
             ended = running.run(study, arguments.trials or project.search.trials, batch=arguments.cores)
             known = running.known(study)
-            conclusion = _conclude(known, candidates, rules, builder)
+            conclusion = _conclude(known, candidates, rules, evaluator)
             _record(arguments, study, rules, conclusion, ended)
             _show(known, rules, conclusion, ended)
         finally:
@@ -224,27 +224,27 @@ def _budget(given: str, known: dict[str, Budget]) -> Budget:
     return Budget(metric, limit, units.unit_of(metric), direction, old.evidence if old else Evidence.ESTIMATE)
 
 
-def _open_study(builder: Snakemake, rules: Rules, project: Project) -> Study:
+def _open_study(evaluator: Snakemake, rules: Rules, project: Project) -> Study:
     """The study of these rules, this space, model, data and code: of others there may be more in the same file."""
     from edgeflow.search.study import Study
 
     space = project.search.alternatives()
-    about = [builder.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
+    about = [evaluator.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
     about.append(rules.accept_chance_level)
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
     path = Path(layout.search(rules.model, rules.target)["study"])
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)
 
 
-def _conclude(tried: Mapping[str, Tried], candidates: Candidates, rules: Rules, builder: Snakemake) -> Conclusion:
+def _conclude(tried: Mapping[str, Tried], candidates: Candidates, rules: Rules, evaluator: Snakemake) -> Conclusion:
     from edgeflow.search.conclusion import conclude
 
     folder = Path(layout.search(rules.model, rules.target)["schemes"])
 
     def compare(one: str, other: str) -> Figure | None:
-        return builder.compare(candidates.named(one, folder), candidates.named(other, folder))
+        return evaluator.compare(candidates.named(one, folder), candidates.named(other, folder))
 
-    timed = rules.objective.startswith("latency") and builder.times
+    timed = rules.objective.startswith("latency") and evaluator.times
     return conclude([*tried.values()], rules, compare if timed else None)
 
 

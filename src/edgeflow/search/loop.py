@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeflow.search.builder import Builder, OutOfTimeError
 from edgeflow.search.candidates import Candidate, Candidates
+from edgeflow.search.evaluator import Evaluator, OutOfTimeError
 from edgeflow.search.study import Study
 from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.types.figures import Evidence
@@ -25,7 +25,7 @@ class Search:
 
     candidates: Candidates
     rules: Rules
-    builder: Builder
+    evaluator: Evaluator
     say: Callable[[Tried], None]  # as soon as something came of a scheme
 
     def own(self) -> list[Tried]:
@@ -91,7 +91,7 @@ class Search:
 
     def _try(self, study: Study, asked: Mapping[str, tuple[Trial, Candidate]]) -> None:
         """Optimize all; compile, measure and package those that are not clearly over the accuracy budget."""
-        drops = self.builder.drops([candidate for _, candidate in asked.values()])
+        drops = self.evaluator.drops([candidate for _, candidate in asked.values()])
         worth = []
         for name, (trial, candidate) in asked.items():
             drop = drops[name]
@@ -113,7 +113,7 @@ class Search:
     def _measure(self, candidates: Sequence[Candidate]) -> list[Tried]:
         if not candidates:
             return []
-        found = self.builder.measured(candidates)
+        found = self.evaluator.measured(candidates)
         return [self._tried(candidate, found[candidate.id]) for candidate in candidates]
 
     def _tried(self, candidate: Candidate, measured: Measured | str) -> Tried:

@@ -95,7 +95,7 @@ def _optimize(
     """Write the model and ask it, or say why it cannot be made or executed."""
     optimize = runtime.optimize
     if optimize is None:
-        raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in build_with")
+        raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in models_from")
     task: Task = load_reference(spec.task)
     kept = files.read_as(Sensitivity, inputs.sensitivity).kept if inputs.sensitivity else ()
     samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)

@@ -40,7 +40,7 @@ class Spec:
     target: Target
     scheme: str
     runtime: str  # plugin reference
-    build: str = ""  # what the program was compiled for: `Runtime.compiles_for`
+    platform: str = ""  # what the program was compiled for: `Runtime.compiles_for`
     activations: str = "float32"  # type that the scheme computes in, which says how far machines may differ
     calibrated: bool = False  # the calibration split decided about the program
     infeasible: str = ""  # why the plan already refuses the variant; there are no inputs then
@@ -53,8 +53,8 @@ class Spec:
 
     @property
     def program(self) -> str:
-        """`model/runtime/build/scheme`, as messages name its program."""
-        return f"{self.model}/{self.target.runtime}/{self.build}/{self.scheme}"
+        """`model/runtime/platform/scheme`, as messages name its program."""
+        return f"{self.model}/{self.target.runtime}/{self.platform}/{self.scheme}"
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ class Record:
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Make the folder.
 
-    Raises MismatchError when the inputs are not of one build, DataError for one that is malformed, UsageError for one
-    that is missing, PackageError when the package would contradict itself.
+    Raises MismatchError when the inputs are not of one compilation, DataError for one that is malformed, UsageError for
+    one that is missing, PackageError when the package would contradict itself.
     """
     with _replaced(outputs.record) as record:
         files.write_json(record, _refused(spec) if spec.infeasible else _judged(spec, inputs, record))
@@ -232,7 +232,7 @@ def _release(
     contents: dict[str, bytes | Path] = {main: program, **made.contents, **added}
     described = _Described(main, made.described, _example(added), efpkg.describe(contents))
     manifest = _manifest(spec, inputs, verdict, info, measured, data, described)
-    efpkg.build(folder / name, manifest, contents)
+    efpkg.pack(folder / name, manifest, contents)
     for path, content in added.items():
         files.write_bytes(folder / path, content)
     archive = Archive(name, (folder / name).stat().st_size, files.sha256_file(folder / name))
@@ -263,7 +263,7 @@ def _golden(spec: Spec, inputs: Inputs, data: Data) -> golden.Sources:
 
 
 def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
-    """The program and what compile said about it; they must be of one build."""
+    """The program and what compile said about it; they must be of one compilation."""
     program, path = inputs.need("program", spec.variant), inputs.need("info", spec.variant)
     info = files.read_as(Program, path)
     _check_about(info.id, spec.program, path)

@@ -44,7 +44,7 @@ class Program:
 
     model: str
     runtime: str
-    build: str  # id of what the compiler saw of the target: `Runtime.compiles_for`
+    platform: str  # id of what the compiler saw of the target: `Runtime.compiles_for`
     scheme: str
     infeasible: str  # why there is no usable program; empty when there is one
     sha256: str
@@ -62,8 +62,8 @@ class Program:
 
     @property
     def id(self) -> str:
-        """`model/runtime/build/scheme`, as messages name a program."""
-        return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
+        """`model/runtime/platform/scheme`, as messages name a program."""
+        return f"{self.model}/{self.runtime}/{self.platform}/{self.scheme}"
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class Cell:
     target: str
     scheme: str
     reason: str = ""  # why it is infeasible; empty when it will be built
-    runtime: str = ""  # with `build`: which program it ships, shared with every cell that says the same; empty when
-    build: str = ""  # infeasible
+    runtime: str = ""  # with `platform`: which program it ships, shared with every cell that says the same; empty when
+    platform: str = ""  # infeasible
 
     @property
     def id(self) -> str:
@@ -76,5 +76,5 @@ class Cell:
 
     @property
     def program(self) -> str:
-        """`model/runtime/build/scheme`, as messages name a program."""
-        return f"{self.model}/{self.runtime}/{self.build}/{self.scheme}"
+        """`model/runtime/platform/scheme`, as messages name a program."""
+        return f"{self.model}/{self.runtime}/{self.platform}/{self.scheme}"

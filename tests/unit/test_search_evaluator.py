@@ -17,8 +17,8 @@ from edgeflow.config import load, read_matrix
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import StageError, UsageError
 from edgeflow.registry import Plugins, discover
-from edgeflow.search.builder import Snakemake
 from edgeflow.search.candidates import Candidates
+from edgeflow.search.evaluator import Snakemake
 from edgeflow.types.programs import Measured
 
 MODEL, TARGET = "digits_resnet8", "linux_x86_ort"
@@ -74,7 +74,7 @@ def fail(files_and_logs: Mapping[str, str]) -> None:
     Path("failing.json").write_text(json.dumps(files_and_logs))
 
 
-def builder(candidates: Candidates) -> Snakemake:
+def evaluator(candidates: Candidates) -> Snakemake:
     return Snakemake(candidates, cores=1, until_s=math.inf)
 
 
@@ -95,11 +95,11 @@ def test_what_an_earlier_build_left_hides_no_failure(candidates: Candidates) -> 
         log.write_text("StageError: no\n")
     fail({layout.package(MODEL, TARGET, scheme)["record"]: str(log) for scheme, log in logs.items()})
     failed = {scheme: f"compile: StageError: no (see {log})" for scheme, log in logs.items()}
-    assert builder(candidates).measured((good, bad, gone)) == {good.id: measured[good.id], **failed}
+    assert evaluator(candidates).measured((good, bad, gone)) == {good.id: measured[good.id], **failed}
     with pytest.raises(StageError, match=f"{good.id} cannot be timed beside {bad.id}: compile: StageError: no"):
-        builder(candidates).compare(good, bad)
+        evaluator(candidates).compare(good, bad)
     fail({})
-    assert builder(candidates).measured((good, bad)) == measured
+    assert evaluator(candidates).measured((good, bad)) == measured
 
 
 def test_nothing_is_tried_on_an_old_trained_model(candidates: Candidates) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_tried_on_an_old_trained_model(candidates: Candidates) -> Non
     record = layout.package(MODEL, TARGET, candidates.hand_written[0].id)["record"]
     fail(dict.fromkeys((reference, record), layout.log("train", MODEL, "base")))
     with pytest.raises(StageError, match=r"with exit code 1: compile: it ended without a word \(see "):
-        builder(candidates).measured(candidates.hand_written)
+        evaluator(candidates).measured(candidates.hand_written)
 
 
 def test_what_failed_for_a_scheme_is_told_by_its_wildcards_and_not_by_the_order(candidates: Candidates) -> None:
@@ -117,17 +117,17 @@ def test_what_failed_for_a_scheme_is_told_by_its_wildcards_and_not_by_the_order(
     for scheme, log in logs.items():
         Path(log).write_text(f"Error in rule train:\n    log: elsewhere.log\nStageError: {scheme} is bad\n\n")
     fail({layout.package(MODEL, TARGET, scheme)["record"]: log for scheme, log in logs.items()})
-    found = builder(candidates).measured((first, second))
+    found = evaluator(candidates).measured((first, second))
     assert found == {s: f"compile: StageError: {s} is bad (see {log})" for s, log in logs.items()}
 
 
 def test_the_lock_of_another_snakemake_is_no_failure_of_a_scheme(candidates: Candidates) -> None:
     fail({"": "LockException"})
     with pytest.raises(UsageError, match="another Snakemake runs in this folder; wait for it or end it"):
-        builder(candidates).measured(candidates.hand_written)
+        evaluator(candidates).measured(candidates.hand_written)
     fail({"": "WorkflowError"})
     with pytest.raises(StageError, match=r"exit code 1: Error: .* cannot be locked\. More\.; see results/logs/"):
-        builder(candidates).measured(candidates.hand_written)
+        evaluator(candidates).measured(candidates.hand_written)
 
 
 def test_the_options_of_a_search_are_those_of_its_builds(candidates: Candidates) -> None:
@@ -159,19 +159,19 @@ def test_a_study_depends_on_what_its_teachers_know(candidates: Candidates) -> No
     assert ready.teachers == (MODEL, "teacher")
     for c in ready.hand_written:
         measure(c.id)
-    builder(ready).measured(ready.hand_written)
+    evaluator(ready).measured(ready.hand_written)
     # the teacher is trained before the first trial, so that the study keeps its name
     checkpoint = Path(layout.train("teacher", "base")["checkpoint"])
-    first = builder(ready).depends_on()
-    assert builder(ready).depends_on() == first
-    assert builder(taught(candidates, MODEL, "teacher", channels=9)).depends_on() != first
+    first = evaluator(ready).depends_on()
+    assert evaluator(ready).depends_on() == first
+    assert evaluator(taught(candidates, MODEL, "teacher", channels=9)).depends_on() != first
     checkpoint.write_text("taught otherwise")
-    assert builder(ready).depends_on() != first
+    assert evaluator(ready).depends_on() != first
 
 
 def test_a_study_depends_on_the_code_of_each_stage(candidates: Candidates) -> None:
-    builder(candidates).measured(())
-    found = builder(candidates).depends_on()
+    evaluator(candidates).measured(())
+    found = evaluator(candidates).depends_on()
     stages = ["train", "convert", "optimize", "sensitivity", "compile", "measure", "judge"]
     assert [stage for stage, _, _ in found["jobs"]] == stages
     assert len({fingerprint for _, _, fingerprint in found["jobs"]}) == len(stages)
@@ -181,6 +181,6 @@ def test_without_a_scheme_that_people_wrote_what_all_share_is_made(candidates: C
     schemes = {"fp32": candidates.project.schemes["fp32"]}
     alone = Candidates(replace(candidates.project, schemes=schemes), candidates.plugins, MODEL, TARGET)
     alone.hand_written = ()
-    assert len(builder(alone).depends_on()["jobs"]) == 7
+    assert len(evaluator(alone).depends_on()["jobs"]) == 7
     made = [layout.prepare("digits_3x32x32")["info"], *map(layout.train(MODEL, "base").get, ("checkpoint", "outputs"))]
     assert Path("asked.txt").read_text().split() == made

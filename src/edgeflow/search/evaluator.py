@@ -43,7 +43,7 @@ class OutOfTimeError(Exception):
     """The time of the search is over; what was being built goes on where it was cut off, the next time."""
 
 
-class Builder(Protocol):
+class Evaluator(Protocol):
     """What a search asks for; a text in place of a result says why a build failed."""
 
     def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
@@ -83,7 +83,7 @@ class Snakemake:
         self._overrides = overrides or {}
 
     def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
-        """See `Builder`."""
+        """See `Evaluator`."""
         _, plan = self._candidates.planned(schemes)
         routes = {c.id: plan.routes[self._cell(plan, c.id)] for c in schemes}
         made = {n: layout.optimize(self._model, r.profile, n, r.file_format) for n, r in routes.items()}
@@ -98,14 +98,14 @@ class Snakemake:
         return task.drop(before, after, y)
 
     def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
-        """See `Builder`."""
+        """See `Evaluator`."""
         keys = {c.id: (self._model, self._target, c.id) for c in schemes}
         failed = self._run(schemes, {name: layout.package(*key)["record"] for name, key in keys.items()})
         records = {n: Path(layout.measure(*key)["measurement"]) for n, key in keys.items() if n not in failed}
         return {**failed, **{name: files.read_as(Measured, path) for name, path in records.items()}}
 
     def compare(self, scheme: Candidate, other: Candidate) -> Figure | None:
-        """See `Builder`. This is `measure`, with the other scheme's program in the place of the baseline's.
+        """See `Evaluator`. This is `measure`, with the other scheme's program in the place of the baseline's.
 
         It takes place after the time of the search, and finds both packages there.
         """
@@ -116,7 +116,7 @@ class Snakemake:
         project, plan = self._candidates.planned((scheme, other))
         job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
         cell = self._cell(plan, other.id)
-        program = layout.compile(cell.model, cell.runtime, cell.build, cell.scheme)
+        program = layout.compile(cell.model, cell.runtime, cell.platform, cell.scheme)
         with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
             measurement = Path(folder, "measurement.json")
             inputs = {**job.inputs, "baseline": program["program"], "baseline_info": program["info"]}
@@ -149,8 +149,8 @@ class Snakemake:
             optimized = {**made, "profile": route.profile, "scheme": example.id}
             jobs.append(wiring.job("convert", {**made, "recipe": route.recipe}))
             jobs += [wiring.job(stage, optimized) for stage in ("optimize", "sensitivity")]
-            for build in route.builds:
-                key = {"model": self._model, "runtime": build.runtime, "build": build.id, "scheme": example.id}
+            for platform in route.platforms:
+                key = {"model": self._model, "runtime": platform.runtime, "platform": platform.id, "scheme": example.id}
                 jobs.append(wiring.job("compile", key))
             jobs += [wiring.job(stage, self._keys(example.id)) for stage in ("measure", "judge")]
         return jobs
