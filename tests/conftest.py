@@ -17,6 +17,16 @@ PROJECT = Path(__file__).parent.parent
 PATIENCE_S = 60
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What a group of tests shares takes minutes to make: it must not be made by every worker, unnoticed."""
+    if getattr(session.config.option, "loadgroup", False):
+        ungrouped = [
+            item for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+        ]
+        if ungrouped:
+            pytest.exit(f"xdist does not group tests, e.g. {ungrouped[0].nodeid}: its release does not fit pytest's", 3)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def signals_that_arrive() -> None:
     """Under `nohup` or in the background of a script some are ignored, and so they would be in all that tests start."""
