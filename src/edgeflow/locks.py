@@ -72,10 +72,10 @@ def clear_stale() -> None:
 
 def _locks(record: Path) -> Mapping[str, Stamp]:
     try:
-        found = files.read_json(record)["locks"]
+        stamps = files.read_json(record)["locks"]
     except (DataError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return stamps if isinstance(stamps, dict) else {}
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -103,9 +103,9 @@ def _holder() -> str:
     """Who holds the lock of this folder, and what to do."""
     here = [record for record in Path(layout.locks()["runs"]).glob("*.json") if not host.ended(record.stem)]
     for record in here:
-        with suppress(DataError, KeyError, TypeError):
-            found = files.read_json(record)
-            whose = f"process {found['pid']} on {found['host']}{_of_whom(record)}"
+        with suppress(DataError, OSError, KeyError, TypeError):  # damaged, or closed to this user
+            run = files.read_json(record)
+            whose = f"process {run['pid']} on {run['host']}{_of_whom(record)}"
             return (
                 f"this folder is locked: another run is building here, {whose}. Wait until it has ended, or end it; if "
                 "it is gone already, 'snakemake --unlock' removes its lock"

@@ -19,7 +19,7 @@ from edgeflow.config import Project, load, read_matrix
 from edgeflow.config.models import Identity
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
-from edgeflow.plugin import Unsupported
+from edgeflow.plugin import LoadJob, Unsupported
 from edgeflow.registry import Plugins, discover
 from edgeflow.runners import identity
 from edgeflow.types.variants import Scheme, Target
@@ -420,6 +420,37 @@ def test_a_pointer_stands_for_the_files_that_a_model_names(with_data: Callable[[
     assert (absent.fingerprint(), absent.inputs, absent.fault) == (here.fingerprint(), here.inputs, "")
     Path("own.safetensors").write_bytes(b"two")
     assert with_data().fault.startswith("own.safetensors: differs from own.safetensors.dvc; 'dvc add own.safetensors'")
+
+
+@pytest.mark.parametrize("value", ["x" * 300, ["data/pre.pt", "y" * 2000]])
+def test_a_text_that_is_no_name_is_an_argument_like_any_other(with_data: Callable[[], Job], value: object) -> None:
+    own = Path("config/models/own.yaml")
+    own.write_text(own.read_text().replace("mode: relu", f"mode: {json.dumps(value)}"))
+    assert with_data().fault == ""
+
+
+def test_a_loader_that_breaks_makes_its_cells_fail_and_no_others(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    def broken(job: LoadJob) -> tuple[Path, ...]:
+        return tuple(job.options["no such option"])
+
+    loader = replace(plugins.loaders["npz"], id="broken", files=broken)
+    plugins = replace(
+        plugins,
+        loaders={**plugins.loaders, "broken": loader},
+        references={**plugins.references, ("loader", "broken"): "mine/loader.py:plugin"},
+    )
+    project, planned = make(plugins)
+    dataset = project.models[DSCNN].dataset
+    config = project.datasets[dataset].model_copy(update={"loader": "broken"})
+    project = replace(project, datasets={**project.datasets, dataset: config})
+    faults = Wiring(project, plugins, planned).faults()
+    assert {cell.model for cell in faults} == {m for m, c in project.models.items() if c.dataset == dataset}
+    assert {*faults.values()} == {
+        f"mine/loader.py:plugin: cannot list the files of dataset {dataset}: "
+        f"tests/unit/test_plan.py:{broken.__code__.co_firstlineno + 1}: KeyError: 'no such option'"
+    }
 
 
 def test_weights_that_are_not_there_are_told_before_anything_runs(with_data: Callable[[], Job]) -> None:
