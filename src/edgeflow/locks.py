@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import os
 import pwd
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,9 @@ Stamp = list[int]  # inode, and when content and inode were last changed, in ns:
 
 
 def present() -> IO[str] | None:
-    """Have this process count as a run until it ends, however it ends: what replaces results waits for it.
+    """Have this process count as a run until it ends, however it ends: what replaces results is refused meanwhile.
 
-    None where that cannot be, as in a checkout that this user may only read.
+    It waits where results are being replaced. None where that cannot be, as in a checkout that this user may only read.
     """
     path = Path(layout.running())
     with suppress(OSError):
@@ -33,11 +34,19 @@ def present() -> IO[str] | None:
     for mode in ("a", "r"):  # another user's file can be read
         try:
             stream = path.open(mode)
-            fcntl.flock(stream, fcntl.LOCK_SH)
+            _share(stream)
         except OSError:
             continue
         return stream
     return None
+
+
+def _share(stream: IO[str]) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting: 'edgeflow pull' replaces results in this folder", file=sys.stderr, flush=True)
+        fcntl.flock(stream, fcntl.LOCK_SH)
 
 
 def claim(persistence: Any) -> None:

@@ -107,6 +107,7 @@ class Wiring:
         # what a table says about a scheme changes nothing that is made
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
         self._fault = cache(reach.fault)
+        self._named = cache(self._files_named)
         self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
@@ -211,7 +212,7 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
-    def _named(self, *models: str, weights: bool = False) -> _Data:
+    def _files_named(self, *models: str, weights: bool = False) -> _Data:
         """The files that models' arguments name, which their builders read, and the weights of the first."""
         texts = reach.named([self.project.models[model].arguments for model in models])
         brought = self.project.models[models[0]].weights if weights else None

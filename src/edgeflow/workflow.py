@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from edgeflow import failures, files, layout, locks
 from edgeflow.config import Project, load, plugin_files, read_matrix
+from edgeflow.config.fields import ID
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
@@ -63,7 +64,7 @@ def open_project(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plan
 class Flow:
     """What the rules ask for. One instance a workflow, made when the Snakefile is read."""
 
-    ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
+    ID = ID
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, platforms
     IDENTITY = IDENTITY
 

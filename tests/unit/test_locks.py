@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from snakemake import exceptions
 
 from edgeflow import files, host, layout, locks
+from edgeflow.tracking.lock import no_build
 
 
 @pytest.fixture
@@ -19,6 +22,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     locks.explain()
     files.write_text(Path(layout.locks()["folder"], "0.input.lock"), "")
     return tmp_path
+
+
+def test_a_run_says_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-c", "from edgeflow import locks; assert locks.present()"]
+    with no_build("pull"):
+        run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert run.stderr is not None
+        assert run.stderr.readline() == "waiting: 'edgeflow pull' replaces results in this folder\n"
+        assert run.poll() is None
+    assert (run.communicate()[1], run.returncode) == ("", 0)
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
 
 
 def test_a_record_names_the_run(folder: Path) -> None:
