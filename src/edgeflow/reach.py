@@ -203,7 +203,7 @@ class Unit:
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """Every import in it, inside functions too."""
-        return tuple(each for node in ast.walk(self.node) for each in _imported(node))
+        return tuple(imported for node in ast.walk(self.node) for imported in _imported(node))
 
     @cached_property
     def uses(self) -> frozenset[Chain]:
@@ -260,7 +260,7 @@ class Module:
     @cached_property
     def star(self) -> bool:
         """True when it imports names that its text does not have."""
-        return any(each.attribute == "*" for unit in self.units for each in unit.imports)
+        return any(imported.attribute == "*" for unit in self.units for imported in unit.imports)
 
     @property
     def tells_names(self) -> bool:
@@ -361,8 +361,8 @@ def _bound(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
         return
-    for each in _imported(node):
-        yield each.name
+    for imported in _imported(node):
+        yield imported.name
     for child in ast.iter_child_nodes(node):
         yield from _bound_below(child)
 
@@ -470,7 +470,7 @@ class _Walk:
         module = _module(path)
         if module.content or module.fault:
             yield hashlib.sha256(module.content).hexdigest()
-        yield from sorted(f"import {each.line}" for each in self._names.get(path, ()))
+        yield from sorted(f"import {imported.line}" for imported in self._names.get(path, ()))
         for i in sorted(self._reached.get(path, ())):
             yield module.units[i].digest
 
@@ -496,10 +496,10 @@ class _Walk:
         if module.moves_path:
             self._look_around(path, module)
         for i, unit in enumerate(module.units):
-            for each in unit.imports if not isinstance(unit.node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
-                ours, _ = self._target(path, each)
-                if not ours and each.name in module.unused:
-                    self._names.setdefault(path, set()).add(each)
+            for imported in unit.imports if not isinstance(unit.node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+                ours, _ = self._target(path, imported)
+                if not ours and imported.name in module.unused:
+                    self._names.setdefault(path, set()).add(imported)
             if unit.effects:
                 self._reach(path, i)
 
@@ -539,10 +539,10 @@ class _Walk:
 
     def _follow(self, path: Path, unit: Unit) -> None:
         module = _module(path)
-        for each in unit.imports:
-            self._target(path, each)
-            if each.attribute == "*":
-                self._resolve_import(path, each, ())
+        for imported in unit.imports:
+            self._target(path, imported)
+            if imported.attribute == "*":
+                self._resolve_import(path, imported, ())
         for chain in unit.uses:
             self._through(path, unit, chain)
             if chain[0] in module.bound:
@@ -576,20 +576,20 @@ class _Walk:
 
     def _through(self, path: Path, unit: Unit, chain: Chain) -> None:
         """A name that an import in this unit binds."""
-        for each in unit.imports:
-            if each.name == chain[0]:
-                self._names.setdefault(path, set()).add(each)
-                self._resolve_import(path, each, chain[1:])
+        for imported in unit.imports:
+            if imported.name == chain[0]:
+                self._names.setdefault(path, set()).add(imported)
+                self._resolve_import(path, imported, chain[1:])
 
-    def _resolve_import(self, path: Path, statement: Import, rest: Chain) -> None:
+    def _resolve_import(self, path: Path, imported: Import, rest: Chain) -> None:
         """`rest` is used of what an import binds."""
-        files, folder = self._target(path, statement)
+        files, folder = self._target(path, imported)
         if folder is None:
             return
-        if statement.attribute:
-            rest = () if statement.attribute == "*" else (statement.attribute, *rest)
-        elif statement.top:
-            files, folder = self._located(replace(statement, module=statement.module[:1]), path)
+        if imported.attribute:
+            rest = () if imported.attribute == "*" else (imported.attribute, *rest)
+        elif imported.top:
+            files, folder = self._located(replace(imported, module=imported.module[:1]), path)
             if folder is None:
                 return
         if files and files[-1]:
@@ -608,27 +608,27 @@ class _Walk:
             else:
                 self.whole(file)
 
-    def _target(self, path: Path, statement: Import) -> tuple[tuple[Path | None, ...], Path | None]:
+    def _target(self, path: Path, imported: Import) -> tuple[tuple[Path | None, ...], Path | None]:
         """Import what an import imports; its files, and the folder in which its members are."""
-        if statement.level == 0 and statement.module[0] == OWN:
-            name = ".".join(statement.module)
-            self._own.update((name, f"{name}.{statement.attribute}"))
+        if imported.level == 0 and imported.module[0] == OWN:
+            name = ".".join(imported.module)
+            self._own.update((name, f"{name}.{imported.attribute}"))
             return (), None
-        files, folder = self._located(statement, path)
+        files, folder = self._located(imported, path)
         for file in files:
             if file is not None:
                 self.visit(file)
-        if folder is not None and statement.attribute not in ("", "*"):
-            for file in _below(folder, (statement.attribute,)) or ():  # `from . import blocks`
+        if folder is not None and imported.attribute not in ("", "*"):
+            for file in _below(folder, (imported.attribute,)) or ():  # `from . import blocks`
                 if file is not None:
                     self.visit(file)
         return files, folder
 
-    def _located(self, statement: Import, path: Path) -> tuple[tuple[Path | None, ...], Path | None]:
-        module = statement.module
-        if statement.level:
+    def _located(self, imported: Import, path: Path) -> tuple[tuple[Path | None, ...], Path | None]:
+        module = imported.module
+        if imported.level:
             base = path.parent
-            for _ in range(statement.level - 1):
+            for _ in range(imported.level - 1):
                 base = base.parent
             files = _below(base, module) if module else _package(base)
         else:
