@@ -97,6 +97,17 @@ def test_a_fault_in_what_the_matrix_uses_at_a_distance_is_an_error(tmp_path: Pat
         load(tmp_path, None, config_plugins)
 
 
+def test_an_id_that_two_files_have_is_an_error_only_where_it_is_used(tmp_path: Path, config_plugins: Plugins) -> None:
+    folders = Edit(MATRIX, "baseline: fp32\n", "baseline: fp32\nscheme_folders: [more]\n")
+    write_project(tmp_path, (folders, Edit("more/int8.yaml", None, GOOD[INT8])))
+    message = f"{INT8}: more/int8.yaml has the same id; rename one of them"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, None, config_plugins)
+    assert caught.value.problems == (message,)
+    project = load(tmp_path, {**read_matrix(tmp_path), "schemes": ["fp32"]}, config_plugins)
+    assert project.warnings == (message,)
+
+
 OVERRIDES: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "an unknown scheme": (
         {"schemes": "int4"},

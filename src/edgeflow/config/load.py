@@ -129,14 +129,16 @@ def _matrix_file(root: Path, *, required: bool) -> tuple[dict[str, Any] | None, 
 def _files(root: Path, folders: Sequence[str], problems: list[Problem]) -> dict[str, str]:
     """Id → file, of what the folders define, sorted in each; their other YAML files are problems."""
     labels: dict[str, str] = {}
-    for label in (f"{folder}/{p.name}" for folder in folders for p in sorted((root / folder).glob("[!.]*.y*ml"))):
+    existing = [folder for folder in folders if os.path.isdir(root / folder)]
+    for label in (f"{folder}/{p.name}" for folder in existing for p in sorted((root / folder).glob("[!.]*.y*ml"))):
         path = Path(label)
         if not is_id(path.stem):
             problems.append(Problem(label, "", f"the file's name {path.stem!r} {NOT_AN_ID}"))
         elif path.suffix != ".yaml":
             problems.append(Problem(label, "", f"rename it to {path.stem}.yaml"))
         elif path.stem in labels:
-            problems.append(Problem(label, "", f"{labels[path.stem]} has the same id; rename one of them"))
+            # a problem of the first, so that it counts where the matrix uses the id: which is meant, nobody can tell
+            problems.append(Problem(labels[path.stem], "", f"{label} has the same id; rename one of them"))
         else:
             labels[path.stem] = label
     return labels
