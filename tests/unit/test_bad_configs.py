@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.bad_configs import matrix, models, schemes, targets
 from tests.unit.bad_configs.project import (
+    FP32,
     GOOD,
     INT8,
     MATRIX,
@@ -92,7 +93,11 @@ def test_a_fault_in_what_the_matrix_uses_at_a_distance_is_an_error(tmp_path: Pat
     write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8] + step)))
     with pytest.raises(ConfigError, match=r"gone/net\.py"):
         load(tmp_path, None, config_plugins)
-    write_project(tmp_path, (Edit(WORDS, None, "loader: {"),))
+    write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8]), Edit(FP32, None, GOOD[FP32] + step)))
+    baseline_alone = {**read_matrix(tmp_path), "schemes": ["int8"]}  # not selected, and yet built to compare with
+    with pytest.raises(ConfigError, match=r"gone/net\.py"):
+        load(tmp_path, baseline_alone, config_plugins)
+    write_project(tmp_path, (Edit(FP32, None, GOOD[FP32]), Edit(WORDS, None, "loader: {")))
     with pytest.raises(ConfigError, match=r"config/datasets/words\.yaml: not valid YAML"):
         load(tmp_path, None, config_plugins)
 

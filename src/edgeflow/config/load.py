@@ -104,7 +104,8 @@ def _needed(
     planned = cells(matrix)
     models, targets, schemes = (dict.fromkeys(cell[i] for cell in planned) for i in range(3))
     yield from (("target", name) for name in targets)
-    yield from (("scheme", name) for name in (matrix.baseline, *schemes))
+    schemes.setdefault(matrix.baseline)  # built to compare with where it is not selected
+    yield from (("scheme", name) for name in schemes)
     used = [things["scheme"][name] for name in schemes if name in things["scheme"]]
     steps = [section.step() for scheme in used for section in scheme.steps]
     models.update(dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options))
