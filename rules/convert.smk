@@ -1,4 +1,5 @@
-# Takes a checkpoint, makes the same model in a runtime's file format.
+# Takes a checkpoint, makes the same model in a runtime's file format. Its builder is called once more: tracked files that
+# it reads are brought first.
 
 
 rule convert:

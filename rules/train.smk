@@ -1,5 +1,6 @@
-# Takes a dataset's train split, makes a checkpoint; evaluation and golden are only read to score it. A recipe other than
-# "base" starts from the base checkpoint, and is compared with its control: as many epochs with no technique.
+# Takes a dataset's train split, or the trained weights that somebody brings, makes a checkpoint; evaluation and golden
+# are only read to score it. A recipe other than "base" starts from the base checkpoint, and is compared with its control:
+# as many epochs with no technique. Tracked files that the model names are brought first.
 
 
 rule train:

@@ -7,9 +7,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeflow import __version__
 from edgeflow.errors import EdgeflowError, storage_error
+
+if TYPE_CHECKING:
+    from edgeflow.types.jobs import Failure
 
 COMMANDS = """\
 the project
@@ -37,14 +41,8 @@ the stages, as the workflow calls them
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says how it ended (see errors.py)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"edgeflow {__version__}: models × targets × schemes, built and judged by numbers\n\n{COMMANDS}")
-        return 0
-    if arguments[0] == "--version":
-        print(f"edgeflow {__version__}")
-        return 0
     try:
-        code = _command(arguments[0])(arguments[1:])
+        code = _run(arguments)
         sys.stdout.flush()  # a full disk is found here, and not at the interpreter's end
         return code
     except EdgeflowError as error:
@@ -59,6 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (refusal := storage_error(error)) is None:
             raise
         return _refuse(refusal)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"edgeflow {__version__}: models × targets × schemes, built and judged by numbers\n\n{COMMANDS}")
+        return 0
+    if arguments[0] == "--version":
+        print(f"edgeflow {__version__}")
+        return 0
+    return _command(arguments[0])(arguments[1:])
 
 
 def _refuse(error: EdgeflowError) -> int:
@@ -143,25 +151,30 @@ def _summary(rest: Sequence[str]) -> int:
         raise DataError(f"{paths['decision']} is not there: there is no report yet; run 'snakemake' first")
     console = Console(width=None if sys.stdout.isatty() else 100)  # a file or a pipe has no width of its own
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
-    for line in failures.lines(failures.read(Path(layout.failures()))):
+    broken = failures.read(Path(layout.failures()))
+    for line in failures.lines(broken):
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Report: {paths['html']}   Figures: {paths['summary']}", highlight=False)
-    if age := _age(arguments, Path(paths["sources"])):
+    if age := _age(arguments, Path(paths["sources"]), broken):
         console.print(age, style="yellow", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def _age(arguments: argparse.Namespace, path: Path) -> str:
+def _age(arguments: argparse.Namespace, path: Path, broken: Sequence[Failure]) -> str:
     """Whether the report is older than the configuration or the results, in words; empty when it is not."""
-    from edgeflow import failures, files, layout
+    from edgeflow import files, layout
     from edgeflow.config import options
     from edgeflow.config.digests import digests
+    from edgeflow.errors import DataError
     from edgeflow.report import sources, terminal
     from edgeflow.workflow import open_project
 
     if not path.is_file():
         return terminal.age("", "", f"{path} is not there; run snakemake, which makes it")
-    made_from = files.read_as(sources.Sources, path)
+    try:
+        made_from = files.read_as(sources.Sources, path)
+    except DataError as error:
+        return terminal.age("", "", f"{error}; delete the file and run snakemake, which makes it again")
     configuration = unknown = ""
     try:
         project, plan = open_project(options.matrix(arguments))
@@ -169,7 +182,6 @@ def _age(arguments: argparse.Namespace, path: Path) -> str:
     except EdgeflowError as error:  # what was built is still there to be shown
         first, *more = str(error).splitlines()
         unknown = f"{first}{f' (and {len(more)} more)' if more else ''}; 'edgeflow plan' says all of it"
-    broken = failures.read(Path(layout.failures()))
     return terminal.age(configuration, sources.changed_results(made_from, Path(layout.RESULTS), broken), unknown)
 
 

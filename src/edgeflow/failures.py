@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgeflow import files
+from edgeflow.errors import DataError
 from edgeflow.types.jobs import Failure
 
 PACKAGE = Path(__file__).parent
@@ -25,32 +26,37 @@ def read(path: Path) -> tuple[Failure, ...]:
 
     Raises DataError for a record that does not fit.
     """
-    return files.read_as(tuple[Failure, ...], path) if path.is_file() else ()
+    if not path.is_file():
+        return ()
+    try:
+        return files.read_as(tuple[Failure, ...], path)
+    except DataError as error:
+        raise DataError(f"{error}; delete the file: the next run of everything writes it anew") from None
 
 
 def write(path: Path, failures: Iterable[Failure]) -> None:
     """Put these on record; without any there is no record."""
-    found = sorted(failures, key=lambda failure: (failure.stage, failure.key))
-    if found:
-        files.write_json(path, found)
+    in_order = sorted(failures, key=lambda failure: (failure.stage, failure.key))
+    if in_order:
+        files.write_json(path, in_order)
     else:
         path.unlink(missing_ok=True)
 
 
 def by_cell(failures: Iterable[Failure]) -> dict[str, Failure]:
     """`Cell.id` → the first of the failures that it is lost by."""
-    found: dict[str, Failure] = {}
+    lost_by: dict[str, Failure] = {}
     for failure in failures:
         for cell in failure.cells:
-            found.setdefault(cell, failure)
-    return found
+            lost_by.setdefault(cell, failure)
+    return lost_by
 
 
 def lines(failures: Iterable[Failure], at_most: int = REASONS_SHOWN) -> list[str]:
     """A line each, what costs most cells first; the last says how many are left out."""
-    found = sorted(failures, key=lambda failure: -len(failure.cells))
-    said = [f"{f.sentence} ({counted(len(f.cells))}, log: {f.log or 'none'})" for f in found[:at_most]]
-    left = len(found) - at_most
+    costliest = sorted(failures, key=lambda failure: -len(failure.cells))
+    said = [f"{f.sentence} ({counted(len(f.cells))}, log: {f.log or 'none'})" for f in costliest[:at_most]]
+    left = len(costliest) - at_most
     return said if left <= 0 else [*said, f"and {left} more jobs; the report has all"]
 
 

@@ -31,7 +31,8 @@ def atomic(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
         if abandoned(left):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's, in a folder of many: it is theirs to remove
+                left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{host.owner()}{path.suffix}")
     try:
         temporary.touch()

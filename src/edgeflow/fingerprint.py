@@ -67,10 +67,10 @@ def _is_own(path: Path) -> bool:
 
 def _reached(reference: str, label: str, lines: set[str]) -> set[Path]:
     """The modules of edgeflow that code of the project imports; what else it reaches goes to `lines`."""
-    found = reach.of(reference)
-    lines.add(f"{label} {hashlib.sha256(repr(found.code).encode()).hexdigest()}")
-    lines.update(_digests(found.files))
-    return {path for name in found.own if (path := reach.source_file(name)) is not None}
+    reached = reach.of(reference)
+    lines.add(f"{label} {hashlib.sha256(repr(reached.code).encode()).hexdigest()}")
+    lines.update(_digests(reached.files))
+    return {path for name in reached.own if (path := reach.source_file(name)) is not None}
 
 
 def _foreign(module: str, *, installed: bool) -> list[str]:
@@ -88,23 +88,23 @@ def _foreign(module: str, *, installed: bool) -> list[str]:
 
 def _digests(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
     """A line a file, with its name in `folder` or its own."""
-    found = pointers.digests(paths) if paths else {}
-    names = {path: Path(path).relative_to(folder).as_posix() if folder else Path(path).name for path in found}
-    return [f"{names[path]} {digest}" for path, digest in found.items()]
+    digests = pointers.digests(paths) if paths else {}
+    names = {path: Path(path).relative_to(folder).as_posix() if folder else Path(path).name for path in digests}
+    return [f"{names[path]} {digest}" for path, digest in digests.items()]
 
 
 # --- edgeflow's own modules ------------------------------------------------------------------------------------------
 
 
 def _closure(start: Iterable[Path]) -> set[Path]:
-    found: set[Path] = set()
+    closure: set[Path] = set()
     todo = [path.resolve() for path in start]
     while todo:
         path = todo.pop()
-        if path not in found:
-            found.add(path)
+        if path not in closure:
+            closure.add(path)
             todo.extend(PACKAGE / name for name in _source(path)["imports"])
-    return found
+    return closure
 
 
 def _source(path: Path) -> Mapping[str, Any]:
@@ -138,8 +138,8 @@ def _imports(tree: ast.Module) -> list[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-    found = (reach.source_file(name) for name in names if name.startswith(f"{reach.OWN}."))
-    return sorted(path.relative_to(PACKAGE).as_posix() for path in found if path is not None)
+    paths = (reach.source_file(name) for name in names if name.startswith(f"{reach.OWN}."))
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in paths if path is not None)
 
 
 @cache
@@ -173,7 +173,7 @@ def lock_files(lock: Path) -> list[Path]:
 def requirements(lock: Path) -> list[str]:
     """The pinned requirements of a toolchain, sorted, without comments and white space."""
     lines = (line for path in lock_files(lock) for line in path.read_text(encoding="utf-8").splitlines())
-    return sorted({found for line in lines if (found := re.sub(r"(^|\s)#.*", "", line).strip())})
+    return sorted({kept for line in lines if (kept := re.sub(r"(^|\s)#.*", "", line).strip())})
 
 
 def local(requirement: str) -> Path | None:
@@ -203,8 +203,8 @@ def _contents(path: Path) -> list[str]:
     """Digest of a wheel, or of each file of a folder but what a build leaves there."""
     if path.is_file():
         return _digests([path])
-    found = [file for file in sorted(path.rglob("*")) if not any(map(_is_left, file.relative_to(path).parts))]
-    return _digests(found, path)
+    sources = [file for file in sorted(path.rglob("*")) if not any(map(_is_left, file.relative_to(path).parts))]
+    return _digests(sources, path)
 
 
 def _is_left(part: str) -> bool:

@@ -31,9 +31,9 @@ def _darwin_uuid() -> str:
     import ctypes
 
     ask = getattr(ctypes.CDLL(None), "gethostuuid", None)
-    found = ctypes.create_string_buffer(16)
+    uuid = ctypes.create_string_buffer(16)
     forever = (ctypes.c_long * 2)(0, 0)  # timespec; zero waits as long as it takes
-    return found.raw.hex() if ask is not None and ask(found, forever) == 0 else ""
+    return uuid.raw.hex() if ask is not None and ask(uuid, forever) == 0 else ""
 
 
 @cache

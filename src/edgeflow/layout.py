@@ -144,10 +144,10 @@ def provenance() -> Files:
 
 def tracked(project: Path) -> list[str]:
     """What DVC holds: each folder and file of the results that has something in it."""
-    found = (project / RESULTS).iterdir() if (project / RESULTS).is_dir() else iter(())
+    results = (project / RESULTS).iterdir() if (project / RESULTS).is_dir() else iter(())
     return sorted(
         f"{RESULTS}/{path.name}"
-        for path in found
+        for path in results
         if path.name not in UNTRACKED and not path.name.startswith(".") and path.suffix != POINTER and _filled(path)
     )
 

@@ -11,6 +11,7 @@ import atexit
 import fcntl
 import os
 import pwd
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,9 @@ Stamp = list[int]  # inode, and when content and inode were last changed, in ns:
 
 
 def present() -> IO[str] | None:
-    """Have this process count as a run until it ends, however it ends: what replaces results waits for it.
+    """Have this process count as a run until it ends, however it ends: what replaces results is refused meanwhile.
 
-    None where that cannot be, as in a checkout that this user may only read.
+    It waits where results are being replaced. None where that cannot be, as in a checkout that this user may only read.
     """
     path = Path(layout.running())
     with suppress(OSError):
@@ -33,11 +34,19 @@ def present() -> IO[str] | None:
     for mode in ("a", "r"):  # another user's file can be read
         try:
             stream = path.open(mode)
-            fcntl.flock(stream, fcntl.LOCK_SH)
+            _share(stream)
         except OSError:
             continue
         return stream
     return None
+
+
+def _share(stream: IO[str]) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("waiting: 'edgeflow pull' replaces results in this folder", file=sys.stderr, flush=True)
+        fcntl.flock(stream, fcntl.LOCK_SH)
 
 
 def claim(persistence: Any) -> None:
@@ -72,10 +81,10 @@ def clear_stale() -> None:
 
 def _locks(record: Path) -> Mapping[str, Stamp]:
     try:
-        found = files.read_json(record)["locks"]
+        stamps = files.read_json(record)["locks"]
     except (DataError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return stamps if isinstance(stamps, dict) else {}
 
 
 def _stamp(path: Path) -> Stamp | None:
@@ -103,9 +112,9 @@ def _holder() -> str:
     """Who holds the lock of this folder, and what to do."""
     here = [record for record in Path(layout.locks()["runs"]).glob("*.json") if not host.ended(record.stem)]
     for record in here:
-        with suppress(DataError, KeyError, TypeError):
-            found = files.read_json(record)
-            whose = f"process {found['pid']} on {found['host']}{_of_whom(record)}"
+        with suppress(DataError, OSError, KeyError, TypeError):  # damaged, or closed to this user
+            run = files.read_json(record)
+            whose = f"process {run['pid']} on {run['host']}{_of_whom(record)}"
             return (
                 f"this folder is locked: another run is building here, {whose}. Wait until it has ended, or end it; if "
                 "it is gone already, 'snakemake --unlock' removes its lock"

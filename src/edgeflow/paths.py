@@ -65,8 +65,8 @@ def inside(folder: Path, name: str) -> Path:
 
     Raises DataError for a name that has a problem, and where a symbolic link on the way leads out of the folder.
     """
-    if found := problem(name):
-        raise DataError(f"{name!a} {found}; nothing is read or written there. Where it comes from is damaged or "
+    if why := problem(name):
+        raise DataError(f"{name!a} {why}; nothing is read or written there. Where it comes from is damaged or "
                         "hostile")  # fmt: skip
     path = folder / name
     if not path.parent.resolve().is_relative_to(folder.resolve()):
@@ -92,8 +92,8 @@ def clash(names: Iterable[str]) -> str:
     taken: dict[str, str] = {}
     folders: dict[str, str] = {}
     for name in names:
-        if found := portable_problem(name):
-            return f"{name!r} {found}"
+        if why := portable_problem(name):
+            return f"{name!r} {why}"
         key = name.lower()
         if key in taken:
             return f"{name!r} and {taken[key]!r} are the same file where case does not count"

@@ -66,18 +66,18 @@ class Plan:
     def keys(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """Stage → the keys of its jobs, as layout.py has them."""
         stages = ("prepare", "train", "convert", "sensitivity", "optimize")
-        found: dict[str, dict[tuple[str, ...], None]] = {stage: {} for stage in stages}
+        shared: dict[str, dict[tuple[str, ...], None]] = {stage: {} for stage in stages}
         for cell, route in self.routes.items():
-            found["prepare"][route.dataset,] = None
-            found["train"].update(dict.fromkeys(route.trained))
-            found["convert"][cell.model, route.recipe, route.file_format] = None
+            shared["prepare"][route.dataset,] = None
+            shared["train"].update(dict.fromkeys(route.trained))
+            shared["convert"][cell.model, route.recipe, route.file_format] = None
             optimized = (cell.model, route.file_format, route.profile, cell.scheme)
-            found["optimize"][optimized] = None
+            shared["optimize"][optimized] = None
             if route.mixed:
-                found["sensitivity"][optimized] = None
+                shared["sensitivity"][optimized] = None
         variants = tuple((cell.model, cell.target, cell.scheme) for cell in self.feasible)
         return {
-            **{stage: tuple(keys) for stage, keys in found.items()},
+            **{stage: tuple(keys) for stage, keys in shared.items()},
             "compile": tuple(self.programs),
             **dict.fromkeys(("measure", "judge"), variants),
             "package": tuple((cell.model, cell.target, cell.scheme) for cell in self.cells),
@@ -109,11 +109,11 @@ class Plan:
 
 
 def _cell_json(cell: Cell) -> dict[str, str]:
-    found = {"model": cell.model, "target": cell.target, "scheme": cell.scheme}
+    names = {"model": cell.model, "target": cell.target, "scheme": cell.scheme}
     return (
-        {**found, "reason": cell.reason}
+        {**names, "reason": cell.reason}
         if cell.reason
-        else {**found, "runtime": cell.runtime, "platform": cell.platform}
+        else {**names, "runtime": cell.runtime, "platform": cell.platform}
     )
 
 
@@ -127,10 +127,10 @@ def plan(project: Project, plugins: Plugins) -> Plan:
     routes: dict[Cell, Route] = {}
 
     def planned(model: str, target: str, scheme: str) -> Cell:
-        found = (model, schemes[scheme], targets[target])
-        if reason := _refusal(project, plugins, *found):
+        variant = (model, schemes[scheme], targets[target])
+        if reason := _refusal(project, plugins, *variant):
             return Cell(model, target, scheme, reason)
-        route = _route(project, plugins, *found)
+        route = _route(project, plugins, *variant)
         cell = Cell(model, target, scheme, "", route.platforms[-1].runtime, route.platforms[-1].id)
         routes[cell] = route
         return cell

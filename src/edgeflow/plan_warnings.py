@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 def of(project: Project, plugins: Plugins, plan: Plan) -> tuple[str, ...]:
     """One sentence each, with the file where something can be done about it."""
     pairs = dict.fromkeys((cell.model, cell.target) for cell in plan.feasible)
-    found = [s for model, target in pairs for s in _too_few_samples(project, plugins, model, target)]
-    found += [s for model, target in pairs for s in _as_trained(project, model, target)]
-    return tuple(dict.fromkeys(found))
+    trained = {model: _as_trained(project, model) for model in dict.fromkeys(model for model, _ in pairs)}
+    sentences = [s for model, target in pairs for s in _too_few_samples(project, plugins, model, target)]
+    for model, target in pairs:
+        of_training = warnings(project.budgets(target), trained[model])
+        sentences += [f"{file_of('model', model)}: as it was trained last, {sentence}" for sentence in of_training]
+    return tuple(dict.fromkeys(sentences))
 
 
 def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str) -> Iterator[str]:
@@ -55,15 +58,14 @@ def _limit(budget: Budget) -> str:
     return f"{budget.metric} {sign} {shown(budget.metric, budget.limit)}"
 
 
-def _as_trained(project: Project, model: str, target: str) -> Iterator[str]:
+def _as_trained(project: Project, model: str) -> Circumstances:
     """What the model's last training showed, where there was one."""
+    accepted = project.models[model].accept_chance_level
     path = Path(layout.train(model, recipe_id(()))["info"])
     try:
         said: dict[str, Any] = files.read_json(path) if path.is_file() else {}
         reference = from_json(Reference, said["reference"]) if said.get("reference") else None
         network = from_json(Network, said.get("network") or {})
     except (DataError, ValueError):
-        return  # damaged, or of an older version: it is trained again
-    circumstances = Circumstances(reference, network, project.models[model].accept_chance_level)
-    for sentence in warnings(project.budgets(target), circumstances):
-        yield f"{file_of('model', model)}: as it was trained last, {sentence}"
+        return Circumstances(None, Network(), accepted)  # damaged, or of an older version: it is trained again
+    return Circumstances(reference, network, accepted)

@@ -68,7 +68,7 @@ class Option:
                 return str(error)
             return ""
         if not _is_a(self.type, value):
-            return f"expected {_EXPECTED[self.type]}, found {shown(value)}{_hint(self.type, value)}"
+            return f"expected {_EXPECTED[self.type]}, found {shown(value)}{yaml_hint(self.type, value)}"
         if self.choices and value not in self.choices:
             return f"{shown(value)} is not one of {', '.join(self.choices)}"
         if isinstance(value, str | bool | list | tuple):
@@ -92,6 +92,7 @@ _EXPECTED: Mapping[Callable[[Any], Any], str] = {
     bool: "true or false",
     list: "a list of names",
 }
+_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 def _is_a(wanted: object, value: object) -> bool:
@@ -102,10 +103,16 @@ def _is_a(wanted: object, value: object) -> bool:
     return type(value) is wanted
 
 
-def _hint(wanted: object, value: object) -> str:
-    """The next step where YAML is likely to have surprised its writer: to it `"20"` is text, and `7` is none."""
+def yaml_hint(wanted: object, value: object) -> str:
+    """The next step where YAML is likely to have surprised its writer: to it `"20"` and `no` are text, and `7` is none.
+
+    `wanted` is str, int, float or bool; anything else has no hint.
+    """
     if wanted is str:
         return "" if isinstance(value, Mapping | list | tuple) else "; put it in quotes if text is meant"
+    if wanted is bool:
+        meant = _BOOLEANS.get(str(value).lower())
+        return f"; write {meant}" if meant else ""
     if wanted not in (int, float) or not isinstance(value, str):
         return ""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def covering(path: Path) -> Path | None:
     if path.is_absolute() or ".." in path.parts:
         return None
     candidates = (Path(f"{part}{layout.POINTER}") for part in (path, *path.parents) if part.name)
-    return next((pointer for pointer in candidates if pointer.is_file()), None)
+    return next((pointer for pointer in candidates if os.path.isfile(pointer)), None)  # also of a name too long
 
 
 def digest(path: Path, known: Mapping[str, str] | None = None) -> str:
@@ -97,8 +98,8 @@ def digest(path: Path, known: Mapping[str, str] | None = None) -> str:
 
 def listing(folder: Path, known: Mapping[str, str] | None = None) -> str:
     """DVC's object for a folder: a JSON list of its files with their digests, sorted by path."""
-    found = {p.relative_to(folder).as_posix(): _md5(p, known) for p in folder.rglob("*") if p.is_file()}
-    return json.dumps([{"md5": found[name], "relpath": name} for name in sorted(found)], sort_keys=True)
+    md5s = {p.relative_to(folder).as_posix(): _md5(p, known) for p in folder.rglob("*") if p.is_file()}
+    return json.dumps([{"md5": md5s[name], "relpath": name} for name in sorted(md5s)], sort_keys=True)
 
 
 def _md5(path: Path, known: Mapping[str, str] | None) -> str:
@@ -141,8 +142,8 @@ def digests(paths: Iterable[Path]) -> dict[str, str]:
 
 @lru_cache(maxsize=1)  # thousands of jobs ask, and a record may have thousands of entries
 def _recorded(record: Path, _stamp: tuple[int, ...]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = files.read_json(record)
-    return found
+    entries: Mapping[str, Any] = files.read_json(record)
+    return entries
 
 
 def stamp(path: Path) -> list[int]:

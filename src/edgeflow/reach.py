@@ -98,18 +98,18 @@ def named(value: Any) -> list[str]:
 
 def data(texts: Iterable[str], root: Path = Path()) -> list[Path]:
     """The files that texts name, and those in the folders of the project that they name."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for text in texts:
         path = root / text
-        if path.is_file():
-            found[path] = None
-        elif path.is_dir() and path.resolve() != root.resolve() and path.resolve().is_relative_to(root.resolve()):
-            found.update((file, None) for file in sorted(path.rglob("*")) if file.is_file())
-    return list(found)
+        if os.path.isfile(path):  # false of a name too long
+            files[path] = None
+        elif os.path.isdir(path) and path.resolve() != root.resolve() and path.resolve().is_relative_to(root.resolve()):
+            files.update((file, None) for file in sorted(path.rglob("*")) if file.is_file())
+    return list(files)
 
 
 def _may_be_path(text: str) -> bool:
-    return 0 < len(text) < 1024 and max(map(len, text.split("/"))) < 256 and text.isprintable()
+    return 0 < len(text) < 1024 and "\0" not in text
 
 
 def source_file(source: str, root: Path = Path()) -> Path | None:
@@ -120,8 +120,8 @@ def source_file(source: str, root: Path = Path()) -> Path | None:
     if top == OWN:
         base = Path(__file__).parent.joinpath(*below)
         return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-    *_, found = find(tuple(source.split(".")), (root,)) or (None,)
-    return found
+    *_, file = find(tuple(source.split(".")), (root,)) or (None,)
+    return file
 
 
 def find(name: Chain, folders: Iterable[Path]) -> tuple[Path | None, ...]:
@@ -132,8 +132,8 @@ def find(name: Chain, folders: Iterable[Path]) -> tuple[Path | None, ...]:
     if name[0] in sys.stdlib_module_names or name[0] == OWN:
         return ()
     for folder in folders:
-        if (found := _below(folder, name)) is not None:
-            return found
+        if (executed := _below(folder, name)) is not None:
+            return executed
     return ()
 
 
@@ -143,20 +143,20 @@ def has(folder: Path, name: str) -> bool:
 
 
 def _below(folder: Path, name: Sequence[str]) -> tuple[Path | None, ...] | None:
-    found: list[Path | None] = []
+    executed: list[Path | None] = []
     for i, part in enumerate(name):
         package, module = folder / part / "__init__.py", folder / f"{part}.py"
-        if package.is_file():
-            found.append(package)
-        elif module.is_file():
-            found.append(module)
-            return tuple(found) if i == len(name) - 1 else None
-        elif (folder / part).is_dir():
-            found.append(None)
+        if os.path.isfile(package):
+            executed.append(package)
+        elif os.path.isfile(module):
+            executed.append(module)
+            return tuple(executed) if i == len(name) - 1 else None
+        elif os.path.isdir(folder / part):
+            executed.append(None)
         else:
             return None
         folder = folder / part
-    return tuple(found)
+    return tuple(executed)
 
 
 def _parts(reference: str) -> tuple[str, str]:
@@ -203,7 +203,7 @@ class Unit:
     @cached_property
     def imports(self) -> tuple[Import, ...]:
         """Every import in it, inside functions too."""
-        return tuple(found for node in ast.walk(self.node) for found in _imported(node))
+        return tuple(imported for node in ast.walk(self.node) for imported in _imported(node))
 
     @cached_property
     def uses(self) -> frozenset[Chain]:
@@ -241,11 +241,11 @@ class Module:
     @cached_property
     def bound(self) -> dict[str, list[int]]:
         """Name → the units that bind it."""
-        found: dict[str, list[int]] = {}
+        binding: dict[str, list[int]] = {}
         for i, unit in enumerate(self.units):
             for name in unit.binds:
-                found.setdefault(name, []).append(i)
-        return found
+                binding.setdefault(name, []).append(i)
+        return binding
 
     @cached_property
     def unused(self) -> frozenset[str]:
@@ -260,7 +260,7 @@ class Module:
     @cached_property
     def star(self) -> bool:
         """True when it imports names that its text does not have."""
-        return any(found.attribute == "*" for unit in self.units for found in unit.imports)
+        return any(imported.attribute == "*" for unit in self.units for imported in unit.imports)
 
     @property
     def tells_names(self) -> bool:
@@ -279,10 +279,10 @@ class Module:
 def _module(path: Path) -> Module:
     """Parse a file, again only where it changed."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError as error:
         return Module(path, fault=f"{path}: cannot be read: {error.strerror}")
-    return _parsed(path, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+    return _parsed(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino))
 
 
 @cache
@@ -361,8 +361,8 @@ def _bound(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
         return
-    for found in _imported(node):
-        yield found.name
+    for imported in _imported(node):
+        yield imported.name
     for child in ast.iter_child_nodes(node):
         yield from _bound_below(child)
 
@@ -470,7 +470,7 @@ class _Walk:
         module = _module(path)
         if module.content or module.fault:
             yield hashlib.sha256(module.content).hexdigest()
-        yield from sorted(f"import {found.line}" for found in self._names.get(path, ()))
+        yield from sorted(f"import {imported.line}" for imported in self._names.get(path, ()))
         for i in sorted(self._reached.get(path, ())):
             yield module.units[i].digest
 
@@ -496,10 +496,10 @@ class _Walk:
         if module.moves_path:
             self._look_around(path, module)
         for i, unit in enumerate(module.units):
-            for found in unit.imports if not isinstance(unit.node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
-                ours, _ = self._target(path, found)
-                if not ours and found.name in module.unused:
-                    self._names.setdefault(path, set()).add(found)
+            for imported in unit.imports if not isinstance(unit.node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+                ours, _ = self._target(path, imported)
+                if not ours and imported.name in module.unused:
+                    self._names.setdefault(path, set()).add(imported)
             if unit.effects:
                 self._reach(path, i)
 
@@ -507,7 +507,7 @@ class _Walk:
         """A module changes `sys.path`: the folders that it names, its own and the one above may be meant."""
         named = (folder / text for unit in module.units for text in unit.texts for folder in (self._root, path.parent))
         for folder in (path.parent, path.parent.parent, *named):
-            if folder not in self._folders and folder.is_dir():
+            if folder not in self._folders and os.path.isdir(folder):
                 self._folders.append(folder)
 
     def whole(self, path: Path) -> None:
@@ -539,10 +539,10 @@ class _Walk:
 
     def _follow(self, path: Path, unit: Unit) -> None:
         module = _module(path)
-        for found in unit.imports:
-            self._target(path, found)
-            if found.attribute == "*":
-                self._resolve_import(path, found, ())
+        for imported in unit.imports:
+            self._target(path, imported)
+            if imported.attribute == "*":
+                self._resolve_import(path, imported, ())
         for chain in unit.uses:
             self._through(path, unit, chain)
             if chain[0] in module.bound:
@@ -576,20 +576,20 @@ class _Walk:
 
     def _through(self, path: Path, unit: Unit, chain: Chain) -> None:
         """A name that an import in this unit binds."""
-        for found in unit.imports:
-            if found.name == chain[0]:
-                self._names.setdefault(path, set()).add(found)
-                self._resolve_import(path, found, chain[1:])
+        for imported in unit.imports:
+            if imported.name == chain[0]:
+                self._names.setdefault(path, set()).add(imported)
+                self._resolve_import(path, imported, chain[1:])
 
-    def _resolve_import(self, path: Path, found: Import, rest: Chain) -> None:
+    def _resolve_import(self, path: Path, imported: Import, rest: Chain) -> None:
         """`rest` is used of what an import binds."""
-        files, folder = self._target(path, found)
+        files, folder = self._target(path, imported)
         if folder is None:
             return
-        if found.attribute:
-            rest = () if found.attribute == "*" else (found.attribute, *rest)
-        elif found.top:
-            files, folder = self._located(replace(found, module=found.module[:1]), path)
+        if imported.attribute:
+            rest = () if imported.attribute == "*" else (imported.attribute, *rest)
+        elif imported.top:
+            files, folder = self._located(replace(imported, module=imported.module[:1]), path)
             if folder is None:
                 return
         if files and files[-1]:
@@ -599,8 +599,7 @@ class _Walk:
 
     def _member(self, folder: Path, rest: Chain) -> None:
         """A module in a package."""
-        found = _below(folder, rest[:1]) or ()
-        for file in found:
+        for file in _below(folder, rest[:1]) or ():
             if file is None:
                 if len(rest) > 1:
                     self._member(folder / rest[0], rest[1:])
@@ -609,40 +608,41 @@ class _Walk:
             else:
                 self.whole(file)
 
-    def _target(self, path: Path, found: Import) -> tuple[tuple[Path | None, ...], Path | None]:
+    def _target(self, path: Path, imported: Import) -> tuple[tuple[Path | None, ...], Path | None]:
         """Import what an import imports; its files, and the folder in which its members are."""
-        if found.level == 0 and found.module[0] == OWN:
-            name = ".".join(found.module)
-            self._own.update((name, f"{name}.{found.attribute}"))
+        if imported.level == 0 and imported.module[0] == OWN:
+            name = ".".join(imported.module)
+            self._own.update((name, f"{name}.{imported.attribute}"))
             return (), None
-        files, folder = self._located(found, path)
+        files, folder = self._located(imported, path)
         for file in files:
             if file is not None:
                 self.visit(file)
-        if folder is not None and found.attribute not in ("", "*"):
-            for file in _below(folder, (found.attribute,)) or ():  # `from . import blocks`
+        if folder is not None and imported.attribute not in ("", "*"):
+            for file in _below(folder, (imported.attribute,)) or ():  # `from . import blocks`
                 if file is not None:
                     self.visit(file)
         return files, folder
 
-    def _located(self, found: Import, path: Path) -> tuple[tuple[Path | None, ...], Path | None]:
-        if found.level:
+    def _located(self, imported: Import, path: Path) -> tuple[tuple[Path | None, ...], Path | None]:
+        module = imported.module
+        if imported.level:
             base = path.parent
-            for _ in range(found.level - 1):
+            for _ in range(imported.level - 1):
                 base = base.parent
-            files = _below(base, found.module) if found.module else _package(base)
+            files = _below(base, module) if module else _package(base)
         else:
-            files = find(found.module, self._folders)
-            base = next((f for f in self._folders if _below(f, found.module) is not None), self._root)
+            files = find(module, self._folders)
+            base = next((f for f in self._folders if _below(f, module) is not None), self._root)
             if files and base != self._root:
-                self._beside.add(found.module[0])
-        return (files, base.joinpath(*found.module)) if files else ((), None)
+                self._beside.add(module[0])
+        return (files, base.joinpath(*module)) if files else ((), None)
 
     def _data(self, path: Path, text: str) -> Iterator[Path]:
         """Files that a text names, from the project's folder or from the file's own."""
         for folder in dict.fromkeys((self._root, path.parent)):
             file = folder / text
-            if file.is_file():
+            if os.path.isfile(file):
                 yield file
 
 

@@ -52,19 +52,20 @@ def discover(files: Sequence[str] = ()) -> Plugins:
 
     Raises PluginError for a duplicate id, an unknown API version, an object of another kind, or a failing import.
     """
-    found: dict[str, dict[str, Plugin]] = {kind: {} for kind in KINDS}
+    by_kind: dict[str, dict[str, Plugin]] = {kind: {} for kind in KINDS}
     references: dict[tuple[str, str], str] = {}
     entries = sorted(e.value for e in importlib.metadata.entry_points(group=GROUP))
     for reference in [*dict.fromkeys(entries), *(f"{file}:plugin" for file in files)]:
         plugin = load_reference(reference)
         kind = _kind_of(plugin, reference)
-        if plugin.id in found[kind]:
+        if plugin.id in by_kind[kind]:
             first = references[kind, plugin.id]
             raise PluginError(f"{reference}: {kind} {plugin.id!r} is already provided by {first}; rename one of them")
-        found[kind][plugin.id] = plugin
+        by_kind[kind][plugin.id] = plugin
         references[kind, plugin.id] = reference
-    _check_runtimes(found["runtime"], references)
-    return Plugins(found["runtime"], found["framework"], found["task"], found["loader"], references)  # type: ignore[arg-type]
+    _check_runtimes(by_kind["runtime"], references)
+    runtimes, frameworks, tasks, loaders = (by_kind[kind] for kind in KINDS)
+    return Plugins(runtimes, frameworks, tasks, loaders, references)  # type: ignore[arg-type]
 
 
 def _kind_of(plugin: Any, reference: str) -> str:
@@ -133,7 +134,7 @@ def _load_module(name: str, reference: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise PluginError(f"{reference}: cannot import {name}: {_reason(error)}") from error
+        raise PluginError(f"{reference}: cannot import {name}: {reason(error)}") from error
 
 
 def _load_file(path: Path, reference: str) -> ModuleType:
@@ -197,10 +198,10 @@ def _execute(package: str, path: Path, reference: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:
         shown = path.relative_to(Path().resolve()) if path.is_relative_to(Path().resolve()) else path
-        raise PluginError(f"{reference}: cannot load {shown}: {_reason(error)}") from error
+        raise PluginError(f"{reference}: cannot load {shown}: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """An error of somebody's code, with the last line of the project that it came through."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(Path().resolve())]
     frames = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 
 # Factors to the canonical unit. Powers of 1024 only under their IEC names (IEC 80000-13); "KB" would be ambiguous.
 UNITS: Mapping[str, Mapping[str, float]] = {
@@ -42,7 +42,10 @@ def parse(text: str | int | float, unit: str) -> float:
     if match is None or match[2] not in known:
         raise ValueError(f"{text!r} is not a quantity in {unit}; write a number and one of {_names(known)}")
     # in decimals: 70 % and 0.7 are one number, and not two that differ in their last bit
-    value = float(Decimal(match[1]) * Decimal(str(known[match[2]])))
+    try:
+        value = float(Decimal(match[1]) * Decimal(str(known[match[2]])))
+    except DecimalException:  # an exponent of more digits than decimals have
+        value = math.inf
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is not a finite quantity")
     return value

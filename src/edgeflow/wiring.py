@@ -18,12 +18,12 @@ from urllib.parse import quote, unquote
 from edgeflow import layout, pointers, reach
 from edgeflow.config.digests import digests
 from edgeflow.config.project import control_of, recipe_id
-from edgeflow.errors import EdgeflowError, UsageError
+from edgeflow.errors import EdgeflowError, PluginError, UsageError
 from edgeflow.fingerprint import fingerprint
 from edgeflow.plan import Plan, Route
-from edgeflow.plugin import Framework, LoadJob, Runtime
+from edgeflow.plugin import DatasetLoader, Framework, LoadJob, Runtime
 from edgeflow.pointers import Pointer
-from edgeflow.registry import Plugins
+from edgeflow.registry import Plugins, reason
 from edgeflow.runners import identity
 from edgeflow.toolchains import CORE, system
 from edgeflow.types.plain import to_json
@@ -76,8 +76,8 @@ class Job:
         core = self.toolchain == CORE
         lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
         libraries = self.libraries if core else ()
-        found = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system())
-        return f"{found}-{self.content}" if self.content else found
+        code = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system())
+        return f"{code}-{self.content}" if self.content else code
 
 
 _fingerprint = cache(fingerprint)  # many jobs have the same
@@ -107,6 +107,7 @@ class Wiring:
         # what a table says about a scheme changes nothing that is made
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
         self._fault = cache(reach.fault)
+        self._named = cache(self._files_named)
         self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
@@ -128,8 +129,7 @@ class Wiring:
         config = self.project.datasets[dataset]
         loader = self.plugins.loaders[config.loader]
         reference = self.plugins.reference("loader", loader.id)
-        job = LoadJob(dataset, config.options, Path())
-        found = _data(config.options.values(), lambda here: loader.files(job) if here else ())
+        data = _data(reach.named(config.options), lambda here: self._files_of(loader, dataset) if here else ())
         spec = {
             "dataset": dataset,
             "loader": reference,
@@ -148,13 +148,23 @@ class Wiring:
         return Job(
             "prepare",
             spec,
-            found.inputs,
+            data.inputs,
             (reference,),
             toolchain=loader.toolchain,
-            content=found.content,
+            content=data.content,
             libraries=PREPARE_LIBRARIES,
-            fault=found.fault,
+            fault=data.fault,
         )
+
+    def _files_of(self, loader: DatasetLoader, dataset: str) -> tuple[Path, ...]:
+        """The files that a dataset is read from; PluginError where its loader breaks, whosever it is."""
+        try:
+            return loader.files(LoadJob(dataset, self.project.datasets[dataset].options, Path()))
+        except (EdgeflowError, OSError):
+            raise
+        except Exception as error:
+            reference = self.plugins.reference("loader", loader.id)
+            raise PluginError(f"{reference}: cannot list the files of dataset {dataset}: {reason(error)}") from error
 
     def _train(self, model: str, recipe: str) -> Job:
         spec, references = self._model(model)
@@ -202,15 +212,16 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
-    def _named(self, *models: str, weights: bool = False) -> _Data:
+    def _files_named(self, *models: str, weights: bool = False) -> _Data:
         """The files that models' arguments name, which their builders read, and the weights of the first."""
         texts = reach.named([self.project.models[model].arguments for model in models])
         brought = self.project.models[models[0]].weights if weights else None
-        found = _data([*texts, brought], lambda _: reach.data([*texts, *filter(None, [brought])]))
-        if brought and not Path(brought).is_file() and pointers.covering(Path(brought)) is None:
+        names = [*texts, *filter(None, [brought])]
+        data = _data(names, lambda _: reach.data(names))
+        if brought and not os.path.isfile(brought) and pointers.covering(Path(brought)) is None:
             missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
-            return replace(found, fault=found.fault or missing)
-        return found
+            return replace(data, fault=data.fault or missing)
+        return data
 
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
@@ -385,11 +396,11 @@ class Wiring:
         trained = dict.fromkeys(key for route in routes.values() for key in route.trained)
         unprepared = {dataset: self.job("prepare", {"dataset": dataset}).fault for dataset in datasets}
         untrained = {(m, recipe): self.job("train", {"model": m, "recipe": recipe}).fault for m, recipe in trained}
-        found = {
+        by_cell = {
             cell: next(filter(None, (unprepared[route.dataset], *(untrained[key] for key in route.trained))), "")
             for cell, route in routes.items()
         }
-        return {cell: fault for cell, fault in found.items() if fault}
+        return {cell: fault for cell, fault in by_cell.items() if fault}
 
     def times(self, target: str) -> bool:
         """True when measuring this target times something on this machine."""
@@ -466,8 +477,9 @@ class Wiring:
         schemes = [self.project.scheme(name) for name in dict.fromkeys(cell.scheme for cell in self.plan.cells)]
         base = recipe_id(())
         plain = {replace(s, id="", description=""): s.id for s in reversed(schemes) if s.recipe == base}
-        found = {s.id: plain.get(replace(s, id="", description="", recipe=base)) for s in schemes if s.recipe != base}
-        return {scheme: dense for scheme, dense in found.items() if dense}
+        with_steps = [scheme for scheme in schemes if scheme.recipe != base]
+        dense_of = {s.id: plain.get(replace(s, id="", description="", recipe=base)) for s in with_steps}
+        return {scheme: dense for scheme, dense in dense_of.items() if dense}
 
 
 @dataclass(frozen=True)
@@ -479,9 +491,9 @@ class _Data:
     fault: str = ""  # why they cannot be read
 
 
-def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Data:
+def _data(names: Iterable[str], read: Callable[[bool], Iterable[Path]]) -> _Data:
     """The data that options or arguments name; `read` gives the files, told whether all that is tracked is here."""
-    pointed = _pointers(values)
+    pointed = _pointers(names)
     inputs: dict[str, list[str]] = {"files": [], "pointers": [str(path) for path in pointed]}
     known: dict[str, str] = {}
     fault = ""
@@ -498,10 +510,10 @@ def _data(values: Iterable[Any], read: Callable[[bool], Iterable[Path]]) -> _Dat
     return _Data(inputs, hashlib.sha256(seen.encode()).hexdigest()[:16] if seen else "", fault)
 
 
-def _pointers(options: Iterable[Any]) -> list[Path]:
-    """The DVC pointers of a dataset's files, which stand for them: data that are not here are brought when needed."""
-    found = (pointers.covering(Path(value)) for value in options if isinstance(value, str) and value)
-    return [file for file in dict.fromkeys(found) if file is not None]
+def _pointers(names: Iterable[str]) -> list[Path]:
+    """The DVC pointers of files, which stand for them: data that are not here are brought when needed."""
+    covering = dict.fromkeys(pointers.covering(Path(name)) for name in names)
+    return [pointer for pointer in covering if pointer is not None]
 
 
 def _checked(files: Iterable[Path]) -> list[Pointer]:

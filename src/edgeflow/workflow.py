@@ -16,12 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeflow import failures, files, layout, locks
 from edgeflow.config import Project, load, plugin_files, read_matrix
+from edgeflow.config.fields import ID
 from edgeflow.fingerprint import lock_digest
 from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
@@ -63,7 +64,7 @@ def open_project(matrix: Mapping[str, Any] | None = None) -> tuple[Project, Plan
 class Flow:
     """What the rules ask for. One instance a workflow, made when the Snakefile is read."""
 
-    ID = "[a-z][a-z0-9_]*"  # as config.py demands of every id
+    ID = ID
     NAME = "[^/]+"  # what plugins name: runtimes, profiles, platforms
     IDENTITY = IDENTITY
 
@@ -237,14 +238,13 @@ class Flow:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False)
         return paths["html"] if done.returncode == 0 else f"not made: {failures.reason(log, None)} (log: {log})"
 
-    def _say(self, broken: Iterable[Failure], report: str) -> None:
+    def _say(self, broken: Sequence[Failure], report: str) -> None:
         """The last words of a run in which jobs broke."""
         from snakemake.logging import logger
 
-        found = [*broken]
-        cells = {cell for failure in found for cell in failure.cells}
+        cells = {cell for failure in broken for cell in failure.cells}
         lines = [f"{len(cells)} of {len(self.plan.cells)} cells failed:"]
-        lines += [f"  {line}" for line in failures.lines(found)]
+        lines += [f"  {line}" for line in failures.lines(broken)]
         lines += [f"The report has these and all that was built: {report}"] if report else []
         logger.warning("\n".join([*lines, "The next run tries what failed again."]))
 
@@ -284,7 +284,7 @@ class Flow:
         Snakemake does not miss a deleted file as long as what was made from it is there; a target is always missed.
         What is there need not be a target: each costs as much as an input of a job.
         """
-        found = {layout.package(cell.model, cell.target, cell.scheme)["record"]: None for cell in self.plan.cells}
+        targets = {layout.package(cell.model, cell.target, cell.scheme)["record"]: None for cell in self.plan.cells}
         for cell, route in self.plan.routes.items():
             names = (cell.model, cell.target, cell.scheme)
             optimized = (cell.model, route.profile, cell.scheme, route.file_format)
@@ -300,8 +300,8 @@ class Flow:
                 *programs,
                 *([layout.measure(*names), layout.judge(*names)] if names in self.plan.by_id else []),
             ):
-                found.update(dict.fromkeys(made.values()))
-        return [path for path in found if not os.path.exists(path)]
+                targets.update(dict.fromkeys(made.values()))
+        return [path for path in targets if not os.path.exists(path)]
 
 
 def _seen_elsewhere(folder: Path) -> Path:

@@ -328,5 +328,5 @@ def _arguments() -> list[str]:
 def _snakemake_logs() -> list[str]:
     """The files that Snakemake writes its own log to, as long as logging is not shut down."""
     handlers = logging.getLogger("snakemake.logging").handlers
-    found = [Path(handler.baseFilename) for handler in handlers if isinstance(handler, logging.FileHandler)]
-    return [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path) for path in found]
+    paths = [Path(handler.baseFilename) for handler in handlers if isinstance(handler, logging.FileHandler)]
+    return [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path) for path in paths]

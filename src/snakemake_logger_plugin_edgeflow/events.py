@@ -83,10 +83,10 @@ def read(path: Path) -> Failures:
 
 
 def _objects(lines: Sequence[str]) -> list[dict[str, Any]]:
-    found = []
+    whole = []
     for line in lines:
         try:
-            found.append(json.loads(line))
+            whole.append(json.loads(line))
         except json.JSONDecodeError:  # the run was killed while it wrote its last line
             break
-    return found
+    return whole

@@ -61,14 +61,14 @@ def variant(wildcards: Mapping[str, str], message: str | None) -> str:
 
 def reason(text: str) -> str:
     """Why a job runs, on one line: Snakemake's sentence without its lists of files and differences."""
-    found = [ours for phrase, ours in _REASONS.items() if phrase in text]
-    if not found:
+    reasons = [ours for phrase, ours in _REASONS.items() if phrase in text]
+    if not reasons:
         return " ".join(text.split())[:80]
     if updated := _UPDATED.search(text):
         first, *more = updated[1].split(", ")
-        found[found.index("input changed")] = f"input changed: {first}" + (f" and {len(more)} more" if more else "")
+        reasons[reasons.index("input changed")] = f"input changed: {first}" + (f" and {len(more)} more" if more else "")
     # With a reason of its own, a job need not say that another one runs before it.
-    return ", ".join([text for text in found if text != _FOLLOWS] or [_FOLLOWS])
+    return ", ".join([text for text in reasons if text != _FOLLOWS] or [_FOLLOWS])
 
 
 def error(exception: str, text: str) -> str:

@@ -64,13 +64,13 @@ def test_one_line_a_job_and_the_rest_in_snakemakes_log(workflow) -> None:
     assert "\x1b" not in done.stderr
     first, second, *jobs, summary = done.stderr.splitlines()
     assert (first, second) == ("a note of the workflow", "a warning of the workflow")
-    found = [COUNTED.fullmatch(line) for line in jobs]
-    assert all(found), jobs
-    assert [match[1] for match in found] == ["1", "2", "3", "4", "5", "6"]
-    assert {match[2] for match in found} == {"6"}
+    matches = [COUNTED.fullmatch(line) for line in jobs]
+    assert all(matches), jobs
+    assert [match[1] for match in matches] == ["1", "2", "3", "4", "5", "6"]
+    assert {match[2] for match in matches} == {"6"}
     trained = {f"{model}/{scheme}" for model in ("dscnn", "resnet8") for scheme in ("fp32", "int8")}
-    assert {match[5] for match in found[:4]} == trained
-    assert [(match[4], match[5]) for match in found[4:]] == [("report", "All the figures"), ("all", "")]
+    assert {match[5] for match in matches[:4]} == trained
+    assert [(match[4], match[5]) for match in matches[4:]] == [("report", "All the figures"), ("all", "")]
     assert re.fullmatch(r"6 jobs done in \d+\.\d s", summary)
     for wall in ("Job stats:", "Provided cores: 2", "Host: ", "resources: ", "reason: Missing output files"):
         assert wall in workflow.log()
@@ -242,9 +242,9 @@ def test_what_failed_before_ctrl_c_has_failed(workflow) -> None:
     lines = done.stderr.splitlines()
     summary = index(lines, r"interrupted: 5 jobs: 1 failed, 2 stopped, 2 not run, in .* s")
     assert lines[summary + 1] == "    failed: bad  bad.log"
-    found = {job.stage: job for job in read(workflow.folder / "events").jobs}
-    assert (found["bad"].ending, found["bad"].stopped) == ("exit status 3", False)
-    assert found["make"].stopped
+    by_stage = {job.stage: job for job in read(workflow.folder / "events").jobs}
+    assert (by_stage["bad"].ending, by_stage["bad"].stopped) == ("exit status 3", False)
+    assert by_stage["make"].stopped
 
 
 def test_programs_read_what_failed_from_a_file(workflow) -> None:
@@ -255,8 +255,8 @@ def test_programs_read_what_failed_from_a_file(workflow) -> None:
     done = workflow.write(BAD + more + lost).run(*targets, "-k", "--latency-wait", "0", *EVENTS)
 
     assert done.returncode == 1
-    found = {job.stage: replace(job, job=0) for job in read(workflow.folder / "events").jobs}
-    assert found == {
+    by_stage = {job.stage: replace(job, job=0) for job in read(workflow.folder / "events").jobs}
+    assert by_stage == {
         "make": FailedJob(
             0, "make", {"model": "b", "scheme": "x"}, ("out/b/x.txt",), ("logs/b/x.log",), "exit status 7"
         ),

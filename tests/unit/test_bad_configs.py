@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.bad_configs import matrix, models, schemes, targets
 from tests.unit.bad_configs.project import (
+    FP32,
     GOOD,
     INT8,
     MATRIX,
@@ -92,9 +93,24 @@ def test_a_fault_in_what_the_matrix_uses_at_a_distance_is_an_error(tmp_path: Pat
     write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8] + step)))
     with pytest.raises(ConfigError, match=r"gone/net\.py"):
         load(tmp_path, None, config_plugins)
-    write_project(tmp_path, (Edit(WORDS, None, "loader: {"),))
+    write_project(tmp_path, (edit, Edit(INT8, None, GOOD[INT8]), Edit(FP32, None, GOOD[FP32] + step)))
+    baseline_alone = {**read_matrix(tmp_path), "schemes": ["int8"]}  # not selected, and yet built to compare with
+    with pytest.raises(ConfigError, match=r"gone/net\.py"):
+        load(tmp_path, baseline_alone, config_plugins)
+    write_project(tmp_path, (Edit(FP32, None, GOOD[FP32]), Edit(WORDS, None, "loader: {")))
     with pytest.raises(ConfigError, match=r"config/datasets/words\.yaml: not valid YAML"):
         load(tmp_path, None, config_plugins)
+
+
+def test_an_id_that_two_files_have_is_an_error_only_where_it_is_used(tmp_path: Path, config_plugins: Plugins) -> None:
+    folders = Edit(MATRIX, "baseline: fp32\n", "baseline: fp32\nscheme_folders: [more]\n")
+    write_project(tmp_path, (folders, Edit("more/int8.yaml", None, GOOD[INT8])))
+    message = f"{INT8}: more/int8.yaml has the same id; rename one of them"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, None, config_plugins)
+    assert caught.value.problems == (message,)
+    project = load(tmp_path, {**read_matrix(tmp_path), "schemes": ["fp32"]}, config_plugins)
+    assert project.warnings == (message,)
 
 
 OVERRIDES: Mapping[str, tuple[Mapping[str, Any], str]] = {

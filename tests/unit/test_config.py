@@ -327,8 +327,10 @@ def test_schemas_take_what_a_limit_on_a_drop_may_be(value: float | str, project:
 
 
 def test_every_metric_that_is_shown_in_percent_has_a_limit_in_percent() -> None:
-    found = {metric for metric, field in Budgets.model_fields.items() if FractionLimit in sections_in(field.annotation)}
-    assert found == {metric for metric in METRICS if is_fraction(metric)} == {"accuracy", "accuracy_drop"}
+    fractions = {
+        metric for metric, field in Budgets.model_fields.items() if FractionLimit in sections_in(field.annotation)
+    }
+    assert fractions == {metric for metric in METRICS if is_fraction(metric)} == {"accuracy", "accuracy_drop"}
 
 
 # --- the reference page --------------------------------------------------------------------------------------------

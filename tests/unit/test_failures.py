@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeflow import failures
+from edgeflow.errors import DataError
 from edgeflow.types.jobs import Failure
 
 TRACEBACK = """\
@@ -87,6 +88,16 @@ def test_the_record_is_there_only_with_failures_in_it(tmp_path: Path) -> None:
     failures.write(record, [])
     assert not record.exists()
     assert failures.read(record) == ()
+
+
+@pytest.mark.parametrize("damaged", ["{", "{}", '[{"stage": "train", "of_another_version": 1}]'])
+def test_a_record_that_does_not_fit_names_the_next_step(tmp_path: Path, damaged: str) -> None:
+    record = tmp_path / "failures.json"
+    record.write_text(damaged)
+    with pytest.raises(
+        DataError, match=r"failures\.json: .*; delete the file: the next run of everything writes it anew"
+    ):
+        failures.read(record)
 
 
 def test_a_cell_is_lost_by_the_first_of_its_failures() -> None:

@@ -54,6 +54,15 @@ def test_what_a_process_left_that_nobody_has_waited_for_is_removed(tmp_path: Pat
         assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_what_cannot_be_removed_keeps_nobody_from_writing(tmp_path: Path) -> None:
+    place, _, _ = host.owner().split("-")
+    left = tmp_path / f".model.{place}-{2**22 + 1}-77.onnx"
+    left.mkdir()  # nobody may unlink a folder, as nobody may another user's file in a folder like /tmp
+    assert files.abandoned(left)
+    files.write_text(tmp_path / "model.onnx", "mine")
+    assert (tmp_path / "model.onnx").read_text() == "mine"
+
+
 def test_files_of_a_living_process_stay(tmp_path: Path) -> None:
     place, _, _ = host.owner().split("-")
     other = tmp_path / f".model.{place}-{os.getppid()}-{host.started(os.getppid())}.onnx"

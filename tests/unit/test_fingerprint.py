@@ -112,9 +112,9 @@ def test_what_is_known_of_the_sources_is_kept_and_never_stale(source: Path, tmp_
     assert changed != text
     judge.write_text(changed)
     os.utime(judge, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as long and as old as before
-    found, record = run()
-    assert {stage for stage in STAGES if found[stage] != first[stage]} == {"judge"}
-    assert run() == (found, record)
+    edited, record = run()
+    assert {stage for stage in STAGES if edited[stage] != first[stage]} == {"judge"}
+    assert run() == (edited, record)
 
 
 def test_a_lock_is_its_requirements(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_sources_of_one_name_have_no_order(tmp_path: Path, project: Path) -> Non
         "import sys; from edgeflow.fingerprint import fingerprint; "
         "print(fingerprint('train', [f'{name}:NAME' for name in sys.argv[1:]]))"
     )
-    found = {
+    fingerprints = {
         subprocess.run(
             [sys.executable, "-c", code, *(str(path.relative_to(tmp_path)) for path in paths)],
             cwd=tmp_path,
@@ -148,4 +148,4 @@ def test_sources_of_one_name_have_no_order(tmp_path: Path, project: Path) -> Non
         ).stdout
         for seed in range(6)
     }  # fmt: skip
-    assert len(found) == 1
+    assert len(fingerprints) == 1

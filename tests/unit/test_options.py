@@ -90,6 +90,7 @@ def test_the_plan_is_that_of_the_options(folder: Path, capsys: pytest.CaptureFix
     [
         (("--config", "schemes"), "--config schemes: Invalid config definition: "),
         (("--configfile", "absent.yaml"), "--configfile absent.yaml: no such file"),
+        (("--configfile", "config"), "--configfile config: cannot be read: Is a directory"),
         (("--configfile", "list.yaml"), "--configfile list.yaml: Config file must be given as JSON or YAML with keys"),
         (("--configfile", "broken.yaml"), "--configfile broken.yaml: Config file is not valid JSON or YAML"),
         (("--configfile", "bytes.yaml"), "--configfile bytes.yaml: is not UTF-8 text"),

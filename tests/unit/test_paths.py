@@ -58,8 +58,8 @@ def trap() -> Iterator[tuple[Path, Path]]:
 
 def everything(outer: Path, home: Path) -> dict[str, str]:
     """What is outside the folder, with its content."""
-    found = (p for p in outer.rglob("*") if not p.is_relative_to(home))
-    return {str(p): p.read_text() if p.is_file() else "" for p in found}
+    outside = (p for p in outer.rglob("*") if not p.is_relative_to(home))
+    return {str(p): p.read_text() if p.is_file() else "" for p in outside}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -212,18 +212,18 @@ def test_nothing_outside_is_removed_whatever_a_list_of_files_says(name: str, dig
 def test_a_pointer_stands_for_what_is_beside_it(name: str) -> None:
     outs = [{"md5": "0" * 32, "hash": "md5", "path": name}]
     try:
-        found = pointers.parse(Path("data/x.dvc"), yaml.safe_dump({"outs": outs}))
+        pointer = pointers.parse(Path("data/x.dvc"), yaml.safe_dump({"outs": outs}))
     except DataError:
         return
-    assert found.out.parent == Path("data")
-    assert found.out.name == name
+    assert pointer.out.parent == Path("data")
+    assert pointer.out.name == name
 
 
 @given(names)
 def test_a_pointer_names_digests_of_what_is_in_it(name: str) -> None:
     text = yaml.safe_dump({"outs": [], "meta": {"sha256": f"{'0' * 64}  {name}\n"}})
     try:
-        found = artifacts.digests(text)
+        listed = artifacts.digests(text)
     except DataError:
         return
-    assert all(problem(path) == "" for path in found)
+    assert all(problem(path) == "" for path in listed)

@@ -19,7 +19,7 @@ from edgeflow.config import Project, load, read_matrix
 from edgeflow.config.models import Identity
 from edgeflow.errors import PluginError
 from edgeflow.plan import Plan, plan
-from edgeflow.plugin import Unsupported
+from edgeflow.plugin import LoadJob, Unsupported
 from edgeflow.registry import Plugins, discover
 from edgeflow.runners import identity
 from edgeflow.types.variants import Scheme, Target
@@ -40,8 +40,8 @@ def make(project: Path, plugins: Plugins) -> Callable[..., tuple[Project, Plan]]
     """The default matrix with other lists, and its plan."""
 
     def made(plugins: Plugins = plugins, **matrix: Any) -> tuple[Project, Plan]:
-        found = load(project, {**read_matrix(project), **matrix}, plugins)
-        return found, plan(found, plugins)
+        loaded = load(project, {**read_matrix(project), **matrix}, plugins)
+        return loaded, plan(loaded, plugins)
 
     return made
 
@@ -87,13 +87,13 @@ def test_what_is_timed_has_its_baseline_also_where_that_is_not_selected(
     make: Callable[..., tuple[Project, Plan]], plugins: Plugins
 ) -> None:
     targets = ["linux_x86_ort", "cortex_m4_tflm", "ethos_u55_128"]
-    found, planned = make(models=[DSCNN], targets=targets, schemes=["int8_static"])
+    loaded, planned = make(models=[DSCNN], targets=targets, schemes=["int8_static"])
     assert [cell.scheme for cell in planned.cells] == ["int8_static"] * 3
     assert planned.jobs()["compile"] == (4, 5)
     assert planned.jobs()["optimize"] == (3, 4)
     assert planned.jobs()["measure"] == planned.jobs()["package"] == (3, 3)
     assert planned.to_json()["recipes"] == {"base": ["int8_static"]}
-    wiring = Wiring(found, plugins, planned)
+    wiring = Wiring(loaded, plugins, planned)
     timed, simulated, integers = (
         wiring.job("measure", {"model": DSCNN, "target": target, "scheme": "int8_static"}) for target in targets
     )
@@ -106,13 +106,13 @@ def test_what_is_timed_has_its_baseline_also_where_that_is_not_selected(
 def test_what_is_not_timed_says_why_it_has_no_baseline(
     make: Callable[..., tuple[Project, Plan]], plugins: Plugins
 ) -> None:
-    found, planned = make(models=[DSCNN])  # with the baseline
-    wiring = Wiring(found, plugins, planned)
+    loaded, planned = make(models=[DSCNN])  # with the baseline
+    wiring = Wiring(loaded, plugins, planned)
     said = {
         target: wiring.job("measure", {"model": DSCNN, "target": target, "scheme": "int8_static"}).spec[
             "without_baseline"
         ]
-        for target in found.targets
+        for target in loaded.targets
     }
     assert said.pop("ethos_u55_128").startswith("fp32 is infeasible on this target: Ethos-U executes int8")
     assert set(said.values()) == {""}
@@ -122,8 +122,8 @@ def test_what_is_timed_depends_on_the_machine_that_starts_the_run_or_on_the_one_
     make: Callable[..., tuple[Project, Plan]], plugins: Plugins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A change of the spec is what Snakemake measures again for."""
-    found, planned = make(models=[DSCNN], schemes=["int8_static"])
-    pinned = found.devices["this_host"].model_copy(update={"identity": Identity(machine_id="0" * 32, governor="")})
+    loaded, planned = make(models=[DSCNN], schemes=["int8_static"])
+    pinned = loaded.devices["this_host"].model_copy(update={"identity": Identity(machine_id="0" * 32, governor="")})
 
     def identities(project: Project) -> dict[str, dict[str, str]]:
         wiring = Wiring(project, plugins, planned)
@@ -139,12 +139,12 @@ def test_what_is_timed_depends_on_the_machine_that_starts_the_run_or_on_the_one_
     simulated: dict[str, dict[str, str]] = {"cortex_m4_tflm": {}, "ethos_u55_128": {}}
     for machine in (here, elsewhere):
         monkeypatch.setenv(IDENTITY, quote(json.dumps(machine)))
-        assert identities(found) == {**dict.fromkeys(timed, machine), **simulated}
+        assert identities(loaded) == {**dict.fromkeys(timed, machine), **simulated}
         pinned_ones = {target: {"machine_id": "0" * 32, "governor": ""} for target in timed[:2]}
         expected = {**pinned_ones, timed[2]: machine, **simulated}
-        assert identities(replace(found, devices={"this_host": pinned})) == expected
+        assert identities(replace(loaded, devices={"this_host": pinned})) == expected
     monkeypatch.delenv(IDENTITY)
-    assert identities(found)["linux_x86_ort"] == here
+    assert identities(loaded)["linux_x86_ort"] == here
 
 
 def test_a_node_of_a_cluster_knows_which_machine_started_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +165,8 @@ def test_a_baseline_that_cannot_be_made_is_no_comparison(
         return Unsupported("no floats here") if scheme.weights == "float32" else None
 
     integers = with_runtime(plugins, "onnxruntime", supports=refuse)
-    found, planned = make(integers, models=[DSCNN], targets=["linux_x86_ort"], schemes=["int8_static"])
-    job = Wiring(found, integers, planned).job(
+    loaded, planned = make(integers, models=[DSCNN], targets=["linux_x86_ort"], schemes=["int8_static"])
+    job = Wiring(loaded, integers, planned).job(
         "measure", {"model": DSCNN, "target": "linux_x86_ort", "scheme": "int8_static"}
     )
     assert job.inputs["baseline"] == []
@@ -174,9 +174,9 @@ def test_a_baseline_that_cannot_be_made_is_no_comparison(
 
 
 def test_what_is_said_of_a_scheme_changes_no_spec(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
-    found, planned = make(models=[DSCNN], targets=["linux_x86_ort"])
-    assert found.scheme("int8_static").description
-    wiring = Wiring(found, plugins, planned)
+    loaded, planned = make(models=[DSCNN], targets=["linux_x86_ort"])
+    assert loaded.scheme("int8_static").description
+    wiring = Wiring(loaded, plugins, planned)
     for stage, cell in planned.keys.items():
         for key in cell:
             names = {"optimize": ("model", "format", "profile", "scheme"), "compile": COMPILED}.get(stage)
@@ -193,8 +193,8 @@ def test_the_content_of_data_counts_whatever_its_time_is(
         "splits: { calibration: 8, evaluation: 20, golden: 4 }\nsource: made up\nlicense: internal\n"
     )
     monkeypatch.chdir(tmp_path)
-    found = load(tmp_path, read_matrix(project), plugins)
-    wiring = Wiring(found, plugins, plan(found, plugins))
+    loaded = load(tmp_path, read_matrix(project), plugins)
+    wiring = Wiring(loaded, plugins, plan(loaded, plugins))
     fingerprints = []
     for content in (b"one", b"two", b"one"):
         Path("new.npz").write_bytes(content)
@@ -214,9 +214,9 @@ def test_a_target_for_which_nothing_new_is_compiled(make: Callable[..., tuple[Pr
 
 
 def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
-    found, planned = make(models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp32", "int8_static"])
+    loaded, planned = make(models=[DSCNN], targets=["ethos_u55_128"], schemes=["fp32", "int8_static"])
     assert planned.jobs()["compile"] == (2, 2)
-    wiring = Wiring(found, plugins, planned)
+    wiring = Wiring(loaded, plugins, planned)
     micro = {"model": DSCNN, "runtime": "tflite_micro", "platform": "any", "scheme": "int8_static"}
     first = wiring.job("compile", micro)
     second = wiring.job("compile", {**micro, "runtime": "ethos_u", "platform": VELA})
@@ -230,8 +230,8 @@ def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project
 
 
 def test_compile_sees_nothing_that_was_erased(make: Callable[..., tuple[Project, Plan]], plugins: Plugins) -> None:
-    found, planned = make()
-    job = Wiring(found, plugins, planned).job(
+    loaded, planned = make()
+    job = Wiring(loaded, plugins, planned).job(
         "compile", {"model": DSCNN, "runtime": "litert", "platform": "any", "scheme": "fp32"}
     )
     seen: Mapping[str, Any] = job.spec["target"]
@@ -303,8 +303,8 @@ def with_schemes(project: Path, tmp_path: Path, plugins: Plugins) -> Callable[..
         for name, own in steps.items():
             (tmp_path / f"config/schemes/{name}.yaml").write_text(f"{text}\nsteps: {json.dumps(own)}\n")
         matrix = {"targets": ["linux_x86_ort", "linux_x86_litert"], "schemes": ["fp32", *steps]}
-        found = load(tmp_path, {**read_matrix(project), **matrix}, plugins)
-        return found, plan(found, plugins)
+        loaded = load(tmp_path, {**read_matrix(project), **matrix}, plugins)
+        return loaded, plan(loaded, plugins)
 
     return made
 
@@ -314,10 +314,10 @@ FINE_TUNE = {"fine_tune": {"epochs": 3, "learning_rate": 0.01}}
 
 
 def test_schemes_with_the_same_steps_share_a_checkpoint_and_its_control(with_schemes: Any) -> None:
-    found, planned = with_schemes(
+    loaded, planned = with_schemes(
         a=[PRUNE, FINE_TUNE], b=[{"prune": {"sparsity": 0.7, "epochs": 4}}, FINE_TUNE], c=[FINE_TUNE, PRUNE], d=[]
     )
-    recipes = {name: found.scheme(name).recipe for name in "abcd"}
+    recipes = {name: loaded.scheme(name).recipe for name in "abcd"}
     assert recipes["a"] == recipes["b"]
     assert recipes["a"].startswith("prune_fine_tune_")
     assert recipes["c"].startswith("fine_tune_prune_")
@@ -325,7 +325,7 @@ def test_schemes_with_the_same_steps_share_a_checkpoint_and_its_control(with_sch
     trained = [recipe for model, recipe in planned.keys["train"] if model == DSCNN]
     assert len(trained) == len(set(trained)) == 5  # base, two recipes and the control of each
     controls = set(trained) - {*recipes.values()}
-    assert {tuple((s.kind, s.epochs, s.learning_rate) for s in found.recipes[name]) for name in controls} == {
+    assert {tuple((s.kind, s.epochs, s.learning_rate) for s in loaded.recipes[name]) for name in controls} == {
         (("fine_tune", 4, 0.001), ("fine_tune", 3, 0.01)),
         (("fine_tune", 3, 0.01), ("fine_tune", 4, 0.001)),
     }
@@ -333,9 +333,9 @@ def test_schemes_with_the_same_steps_share_a_checkpoint_and_its_control(with_sch
 
 
 def test_a_step_starts_from_the_base_and_is_held_against_its_control(with_schemes: Any, plugins: Plugins) -> None:
-    found, planned = with_schemes(pruned=[PRUNE])
-    wiring = Wiring(found, plugins, planned)
-    recipe = found.scheme("pruned").recipe
+    loaded, planned = with_schemes(pruned=[PRUNE])
+    wiring = Wiring(loaded, plugins, planned)
+    recipe = loaded.scheme("pruned").recipe
     (control,) = {r for m, r in planned.keys["train"] if m == DSCNN} - {"base", recipe}
     job = wiring.job("train", {"model": DSCNN, "recipe": recipe})
     assert job.inputs["start"] == f"results/train/{DSCNN}/base/checkpoint.safetensors"
@@ -346,25 +346,25 @@ def test_a_step_starts_from_the_base_and_is_held_against_its_control(with_scheme
 
 
 def test_the_report_holds_a_scheme_with_steps_against_the_same_without(with_schemes: Any, plugins: Plugins) -> None:
-    found, planned = with_schemes(pruned=[PRUNE], longer=[FINE_TUNE], plain=[])
-    assert Wiring(found, plugins, planned).job("report", {}).spec["dense"] == {"pruned": "fp32", "longer": "fp32"}
+    loaded, planned = with_schemes(pruned=[PRUNE], longer=[FINE_TUNE], plain=[])
+    assert Wiring(loaded, plugins, planned).job("report", {}).spec["dense"] == {"pruned": "fp32", "longer": "fp32"}
 
 
 def test_a_scheme_of_fine_tuning_is_its_own_control(with_schemes: Any, plugins: Plugins) -> None:
-    found, planned = with_schemes(longer=[FINE_TUNE])
-    recipe = found.scheme("longer").recipe
+    loaded, planned = with_schemes(longer=[FINE_TUNE])
+    recipe = loaded.scheme("longer").recipe
     assert {r for _, r in planned.keys["train"]} == {"base", recipe}
-    assert Wiring(found, plugins, planned).job("train", {"model": DSCNN, "recipe": recipe}).inputs["control"] == []
+    assert Wiring(loaded, plugins, planned).job("train", {"model": DSCNN, "recipe": recipe}).inputs["control"] == []
 
 
 def test_a_teacher_is_trained_first_and_must_know_the_same_data(with_schemes: Any, plugins: Plugins) -> None:
-    found, planned = with_schemes(taught=[{"distill": {"epochs": 2, "teacher": "digits_resnet8"}}])
-    recipe = found.scheme("taught").recipe
+    loaded, planned = with_schemes(taught=[{"distill": {"epochs": 2, "teacher": "digits_resnet8"}}])
+    recipe = loaded.scheme("taught").recipe
     refused = planned.by_id[DSCNN, "linux_x86_ort", "taught"]
     assert refused.reason == (
         "its teacher digits_resnet8 is a torch model of digits_3x32x32; digits_dscnn is a torch model of digits_1x49x10"
     )
-    job = Wiring(found, plugins, planned).job("train", {"model": "digits_resnet8", "recipe": recipe})
+    job = Wiring(loaded, plugins, planned).job("train", {"model": "digits_resnet8", "recipe": recipe})
     assert job.inputs["teachers"] == ["results/train/digits_resnet8/base/checkpoint.safetensors"]
     assert [teacher["id"] for teacher in job.spec["teachers"]] == ["digits_resnet8"]
 
@@ -388,10 +388,10 @@ def with_data(project: Path, plugins: Plugins, tmp_path: Path, monkeypatch: pyte
     for name in ("data/pre.pt", "data/tables/a", "own.safetensors"):
         (tmp_path / name).write_bytes(b"one")
     monkeypatch.chdir(tmp_path)
-    found = load(tmp_path, {**read_matrix(project), "models": ["own"]}, plugins)
+    loaded = load(tmp_path, {**read_matrix(project), "models": ["own"]}, plugins)
 
     def train() -> Job:
-        return Wiring(found, plugins, plan(found, plugins)).job("train", {"model": "own", "recipe": "base"})
+        return Wiring(loaded, plugins, plan(loaded, plugins)).job("train", {"model": "own", "recipe": "base"})
 
     return train
 
@@ -409,8 +409,8 @@ def test_the_files_that_a_model_names_count(with_data: Callable[[], Job], file: 
 
 def test_a_pointer_stands_for_the_files_that_a_model_names(with_data: Callable[[], Job]) -> None:
     for name in ("data", "own.safetensors"):
-        found = pointers.digest(Path(name))
-        Path(f"{name}.dvc").write_text(f"outs:\n- md5: {found}\n  size: 3\n  hash: md5\n  path: {name}\n")
+        digest = pointers.digest(Path(name))
+        Path(f"{name}.dvc").write_text(f"outs:\n- md5: {digest}\n  size: 3\n  hash: md5\n  path: {name}\n")
     here = with_data()
     assert here.inputs["files"] == []
     assert here.inputs["pointers"] == ["data.dvc", "own.safetensors.dvc"]
@@ -420,6 +420,37 @@ def test_a_pointer_stands_for_the_files_that_a_model_names(with_data: Callable[[
     assert (absent.fingerprint(), absent.inputs, absent.fault) == (here.fingerprint(), here.inputs, "")
     Path("own.safetensors").write_bytes(b"two")
     assert with_data().fault.startswith("own.safetensors: differs from own.safetensors.dvc; 'dvc add own.safetensors'")
+
+
+@pytest.mark.parametrize("value", ["x" * 300, ["data/pre.pt", "y" * 2000]])
+def test_a_text_that_is_no_name_is_an_argument_like_any_other(with_data: Callable[[], Job], value: object) -> None:
+    own = Path("config/models/own.yaml")
+    own.write_text(own.read_text().replace("mode: relu", f"mode: {json.dumps(value)}"))
+    assert with_data().fault == ""
+
+
+def test_a_loader_that_breaks_makes_its_cells_fail_and_no_others(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins
+) -> None:
+    def broken(job: LoadJob) -> tuple[Path, ...]:
+        return tuple(job.options["no such option"])
+
+    loader = replace(plugins.loaders["npz"], id="broken", files=broken)
+    plugins = replace(
+        plugins,
+        loaders={**plugins.loaders, "broken": loader},
+        references={**plugins.references, ("loader", "broken"): "mine/loader.py:plugin"},
+    )
+    project, planned = make(plugins)
+    dataset = project.models[DSCNN].dataset
+    config = project.datasets[dataset].model_copy(update={"loader": "broken"})
+    project = replace(project, datasets={**project.datasets, dataset: config})
+    faults = Wiring(project, plugins, planned).faults()
+    assert {cell.model for cell in faults} == {m for m, c in project.models.items() if c.dataset == dataset}
+    assert {*faults.values()} == {
+        f"mine/loader.py:plugin: cannot list the files of dataset {dataset}: "
+        f"tests/unit/test_plan.py:{broken.__code__.co_firstlineno + 1}: KeyError: 'no such option'"
+    }
 
 
 def test_weights_that_are_not_there_are_told_before_anything_runs(with_data: Callable[[], Job]) -> None:

@@ -31,16 +31,16 @@ def small(project: Path, plugins: Plugins) -> Callable[..., Project]:
     """One model on one target, with so many evaluation samples and these budgets."""
 
     def made(evaluation: int, **budgets: Any) -> Project:
-        found = load(project, {**read_matrix(project), "models": [MODEL], "targets": [TARGET]}, plugins)
-        dataset = found.datasets[found.models[MODEL].dataset]
+        loaded = load(project, {**read_matrix(project), "models": [MODEL], "targets": [TARGET]}, plugins)
+        dataset = loaded.datasets[loaded.models[MODEL].dataset]
         splits = dataset.splits.model_copy(update={"evaluation": evaluation})
-        datasets = {**found.datasets, found.models[MODEL].dataset: dataset.model_copy(update={"splits": splits})}
-        target = found.targets[TARGET]
+        datasets = {**loaded.datasets, loaded.models[MODEL].dataset: dataset.model_copy(update={"splits": splits})}
+        target = loaded.targets[TARGET]
         limits = target.budgets.model_copy(
             update={k: FractionLimit.model_construct(evidence=Evidence.HOST, **v) for k, v in budgets.items()}
         )
-        targets = {**found.targets, TARGET: target.model_copy(update={"budgets": limits})}
-        return replace(found, datasets=datasets, targets=targets)
+        targets = {**loaded.targets, TARGET: target.model_copy(update={"budgets": limits})}
+        return replace(loaded, datasets=datasets, targets=targets)
 
     return made
 
@@ -91,12 +91,12 @@ def test_what_the_last_training_showed_is_said_before_the_next(
     }
     network = {"without_gradient": [], "softmax_twice": True}
     files.write_json(info, {"network": network, "reference": reference})
-    found = warned(small(900), plugins)
-    assert [sentence.partition(", ")[0] for sentence in found] == [
+    sentences = warned(small(900), plugins)
+    assert [sentence.partition(", ")[0] for sentence in sentences] == [
         f"config/models/{MODEL}.yaml: as it was trained last"
     ] * 2
-    assert "not shown to beat chance" in found[0]
-    assert "a softmax of them once more" in found[1]
+    assert "not shown to beat chance" in sentences[0]
+    assert "a softmax of them once more" in sentences[1]
     for damaged in ('{"network": {"old": 1}}', '{"reference": {"metric": 1}}', "{"):
         info.write_text(damaged)
         assert warned(small(900), plugins) == ()

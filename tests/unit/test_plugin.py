@@ -15,7 +15,7 @@ from edgeflow.units import fraction
 @pytest.mark.parametrize(
     ("option", "good", "bad", "problem"),
     [
-        (Option("", type=bool), False, "no", "expected true or false, found 'no'"),
+        (Option("", type=bool), False, "no", "expected true or false, found 'no'; write false"),
         (Option("", type=bool), True, 1, "expected true or false, found 1"),
         (Option("", type=int, least=-2, greatest=2), -2, 3, "3 must be at most 2"),
         (Option("", type=int), 10**30, 1.0, "expected a whole number, found 1.0"),

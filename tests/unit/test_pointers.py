@@ -37,6 +37,7 @@ def test_a_pointer_covers_its_file_and_what_is_in_its_folder(folder: Path) -> No
     assert pointers.covering(Path("other.npz")) is None
     assert pointers.covering(folder / "parts.npz") is None  # outside the project as far as its files say
     assert pointers.covering(Path("../parts.npz")) is None
+    assert pointers.covering(Path("x" * 300)) is None  # longer than a name can be
 
 
 def test_data_are_compared_with_their_pointer(folder: Path) -> None:

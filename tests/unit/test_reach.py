@@ -184,13 +184,25 @@ def test_data_that_the_code_names_are_reached(tmp_path: Path) -> None:
         "def other(): return 'data/c.npy'\n",
         "data/a.npy": "", "data/c.npy": "", "nets/b.npy": "", "nets/more.py": "",
     })  # fmt: skip
-    found = reach.of("nets/net.py:build", tmp_path).files
-    assert sorted(path.name for path in found) == [
+    files = reach.of("nets/net.py:build", tmp_path).files
+    assert sorted(path.name for path in files) == [
         "a.npy",
         "b.npy",
         "c.npy",
         "more.py",
     ]  # all of a file that calls exec
+
+
+def test_text_that_can_be_no_name_of_a_file_is_none(tmp_path: Path) -> None:
+    """A name has as many bytes as it may have, and not as many letters."""
+    message, word = "ж " * 100, "ж" * 200
+    net = (
+        f"import importlib, sys\nsys.path\ndef build(s, c): raise ValueError({message!r}, '{word}', 'a\\0b', 'ж.npy')\n"
+    )
+    write(tmp_path, {"net.py": f"{net}def more(): importlib.import_module('{word}')\n", "ж.npy": ""})
+    assert [path.name for path in reach.of("net.py:build", tmp_path).files] == ["ж.npy"]
+    assert reach.of("net.py:more", tmp_path).code
+    assert reach.data([message, word, "a\0b", "ж.npy"], tmp_path) == [tmp_path / "ж.npy"]
 
 
 def test_the_folder_of_the_project_does_not_count(tmp_path: Path) -> None:

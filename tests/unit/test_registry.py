@@ -94,8 +94,8 @@ def test_references_that_lead_nowhere(reference: str, message: str) -> None:
 
 
 def test_files_of_installed_modules_are_handed_to_toolchains() -> None:
-    found = foreign_module_files(["edgeflow.units:parse", "rfc8785:dumps", "plugins/x.py:plugin"])
-    assert set(found) == {"rfc8785"}
-    assert Path(found["rfc8785"]).is_file()
+    files = foreign_module_files(["edgeflow.units:parse", "rfc8785:dumps", "plugins/x.py:plugin"])
+    assert set(files) == {"rfc8785"}
+    assert Path(files["rfc8785"]).is_file()
     with pytest.raises(PluginError, match="there is no module nowhere_at_all"):
         file_of("nowhere_at_all:plugin")

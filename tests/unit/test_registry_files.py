@@ -112,9 +112,9 @@ def test_two_modules_of_one_name_are_not_taken_for_each_other(tmp_path: Path, pr
 )
 def test_a_failing_import_says_where(tmp_path: Path, project: Path, text: str, message: str) -> None:
     files = {"nets/net.py": text, "nets/blocks.py": "# first\n\nx = 1 / 0\n"}
-    (found,) = load(tmp_path, project, files, "nets/net.py:build")
-    assert found.startswith("PluginError: nets/net.py:build: cannot load ")
-    assert message in found
+    (said,) = load(tmp_path, project, files, "nets/net.py:build")
+    assert said.startswith("PluginError: nets/net.py:build: cannot load ")
+    assert message in said
 
 
 def test_files_whose_path_is_no_name(tmp_path: Path, project: Path) -> None:
@@ -128,5 +128,5 @@ def test_files_whose_path_is_no_name(tmp_path: Path, project: Path) -> None:
 
 def test_the_name_of_a_module_is_the_same_in_every_checkout(tmp_path: Path, project: Path) -> None:
     files = {"nets/net.py": "def build(s, c): return build.__module__\n"}
-    found = [load(tmp_path / folder, project, files, "nets/net.py:build") for folder in ("a", "somewhere/else")]
-    assert found[0] == found[1]
+    names = [load(tmp_path / folder, project, files, "nets/net.py:build") for folder in ("a", "somewhere/else")]
+    assert names[0] == names[1]

@@ -123,9 +123,10 @@ def test_a_stage_whose_write_is_refused_in_its_middle(folder: Path, warm: str, m
 
 
 @pytest.mark.skipif(not FULL_DEVICE.exists(), reason="needs a device that is always full, which Linux has")
-def test_a_command_whose_output_goes_to_a_full_disk(folder: Path) -> None:
+@pytest.mark.parametrize("arguments", [("plan",), ("--help",), ("--version",)])
+def test_a_command_whose_output_goes_to_a_full_disk(folder: Path, arguments: tuple[str, ...]) -> None:
     with FULL_DEVICE.open("w") as full:
-        done = run(folder, "plan", stdout=full)
+        done = run(folder, *arguments, stdout=full)
     one_line(done, "No space left on device: it was not written; make room, then give the same command again")
 
 

@@ -66,6 +66,8 @@ def test_parse(text: str | float, unit: str, value: float) -> None:
         ("nan", "ratio", "'nan' is not a quantity in ratio; write a number and one of no unit, %"),
         (math.inf, "ratio", "inf is not a quantity in ratio; write a number and one of no unit, %"),
         ("1e999 s", "second", "'1e999 s' is not a finite quantity"),
+        ("1e999999999 ms", "second", "'1e999999999 ms' is not a finite quantity"),
+        ("1e99999999999999999999", "ratio", "'1e99999999999999999999' is not a finite quantity"),
     ],
 )
 def test_parse_refuses(text: str | float, unit: str, message: str) -> None:

@@ -49,13 +49,13 @@ class Project:
         """What a dry run would do: (rule, wildcards as "a/b/c")."""
         text = self.run("-n", *arguments).stdout
         jobs = re.split(r"\n(?=(?:local)?rule \w+:)", text)
-        found = set()
+        jobs_to_run = set()
         for job in jobs:
             if rule := re.match(r"(?:local)?rule (\w+):", job.lstrip()):
                 line = re.search(r"^    wildcards: (.*)$", job, re.MULTILINE)
                 values = [part.split("=", 1)[1] for part in line[1].split(", ")] if line else []
-                found.add((rule[1], "/".join(values)))
-        return found
+                jobs_to_run.add((rule[1], "/".join(values)))
+        return jobs_to_run
 
 
 def copy_checkout(folder: Path, source: Path) -> Project:

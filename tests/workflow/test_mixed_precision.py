@@ -46,11 +46,11 @@ def test_the_layers_that_lose_are_found_and_kept(fresh: Callable[..., Project], 
 
     for runtime, (profile, file_format) in PROFILES.items():
         path = layout.sensitivity("uneven", profile, "mixed", file_format)["sensitivity"]
-        found = files.read_as(Sensitivity, made.folder / path)
-        assert set(found.kept) == LAYERS, runtime
-        assert {layer.name for layer in found.layers[:2]} == LAYERS, runtime
-        assert found.drop_quantized > 0.03
-        assert found.interval_mixed.high <= found.limit == 0.01
+        sensitivity = files.read_as(Sensitivity, made.folder / path)
+        assert set(sensitivity.kept) == LAYERS, runtime
+        assert {layer.name for layer in sensitivity.layers[:2]} == LAYERS, runtime
+        assert sensitivity.drop_quantized > 0.03
+        assert sensitivity.interval_mixed.high <= sensitivity.limit == 0.01
 
     for target in targets:
         drops = {}

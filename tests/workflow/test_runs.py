@@ -82,8 +82,8 @@ def test_nothing_runs_beside_what_is_timed_here(fresh: Callable[..., Project], c
     threads = {}
     for job in re.split(r"\n(?=(?:local)?rule \w+:)", project.run("-n", "--cores", str(cores)).stdout):
         if job.startswith("rule measure:") and (measured := re.search(r"target=(\w+)", job)):
-            found = re.search(r"threads: (\d+)", job)
-            threads[measured[1]] = int(found[1]) if found else 1  # of one, Snakemake says nothing
+            given = re.search(r"threads: (\d+)", job)
+            threads[measured[1]] = int(given[1]) if given else 1  # of one, Snakemake says nothing
     assert threads == {"linux_x86_ort": cores, "cortex_m4_tflm": 1}
 
 

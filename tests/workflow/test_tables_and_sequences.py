@@ -78,8 +78,8 @@ def manifest(package: Path) -> dict[str, Any]:
     with tarfile.open(package) as archive:
         member = archive.extractfile("manifest.json")
         assert member is not None
-        found: dict[str, Any] = json.loads(member.read())
-    return found
+        content: dict[str, Any] = json.loads(member.read())
+    return content
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -111,9 +111,9 @@ def test_their_package_says_how_to_prepare_a_sample(own: Project, model: str) ->
     packages = [*own.folder.glob(f"results/package/{model}/*/*/*.efpkg")]
     assert packages
     for package in packages:
-        found = manifest(package)
-        said = found["preprocessing"]
-        assert found["labels"] == ["2", "9", "10"]
+        package_json = manifest(package)
+        said = package_json["preprocessing"]
+        assert package_json["labels"] == ["2", "9", "10"]
         assert (said["channels"], said["resize"]) == (None, None)
         if model == "motion":
             assert said["scale"] == {"int16": [-16384, 16384]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -71,11 +72,11 @@ def _unusable(option: Option, value: object) -> str:
 def python_files(matrix: Matrix | None, models: Mapping[str, ModelConfig], root: Path) -> Iterator[Problem]:
     """Python files that the configuration names, relative to the project."""
     for i, name in enumerate(matrix.plugins if matrix else ()):
-        if not (root / name).is_file():
+        if not os.path.isfile(root / name):  # false of a name too long
             yield Problem(MATRIX, f"plugins[{i}]", _no_file(name))
     for model, config in models.items():
         source = config.builder.rpartition(":")[0]
-        if source.endswith(".py") and not (root / source).is_file():
+        if source.endswith(".py") and not os.path.isfile(root / source):
             yield Problem(file_of("model", model), "builder", _no_file(source))
 
 
@@ -86,24 +87,24 @@ def _no_file(name: str) -> str:
 def folders_exist(matrix: Matrix, root: Path) -> Iterator[Problem]:
     """Further folders with schemes, relative to the project."""
     for i, name in enumerate(matrix.scheme_folders):
-        if not (root / name).is_dir():
+        if not os.path.isdir(root / name):
             yield Problem(MATRIX, f"scheme_folders[{i}]", f"no such folder: {name}; paths start at the project folder")
 
 
 def search_space(matrix: Matrix, known: Known) -> Iterator[Problem]:
     """Every choice of the space makes a scheme together with the first of all other choices."""
     given = matrix.search.space if matrix.search else None
-    found: dict[Problem, None] = {}
+    problems: dict[Problem, None] = {}
     try:
         for filled in space.corners(given or ()):
             if "description" in filled.content:
                 message = "a search describes its schemes itself; remove the key"
-                found[Problem(MATRIX, filled.path("description"), message)] = None
-            _, problems = validate(SchemeConfig, dict(filled.content), MATRIX, known)
-            found.update(dict.fromkeys(replace(p, path=filled.path(p.path)) for p in problems))
+                problems[Problem(MATRIX, filled.path("description"), message)] = None
+            _, of_scheme = validate(SchemeConfig, dict(filled.content), MATRIX, known)
+            problems.update(dict.fromkeys(replace(p, path=filled.path(p.path)) for p in of_scheme))
     except Findings as error:
-        found.update(dict.fromkeys(Problem(MATRIX, path, message) for path, message in error.found))
-    yield from found
+        problems.update(dict.fromkeys(Problem(MATRIX, path, message) for path, message in error.faults))
+    yield from problems
 
 
 def matrix_makes_sense(matrix: Matrix, schemes: Mapping[str, SchemeConfig]) -> Iterator[Problem]:

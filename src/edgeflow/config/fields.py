@@ -113,24 +113,24 @@ Count = Annotated[int, Field(ge=1)]
 
 
 def _positive(unit: str, value: Any) -> float:
-    found = units.parse(value, unit)
-    if found <= 0:
+    amount = units.parse(value, unit)
+    if amount <= 0:
         raise ValueError(f"{value!r} must be more than zero")
-    return found
+    return amount
 
 
 def _bytes(value: Any) -> int:
-    found = _positive("byte", value)
-    if abs(found - round(found)) > 1e-6:  # factors such as 1e3 leave rounding errors far below one byte
+    size_bytes = _positive("byte", value)
+    if abs(size_bytes - round(size_bytes)) > 1e-6:  # factors such as 1e3 leave rounding errors far below one byte
         raise ValueError(f"{value!r} is not a whole number of bytes")
-    return round(found)
+    return round(size_bytes)
 
 
 def _at_least_zero(unit: str, value: Any) -> float:
-    found = units.parse(value, unit)
-    if found < 0:
+    amount = units.parse(value, unit)
+    if amount < 0:
         raise ValueError(f"{value!r} must not be negative")
-    return found
+    return amount
 
 
 def _schema(unit: str) -> WithJsonSchema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -58,8 +59,8 @@ def plugin_files(matrix: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     """
     given = matrix.get("plugins")
     names = given if isinstance(given, list | tuple) else (given,)
-    found = (name for name in names if isinstance(name, str) and name and (root / name).is_file())
-    return tuple(dict.fromkeys(found))
+    existing = (name for name in names if isinstance(name, str) and name and os.path.isfile(root / name))
+    return tuple(dict.fromkeys(existing))
 
 
 def _scheme_folders(matrix: Mapping[str, Any] | None) -> tuple[str, ...]:
@@ -78,14 +79,14 @@ def _collect(
     folders = {**{kind: (folder,) for kind, folder in FOLDERS.items()}, "scheme": _scheme_folders(given)}
     labels = {kind: _files(root, folders[kind], problems) for kind in KINDS}
     known = _known({kind: tuple(files) for kind, files in labels.items()}, plugins)
-    checked_matrix, found = (None, []) if given is None else validate(Matrix, given, MATRIX, known)
+    checked_matrix, of_matrix = (None, []) if given is None else validate(Matrix, given, MATRIX, known)
     things = {kind: _things(root, kind, labels[kind], known, plugins, problems) for kind in KINDS}
-    found += _across_files(root, checked_matrix, things, labels["scheme"])
+    of_matrix += _across_files(root, checked_matrix, things, labels["scheme"])
     if checked_matrix is not None:
-        found += checks.search_space(checked_matrix, known)
+        of_matrix += checks.search_space(checked_matrix, known)
     in_file = in_file or {}
     overridden = {key for key, value in (given or {}).items() if key not in in_file or in_file[key] != value}
-    problems += [_relabelled(problem, overridden) for problem in found]
+    problems += [_relabelled(problem, overridden) for problem in of_matrix]
     problems.sort(key=_order)
     if checked_matrix is None:
         return None, tuple(problems)
@@ -103,7 +104,8 @@ def _needed(
     planned = cells(matrix)
     models, targets, schemes = (dict.fromkeys(cell[i] for cell in planned) for i in range(3))
     yield from (("target", name) for name in targets)
-    yield from (("scheme", name) for name in (matrix.baseline, *schemes))
+    schemes.setdefault(matrix.baseline)  # built to compare with where it is not selected
+    yield from (("scheme", name) for name in schemes)
     used = [things["scheme"][name] for name in schemes if name in things["scheme"]]
     steps = [section.step() for scheme in used for section in scheme.steps]
     models.update(dict.fromkeys(str(step.options["teacher"]) for step in steps if "teacher" in step.options))
@@ -127,18 +129,20 @@ def _matrix_file(root: Path, *, required: bool) -> tuple[dict[str, Any] | None, 
 
 def _files(root: Path, folders: Sequence[str], problems: list[Problem]) -> dict[str, str]:
     """Id → file, of what the folders define, sorted in each; their other YAML files are problems."""
-    found: dict[str, str] = {}
-    for label in (f"{folder}/{p.name}" for folder in folders for p in sorted((root / folder).glob("[!.]*.y*ml"))):
+    labels: dict[str, str] = {}
+    existing = [folder for folder in folders if os.path.isdir(root / folder)]
+    for label in (f"{folder}/{p.name}" for folder in existing for p in sorted((root / folder).glob("[!.]*.y*ml"))):
         path = Path(label)
         if not is_id(path.stem):
             problems.append(Problem(label, "", f"the file's name {path.stem!r} {NOT_AN_ID}"))
         elif path.suffix != ".yaml":
             problems.append(Problem(label, "", f"rename it to {path.stem}.yaml"))
-        elif path.stem in found:
-            problems.append(Problem(label, "", f"{found[path.stem]} has the same id; rename one of them"))
+        elif path.stem in labels:
+            # a problem of the first, so that it counts where the matrix uses the id: which is meant, nobody can tell
+            problems.append(Problem(labels[path.stem], "", f"{label} has the same id; rename one of them"))
         else:
-            found[path.stem] = label
-    return found
+            labels[path.stem] = label
+    return labels
 
 
 def _known(names: Mapping[str, tuple[str, ...]], plugins: Plugins) -> Known:
@@ -164,13 +168,13 @@ def _things(
     """The files of one kind by id, as far as they can be used; what is wrong with them goes to `problems`."""
     checked: dict[str, Any] = {}
     for name, label in labels.items():
-        data, found = read(root / label, label)
-        problems += found
+        data, of_yaml = read(root / label, label)
+        problems += of_yaml
         if data is None:
             continue
-        section, found = validate(KINDS[kind], data, label, known)
-        problems += found
-        known_paths = {problem.path for problem in found}
+        section, of_section = validate(KINDS[kind], data, label, known)
+        problems += of_section
+        known_paths = {problem.path for problem in of_section}
         options = checks.plugin_options(kind, data, label, plugins)
         problems += [problem for problem in options if problem.path not in known_paths]
         if section is not None:

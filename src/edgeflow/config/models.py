@@ -152,16 +152,16 @@ class DatasetConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> DatasetConfig:
-        found = []
+        faults = []
         channels = self.shape[0]
         each = "channel" if len(self.shape) > 1 else "feature"
         for name, values in (("mean", self.normalize.mean), ("std", self.normalize.std)):
             if values is not None and len(values) not in (1, channels):
                 message = f"expected one number, or one per {each}: {channels}; found {len(values)}"
-                found.append((f"normalize.{name}", message))
+                faults.append((f"normalize.{name}", message))
         if self.normalize.std is not None and min(self.normalize.std) <= 0:
-            found.append(("normalize.std", f"{min(self.normalize.std)} must be more than zero"))
-        return hold(self, found)
+            faults.append(("normalize.std", f"{min(self.normalize.std)} must be more than zero"))
+        return hold(self, faults)
 
 
 # --- config/models -------------------------------------------------------------------------------------------------
@@ -238,12 +238,12 @@ class Calibration(Section):
 
     @model_validator(mode="after")
     def _has_its_percentile(self) -> Calibration:
-        found = []
+        faults = []
         if self.method == "percentile" and self.percentile is None:
-            found.append(("percentile", "missing; method 'percentile' needs it, e.g. 'percentile: 99.99 %'"))
+            faults.append(("percentile", "missing; method 'percentile' needs it, e.g. 'percentile: 99.99 %'"))
         if self.method != "percentile" and self.percentile is not None:
-            found.append(("percentile", f"method {self.method!r} takes none; remove the key or change the method"))
-        return hold(self, found)
+            faults.append(("percentile", f"method {self.method!r} takes none; remove the key or change the method"))
+        return hold(self, faults)
 
 
 class MixedPrecision(Section):
@@ -380,20 +380,20 @@ class SchemeConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> SchemeConfig:
-        found = []
+        faults = []
         for name, allowed in zip(("weights", "activations"), MODES[self.mode], strict=True):
             value = getattr(self, name)
             if value not in allowed:
-                found.append((name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"))
-        found += self._calibrates()
+                faults.append((name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"))
+        faults += self._calibrates()
         if self.mode != "static" and self.mixed_precision is not None:
             message = f"mode {self.mode!r} quantizes no layer by itself; remove the key, or use mode 'static'"
-            found.append(("mixed_precision", message))
+            faults.append(("mixed_precision", message))
         for i, step in enumerate(self.steps):
             if step.quantize_aware and self.mode == "float":
                 message = "prepares for int8, and mode 'float' quantizes nothing; remove it or change the mode"
-                found.append((f"steps[{i}].quantize_aware", message))
-        return hold(self, found)
+                faults.append((f"steps[{i}].quantize_aware", message))
+        return hold(self, faults)
 
     def _calibrates(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the keys that calibration samples are for."""

@@ -54,28 +54,28 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.config or arguments.configfile:
             raise UsageError("--matrix is the whole matrix: give it alone")
         return _whole(arguments.matrix)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for path in arguments.configfile:
-        _update(found, _read(path))
+        _update(values, _read(path))
     if arguments.config:
         from snakemake.cli import parse_config
 
         try:
-            _update(found, parse_config(arguments.config))
+            _update(values, parse_config(arguments.config))
         except ValueError as error:
             raise UsageError(f"--config {' '.join(arguments.config)}: {error}") from None
-    plain: dict[str, Any] = to_json(found)
+    plain: dict[str, Any] = to_json(values)
     return plain
 
 
 def _whole(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        values = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"--matrix: not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"--matrix: expected a JSON object, found {type(found).__name__}")
-    return found
+    if not isinstance(values, dict):
+        raise UsageError(f"--matrix: expected a JSON object, found {type(values).__name__}")
+    return values
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -84,14 +84,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     from snakemake.exceptions import WorkflowError
 
     try:
-        found: Mapping[str, Any] = load_configfile(path)
+        values: Mapping[str, Any] = load_configfile(path)
     except (WorkflowError, yaml.YAMLError) as error:
         raise UsageError(f"--configfile {path}: {error}") from None
     except FileNotFoundError:
         raise UsageError(f"--configfile {path}: no such file") from None
+    except OSError as error:
+        raise UsageError(f"--configfile {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"--configfile {path}: is not UTF-8 text; save it as UTF-8") from None
-    return found
+    return values
 
 
 def _update(config: dict[str, Any], values: Mapping[str, Any]) -> None:

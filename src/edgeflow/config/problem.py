@@ -34,9 +34,9 @@ class Problem:
 class Findings(ValueError):  # noqa: N818 (several problems in one exception, raised only inside pydantic validators)
     """What a rule over several keys of one section found: (path inside the section, message) each."""
 
-    def __init__(self, found: Sequence[tuple[str, str]]) -> None:
-        self.found = tuple(found)
-        super().__init__("; ".join(f"{path}: {message}" for path, message in found))
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("; ".join(f"{path}: {message}" for path, message in faults))
 
 
 def joined(path: str, step: str | int) -> str:
@@ -77,14 +77,14 @@ def not_one_of(value: object, choices: Iterable[str]) -> str:
 def without_nulls(data: dict[str, Any], free: Sequence[str] = (), path: str = "") -> tuple[dict[str, Any], list[str]]:
     """`data` without the keys that have no value, and the paths of those; what is below a key in `free` is kept."""
     kept: dict[str, Any] = {}
-    found: list[str] = []
+    empty: list[str] = []
     for key, value in data.items():
         below = joined(path, key)
         if value is None:
-            found.append(below)
+            empty.append(below)
         elif isinstance(value, dict) and key not in free:
             kept[key], deeper = without_nulls(value, free, below)
-            found += deeper
+            empty += deeper
         else:
             kept[key] = value
-    return kept, found
+    return kept, empty

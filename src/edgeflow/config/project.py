@@ -90,11 +90,11 @@ class Project:
     @cached_property
     def recipes(self) -> Mapping[str, Steps]:
         """Recipe → its training-time steps, of every scheme and of the control of each; "base" has none."""
-        found: dict[str, Steps] = {recipe_id(()): ()}
+        recipes: dict[str, Steps] = {recipe_id(()): ()}
         for scheme in self.schemes:
             for steps in (control_of(self.steps(scheme)), self.steps(scheme)):
-                found[recipe_id(steps)] = steps
-        return found
+                recipes[recipe_id(steps)] = steps
+        return recipes
 
     def target(self, target: str) -> Target:
         """A target as stages and plugins see it: without its budgets."""
@@ -136,8 +136,8 @@ class Project:
 
     def pinned(self, device: str) -> Mapping[str, str]:
         """What the machine must be that is a device, as far as its file says: see runners/identity.py. {}: any."""
-        found = self.devices[device].identity
-        return found.model_dump(exclude_none=True) if found else {}
+        identity = self.devices[device].identity
+        return identity.model_dump(exclude_none=True) if identity else {}
 
 
 def recipe_id(steps: Steps) -> str:

@@ -24,5 +24,5 @@ class _Generator(GenerateJsonSchema):
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The schema of each kind of file by name: "config" for config/config.yaml, "dataset", "model", …"""
-    found: dict[str, type[Section]] = {"config": Matrix, **KINDS}
-    return {name: cls.model_json_schema(schema_generator=_Generator) for name, cls in found.items()}
+    sections: dict[str, type[Section]] = {"config": Matrix, **KINDS}
+    return {name: cls.model_json_schema(schema_generator=_Generator) for name, cls in sections.items()}

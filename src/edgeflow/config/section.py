@@ -18,11 +18,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def hold(section: S, found: Sequence[tuple[str, str]]) -> S:
+def hold(section: S, faults: Sequence[tuple[str, str]]) -> S:
     """The section itself when its rules found nothing.
 
     Raises Findings, which pydantic collects, with (path inside the section, message) each.
     """
-    if found:
-        raise Findings(found)
+    if faults:
+        raise Findings(faults)
     return section

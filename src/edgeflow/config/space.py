@@ -8,6 +8,7 @@ a list in a scheme too, each item may be such a list, and its item `none` leaves
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -106,7 +107,7 @@ def fill(space: Sequence[Alternative], choose: Choose) -> Filled:
             content[key] = [step for step, _ in steps]
             origins = [origin for _, origin in steps]
     except Findings as error:
-        raise Findings([(f"search.space[{at}].{path}", message) for path, message in error.found]) from None
+        raise Findings([(f"search.space[{at}].{path}", message) for path, message in error.faults]) from None
     return Filled(content, at, tuple(origins))
 
 
@@ -143,21 +144,14 @@ def _ways(value: Any) -> int:
     if isinstance(value, Mapping):
         if _is_range(value):
             return len(_numbers(value, ""))
-        found = 1
+        ways = 1
         for key, below in value.items():
             items = below if isinstance(below, list | tuple) else [below]
-            found *= _all(map(_ways, items)) if key == STEPS else _ways(below)
-        return found
+            ways *= math.prod(map(_ways, items)) if key == STEPS else _ways(below)
+        return ways
     if isinstance(value, list | tuple):
         return sum(1 if isinstance(item, list | tuple) else _ways(item) for item in value)
     return 1
-
-
-def _all(factors: Iterator[int]) -> int:
-    found = 1
-    for factor in factors:
-        found *= factor
-    return found
 
 
 def _step(item: Any, name: str, path: str, choose: Choose) -> tuple[Any, str]:
@@ -200,14 +194,14 @@ def _place(items: Sequence[Any], name: str, path: str, choose: Choose) -> int:
 
 def _labels(items: Sequence[Any]) -> tuple[Any, ...]:
     """Choices as they are stored and shown: plain values as they are, others by their first key."""
-    found: list[Any] = []
+    labels: list[Any] = []
     for item in items:
         if isinstance(item, Mapping):
             label: Any = next(iter(item), "")
-            found.append(label if label not in found else f"{label} {len(found)}")
+            labels.append(label if label not in labels else f"{label} {len(labels)}")
         else:
-            found.append(json.dumps(item, default=str) if isinstance(item, list | tuple) else item)
-    return tuple(found)
+            labels.append(json.dumps(item, default=str) if isinstance(item, list | tuple) else item)
+    return tuple(labels)
 
 
 def _is_range(value: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from edgeflow.config.fields import Known
 from edgeflow.config.models import FREE
 from edgeflow.config.problem import Findings, Problem, did_you_mean, joined, nearest, not_one_of, without_nulls
 from edgeflow.config.section import Section
-from edgeflow.plugin import shown
+from edgeflow.plugin import shown, yaml_hint
 
 S = TypeVar("S", bound=Section)
 Location = tuple[int | str, ...]
@@ -31,7 +31,7 @@ _EXPECTED: Mapping[str, str] = {  # type of pydantic's error → what should hav
     "model_type": "keys and values",
     "model_attributes_type": "keys and values",
 }
-_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_TYPES: Mapping[str, type] = {"string_type": str, "int_type": int, "float_type": float, "bool_type": bool}
 
 
 def validate(cls: type[S], data: dict[str, Any], file: str, known: Known) -> tuple[S | None, list[Problem]]:
@@ -95,8 +95,8 @@ def _without(data: dict[str, Any], locations: list[Location]) -> dict[str, Any]:
             return [copied(v, (*here, i)) for i, v in enumerate(value)]
         return value
 
-    found: dict[str, Any] = copied(data, ())
-    return found
+    kept: dict[str, Any] = copied(data, ())
+    return kept
 
 
 def _as_written(location: Location, data: Any) -> Location:
@@ -120,7 +120,7 @@ def _problems(cls: type[Section], data: dict[str, Any], file: str, error: ErrorD
     path = _path(_as_written(error["loc"], data))
     raised = error.get("ctx", {}).get("error")
     if isinstance(raised, Findings):
-        for below, message in raised.found:
+        for below, message in raised.faults:
             yield Problem(file, ".".join(part for part in (path, below) if part), message)
     else:
         yield Problem(file, path, str(raised) if raised is not None else _message(cls, error))
@@ -133,7 +133,7 @@ def _message(cls: type[Section], error: ErrorDetails) -> str:
         *above, key = error["loc"]
         return f"missing ({_section_at(cls, tuple(above)).model_fields[str(key)].description})"
     if kind in _EXPECTED:
-        return f"expected {_EXPECTED[kind]}, found {shown(value)}{_hint(kind, value)}"
+        return f"expected {_EXPECTED[kind]}, found {shown(value)}{yaml_hint(_TYPES.get(kind), value)}"
     if kind in ("literal_error", "enum"):
         return not_one_of(value, re.findall(r"'([^']*)'", str(context["expected"])))
     if kind == "greater_than_equal":
@@ -146,19 +146,6 @@ def _message(cls: type[Section], error: ErrorDetails) -> str:
         wanted = context.get("min_length", context.get("max_length"))
         return f"expected {bound} {wanted} values, found {context['actual_length']}"
     return error["msg"]
-
-
-def _hint(kind: str, value: Any) -> str:
-    """The next step where YAML is likely to have surprised its writer."""
-    if kind == "string_type" and not isinstance(value, dict | list | tuple):
-        return "; put it in quotes if text is meant"
-    if kind == "bool_type" and str(value).lower() in _BOOLEANS:
-        return f"; write {_BOOLEANS[str(value).lower()]}"
-    if kind in ("int_type", "float_type") and isinstance(value, str):
-        plain = value.replace("_", "")
-        if re.fullmatch(r"[-+]?[0-9]+", plain):
-            return f"; write {int(plain)}"
-    return ""
 
 
 def _section_at(cls: type[BaseModel], location: Location) -> type[BaseModel]:

@@ -14,13 +14,20 @@ CASES = [
         "baseline: fp32\nscheme_folders: more/schemes\n",
         f"{MATRIX}: scheme_folders[0]: no such folder: more/schemes; paths start at the project folder",
     ),
+    case(
+        "a folder of schemes has a name that no system takes",
+        MATRIX,
+        "baseline: fp32\n",
+        f"baseline: fp32\nscheme_folders: {'m' * 300}\n",
+        f"{MATRIX}: scheme_folders[0]: no such folder: {'m' * 300}; paths start at the project folder",
+    ),
     Case(
         "a scheme is in two folders",
         (
             Edit(MATRIX, "baseline: fp32\n", "baseline: fp32\nscheme_folders: [more]\n"),
             Edit("more/int8.yaml", None, GOOD[INT8]),
         ),
-        ("more/int8.yaml: config/schemes/int8.yaml has the same id; rename one of them",),
+        ("config/schemes/int8.yaml: more/int8.yaml has the same id; rename one of them",),
     ),
     Case(
         "a scheme in a further folder is wrong",

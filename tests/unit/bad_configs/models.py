@@ -324,6 +324,13 @@ CASES = [
         ),
     ),
     case(
+        "a builder in a file whose name no system takes",
+        KWS,
+        "edgeflow.zoo.dscnn:build",
+        f"{'k' * 300}.py:build",
+        f"{KWS}: builder: no such file: {'k' * 300}.py; paths start at the project folder",
+    ),
+    case(
         "a builder in a file that is not there",
         KWS,
         "edgeflow.zoo.dscnn:build",

@@ -88,7 +88,7 @@ CASES = [
         INT8,
         "mode: static",
         "mode: static\nsteps:\n  - fine_tune: {epochs: 2, learning_rate: '0.01'}",
-        f"{INT8}: steps[0].fine_tune.learning_rate: expected a number, found '0.01'",
+        f"{INT8}: steps[0].fine_tune.learning_rate: expected a number, found '0.01'; write 0.01",
     ),
     case(
         "true where a learning rate is meant",
