@@ -36,14 +36,14 @@ def _only(target: str, model: str, **changes: Outcome) -> Matrix:
 
 
 def _case(target: str, model: str, scheme: str) -> Case:
-    found = MATRIX[model, target, scheme]
-    assert isinstance(found, Case)
-    return found
+    case = MATRIX[model, target, scheme]
+    assert isinstance(case, Case)
+    return case
 
 
 def test_one_decision_per_target_and_model_in_the_order_of_the_spec(tmp_path: Path) -> None:
-    found = _decisions(tmp_path, dict(MATRIX))
-    assert list(found) == [(target.id, model) for target in TARGETS for model in MODELS]
+    decisions = _decisions(tmp_path, dict(MATRIX))
+    assert list(decisions) == [(target.id, model) for target in TARGETS for model in MODELS]
 
 
 def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
@@ -52,14 +52,9 @@ def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
     variants = read(inputs.plan, inputs.results)
 
     def decision(**machines: str) -> Decision:
-        taken = [
-            replace(
-                v, figures={name: _taken_on(m, machines.get(v.cell.scheme, "one")) for name, m in v.figures.items()}
-            )
-            for v in variants
-        ]
-        (found,) = decide(taken, TARGETS, "fp32")
-        return found
+        taken = [_on(v, machines.get(v.cell.scheme, "one")) for v in variants]
+        (one,) = decide(taken, TARGETS, "fp32")
+        return one
 
     assert decision().why.startswith("The fastest of 2 released schemes: latency p50 132 µs")
     assert decision().device == f"this_host@{identity.short({'machine_id': 'one'})}"
@@ -67,6 +62,19 @@ def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
     mixed = decision(int8_static="two").why
     assert mixed.startswith("The smallest of 2 released schemes: size ")
     assert f"; latency p50 was taken on 2 machines ({both}), which cannot be compared, so the size decides; " in mixed
+
+
+def test_times_of_two_machines_are_on_no_front(tmp_path: Path) -> None:
+    _, inputs, _ = build(tmp_path, _only(ORT.id, MODELS[0]), (ORT,))
+    here = {v.cell.scheme: v for v in read(inputs.plan, inputs.results)}
+    assert [point.chooses for point in charts.points(here, "latency_p50_s")] == [True] * 4
+    mixed = {name: _on(v, "two" if name == "int8_static" else "one") for name, v in here.items()}
+    assert [point.chooses for point in charts.points(mixed, "latency_p50_s")] == [False] * 4
+    assert [point.chooses for point in charts.points(mixed, "size_bytes")] == [True] * 4
+
+
+def _on(variant: Variant, machine: str) -> Variant:
+    return replace(variant, figures={name: _taken_on(m, machine) for name, m in variant.figures.items()})
 
 
 def _taken_on(figure: Measurement, machine: str) -> Measurement:

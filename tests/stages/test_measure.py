@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from edgeflow import files
-from edgeflow.errors import MismatchError, StageError, UsageError
+from edgeflow.errors import DataError, MismatchError, StageError, UsageError
 from edgeflow.judge import judge
 from edgeflow.runners import harness, identity
 from edgeflow.stages import command, measure
+from edgeflow.stages import judge as judge_stage
 from edgeflow.stats import paired_difference, wilson
 from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
 from edgeflow.types.ladder import Ladder, Rung
@@ -633,6 +634,17 @@ def test_the_judge_says_what_the_training_showed(setting: Setting) -> None:
     )
     files.write_json(info, {"model": "m"})  # of a framework that says nothing
     assert files.read_as(Verdict, _judge(setting, train=info)).warnings == ()
+
+
+@pytest.mark.parametrize("content", [["m"], {"network": ["spare.weight"]}])
+def test_a_train_json_that_is_damaged_is_refused(setting: Setting, content: object) -> None:
+    setting.run()
+    info = setting.folder / "train.json"
+    files.write_json(info, content)
+    inputs = judge_stage.Inputs(setting.outputs.measurement, info)
+    outputs = judge_stage.Outputs(setting.folder / "verdict.json")
+    with pytest.raises(DataError, match=r"train\.json: network: Network: expected an object, found list; train again"):
+        judge_stage.run(judge_stage.Spec("m", "t", "int8", (), ()), inputs, outputs)
 
 
 @pytest.mark.parametrize(("stage", "foreign"), [("measure", "edgeflow.judge"), ("judge", "edgeflow.stats")])

@@ -15,6 +15,7 @@ import yaml
 from edgeflow import layout
 from edgeflow.config import load, read_matrix
 from edgeflow.config.budgets import RatioLimit
+from edgeflow.config.models import Identity
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
 from edgeflow.plugin import Drop
@@ -526,6 +527,17 @@ def test_the_clock_of_another_machine_is_no_objective(project: Path, plugins: Pl
     budgets = phone.budgets.model_copy(update={objective: RatioLimit.model_construct(max=2.0, evidence=Evidence.HOST)})
     accepting = {**found.targets, "android_arm64_litert": phone.model_copy(update={"budgets": budgets})}
     rules_for(replace(found, targets=accepting), plugins, MODEL, "android_arm64_litert", objective, ())
+
+
+def test_a_device_that_is_another_machine_gives_no_times_to_search_by(project: Path, plugins: Plugins) -> None:
+    loaded = load(project, None, plugins)
+    name = loaded.device_of(TARGET)
+    assert name is not None
+    elsewhere = loaded.devices[name].model_copy(update={"identity": Identity(machine_id="0" * 32)})
+    moved = replace(loaded, devices={**loaded.devices, name: elsewhere})
+    with pytest.raises(UsageError, match="would be of this machine, which is no linux_x86_ort, and chooses nothing"):
+        rules_for(moved, plugins, MODEL, TARGET, RATIO, ())
+    assert rules_for(moved, plugins, MODEL, TARGET, None, ()).objective == "size_bytes"
 
 
 def test_a_scheme_that_was_timed_elsewhere_is_none_that_was_measured() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeflow.report import show
-from edgeflow.report.variants import Variant
+from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence
 from edgeflow.types.verdicts import Release
 
@@ -154,7 +154,7 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     Times are those that were taken in turn with fp32, where each candidate has such a ratio: of separate runs on a
     shared machine, drift decides. The ratio of fp32 itself is 1.
     """
-    if len(_machines(candidates, metric)) > 1:
+    if len(machines(candidates, metric)) > 1:
         return {}
     own = _figures(candidates, metric)
     if metric not in (_MEDIAN, _RATIO):
@@ -167,15 +167,10 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     return {scheme: beside[scheme] for scheme in own} if own.keys() <= beside.keys() else own
 
 
-def _machines(candidates: Sequence[Variant], metric: str) -> list[str]:
-    """The machines that the figures which may choose were taken on: those of two cannot be compared."""
-    return sorted({machine for v in candidates if v.chooses(metric) and (machine := v.machine(metric))})
-
-
 def _figures(candidates: Sequence[Variant], metric: str) -> dict[str, float]:
     sign = -1 if metric in _HIGHER_IS_BETTER else 1
-    found = ((v.cell.scheme, v.value(metric)) for v in candidates if v.chooses(metric))
-    return {scheme: sign * value for scheme, value in found if value is not None}
+    values = ((v.cell.scheme, v.value(metric)) for v in candidates if v.chooses(metric))
+    return {scheme: sign * value for scheme, value in values if value is not None}
 
 
 def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
@@ -192,8 +187,8 @@ def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
 
 def _why_not(candidates: Sequence[Variant], prefer: str) -> str:
     """Why the preferred metric ranks nothing."""
-    if len(machines := _machines(candidates, prefer)) > 1:
-        where = f"{len(machines)} machines ({', '.join(machines)})"
+    if len(named := machines(candidates, prefer)) > 1:
+        where = f"{len(named)} machines ({', '.join(named)})"
         return f"{show.name(prefer)} was taken on {where}, which cannot be compared"
     weak = dict.fromkeys(evidence.value for v in candidates if (evidence := v.evidence(prefer)))
     if not weak:

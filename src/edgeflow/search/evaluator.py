@@ -110,9 +110,9 @@ class Snakemake:
         It takes place after the time of the search, and finds both packages there.
         """
         self._until_s = math.inf
-        for found in self.measured((scheme, other)).values():
-            if isinstance(found, str):
-                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {found}")
+        for outcome in self.measured((scheme, other)).values():
+            if isinstance(outcome, str):
+                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {outcome}")
         project, plan = self._candidates.planned((scheme, other))
         job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
         cell = self._cell(plan, other.id)

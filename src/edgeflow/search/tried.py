@@ -122,6 +122,6 @@ class Rules:
 
     def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:
         """The best proven figure of each metric that is looked at."""
-        found = strongest(measurements)
+        best = strongest(measurements)
         wanted = dict.fromkeys((self.drop, self.objective, *BESIDE))
-        return {metric: Figure.of(found[metric]) for metric in wanted if metric in found}
+        return {metric: Figure.of(best[metric]) for metric in wanted if metric in best}

@@ -148,10 +148,10 @@ def _record_infeasible(spec: Spec, info: Program, outputs: Outputs, reason: str)
 
 
 def _check_digest(program: Path, info: Program) -> None:
-    found = files.sha256_file(program)
-    if found != info.sha256:
+    digest = files.sha256_file(program)
+    if digest != info.sha256:
         raise MismatchError(
-            f"measure: {program} has SHA-256 {found}, its program.json says {info.sha256}; compile the variant again"
+            f"measure: {program} has SHA-256 {digest}, its program.json says {info.sha256}; compile the variant again"
         )
 
 
@@ -222,9 +222,9 @@ def _execute(
                 f"measure: {variant}: the runner ended with exit code {done.returncode} on {job['program']}: "
                 f"{done.stderr.strip()[-2000:] or 'it said nothing'}"
             )
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        told: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
-    return found, evaluation
+    return told, evaluation
 
 
 def _refusal(done: subprocess.CompletedProcess[str], doing: str, runtime: Runtime, program: str) -> Unsupported:

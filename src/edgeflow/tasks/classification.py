@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
 
 _NO_ANSWER = -1
-# Of the range of the outputs. Of the digits float32 programs differ by less than 1e-6 of it, float16 by 3e-4, int8 by 2e-2.
+# Of the range of the outputs. On the digits float32 programs differ by less than 1e-6 of it, float16 ones by 3e-4 and
+# int8 ones by 2e-2.
 _ROUNDING = 2e-5
 
 
