@@ -69,9 +69,9 @@ def with_recipe(folder: Path, compared: Any) -> tuple[Spec, Inputs, Outputs]:
 )
 def test_a_finding_is_no_stronger_than_its_interval(tmp_path: Path, low: float, high: float, finding: str) -> None:
     _, inputs, _ = with_recipe(tmp_path, against(low, high))
-    (found,) = read(inputs.plan, inputs.results)
-    assert (found.model, found.recipe, found.schemes) == (MODEL, RECIPE, ("pruned", "pruned_int8"))
-    assert found.finding == finding
+    (recipe,) = read(inputs.plan, inputs.results)
+    assert (recipe.model, recipe.recipe, recipe.schemes) == (MODEL, RECIPE, ("pruned", "pruned_int8"))
+    assert recipe.finding == finding
 
 
 def test_the_report_shows_recipe_and_control_side_by_side(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ Y = np.array([0, 1, 2, 1], np.int64)
 
 def outputs(*answers: int, classes: int = 3) -> np.ndarray:
     """float32[N, classes] that answers so."""
-    found = np.zeros((len(answers), classes), np.float32)
-    found[np.arange(len(answers)), answers] = 0.7
-    return found
+    made = np.zeros((len(answers), classes), np.float32)
+    made[np.arange(len(answers)), answers] = 0.7
+    return made
 
 
 def test_the_plugin_is_found_by_its_reference() -> None:
@@ -175,7 +175,7 @@ def test_agreement_is_about_answers_not_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "y", "message"),
+    ("answers", "y", "message"),
     [
         (np.zeros((4,), np.float32), Y, r"outputs have shape \(4,\); a classifier gives \(samples, classes\)"),
         (np.zeros((0, 3), np.float32), Y[:0], r"outputs have shape \(0, 3\)"),
@@ -185,9 +185,9 @@ def test_agreement_is_about_answers_not_labels() -> None:
         (outputs(0, 1, 2, 1), Y - 1, "labels from -1 to 1; the model has 3 classes, 0 to 2"),
     ],
 )
-def test_what_does_not_fit_is_refused(found: np.ndarray, y: np.ndarray, message: str) -> None:
+def test_what_does_not_fit_is_refused(answers: np.ndarray, y: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        plugin.score(found, y)
+        plugin.score(answers, y)
 
 
 def test_outputs_of_different_shapes_are_not_compared() -> None:
