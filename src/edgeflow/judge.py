@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
-from edgeflow.figures import DROP, bad_end, strongest, task_metrics
+from edgeflow.figures import DROP, ELSEWHERE, bad_end, strongest, task_metrics
 from edgeflow.types.figures import Budget, Direction, Measurement, Reference
 from edgeflow.types.ladder import Network
 from edgeflow.types.variants import Cell
@@ -170,7 +170,7 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
     if not measurement.evidence.satisfies(budget.evidence):
         figure = f"{budget.metric} {_show(measurement.value, budget)}"
         reason = f"{figure} is {measurement.evidence} evidence; its budget demands {budget.evidence}"
-        elsewhere = measurement.conditions.get("elsewhere")  # as stages/measure.py says it
+        elsewhere = measurement.conditions.get(ELSEWHERE)
         return replace(blank, reason=f"{reason}; {elsewhere}" if elsewhere else reason)
     return _decide(blank, budget, measurement)
 

@@ -18,6 +18,7 @@ from edgeflow.config.budgets import RatioLimit
 from edgeflow.config.models import Identity
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.candidates import Candidate, Candidates, digest, text, write
@@ -27,7 +28,7 @@ from edgeflow.search.conclusion import Conclusion, conclude
 from edgeflow.search.evaluator import OutOfTimeError
 from edgeflow.search.loop import Search
 from edgeflow.search.study import Study, exclusive
-from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
+from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.stats import paired_difference
 from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Measured

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgeflow.figures import RATIO
 from edgeflow.report import show
 from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence
@@ -20,7 +21,7 @@ _SUPERLATIVES = {
 }
 _HIGHER_IS_BETTER = {"accuracy"}
 _SIZE = "size_bytes"  # ranks where the preferred metric cannot
-_MEDIAN, _RATIO = "latency_p50_s", "latency_ratio_fp32"
+_MEDIAN = "latency_p50_s"
 TIE = 1.05  # latencies of separate measurements on a shared machine are not told apart below this ratio
 
 
@@ -157,12 +158,12 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     if len(machines(candidates, metric)) > 1:
         return {}
     own = _figures(candidates, metric)
-    if metric not in (_MEDIAN, _RATIO):
+    if metric not in (_MEDIAN, RATIO):
         return own
-    beside = _figures(candidates, _RATIO)
+    beside = _figures(candidates, RATIO)
     if beside and fp32 is not None and any(v is fp32 for v in candidates):
         beside[fp32.cell.scheme] = 1.0
-    if metric == _RATIO:
+    if metric == RATIO:
         return beside
     return {scheme: beside[scheme] for scheme in own} if own.keys() <= beside.keys() else own
 
@@ -218,7 +219,7 @@ def _without(ranking: _Ranking) -> str:
 
 
 def _figure(variant: Variant, metric: str, fp32: Variant | None) -> str:
-    if metric == _RATIO and variant is fp32:
+    if metric == RATIO and variant is fp32:
         return f"{_figure(variant, _MEDIAN, fp32)}, which the others are held against"
     value, evidence = variant.value(metric), variant.evidence(metric)
     if value is None:
@@ -233,8 +234,8 @@ def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     if variant is fp32:
         return []
     gains = []
-    ratio = variant.value(_RATIO)
-    if ratio and variant.chooses(_RATIO):
+    ratio = variant.value(RATIO)
+    if ratio and variant.chooses(RATIO):
         gains.append(f"{show.times(1 / ratio)} as fast as {fp32.cell.scheme}")
     if (size := size_ratio(variant, fp32)) is not None:
         smaller = f"{show.times(1 / size)} smaller than {fp32.cell.scheme}"

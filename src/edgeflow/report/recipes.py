@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop, Score
 from edgeflow.report.decide import TIE
 from edgeflow.report.variants import Variant, machines
 from edgeflow.types.plain import from_json
 
-RATIO = "latency_ratio_fp32"
 Ratio: TypeAlias = tuple[float, float, float]  # value, low, high
 
 

@@ -89,8 +89,8 @@ class Variant:
         figure = self.figures.get(metric)
         if figure is None or not of_a_machine(metric, figure.evidence):
             return ""
-        known = {part: str(figure.conditions[part]) for part in identity.PARTS if part in figure.conditions}
-        return identity.short(known) if known else ""
+        said = {part: str(figure.conditions.get(part, "")) for part in identity.PARTS}  # as in `Measurement.device`
+        return identity.short(said) if any(said.values()) else ""
 
     @property
     def weakest_evidence(self) -> Evidence | None:

@@ -18,9 +18,9 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_of
 from edgeflow.errors import UsageError
-from edgeflow.figures import may_choose
+from edgeflow.figures import DROP, RATIO, may_choose
 from edgeflow.runners import identity
-from edgeflow.search.tried import RATIO, Rules
+from edgeflow.search.tried import Rules
 from edgeflow.types.figures import Budget, Direction, Evidence
 from edgeflow.types.plain import to_json
 
@@ -154,7 +154,7 @@ def rules_for(
     Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
     """
     metric = plugins.tasks[project.models[model].task].metric
-    drop = f"{metric}_drop"
+    drop = f"{metric}{DROP}"
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
     times = plugins.runtimes[config.runtime].times

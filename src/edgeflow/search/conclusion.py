@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgeflow.figures import RATIO
 from edgeflow.report import pareto, show
-from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
+from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.types.verdicts import Release
 
 Compare = Callable[[str, str], Figure | None]  # median time of one scheme as a multiple of another's, side by side

@@ -21,9 +21,10 @@ from edgeflow import files, layout
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.failures import reason
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
-from edgeflow.search.tried import RATIO, Figure
+from edgeflow.search.tried import Figure
 from edgeflow.toolchains import client
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Measured

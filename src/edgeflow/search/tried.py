@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.figures import may_choose, strongest
+from edgeflow.figures import RATIO, may_choose, strongest
 from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
@@ -15,8 +15,7 @@ from edgeflow.types.programs import Measured
 from edgeflow.types.variants import Cell
 from edgeflow.types.verdicts import Release
 
-RATIO = "latency_ratio_fp32"  # as measure has it
-BESIDE = ("latency_p50_s", "latency_ratio_fp32", "memory_peak_bytes", "size_bytes")  # figures that are kept as well
+BESIDE = ("latency_p50_s", RATIO, "memory_peak_bytes", "size_bytes")  # figures that are kept as well
 
 
 class Ending(StrEnum):

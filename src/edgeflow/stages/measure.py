@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
-from edgeflow.figures import strongest
+from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
@@ -32,8 +32,6 @@ from edgeflow.units import show, unit_of
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
 
-RATIO = "latency_ratio_fp32"
-ELSEWHERE = "elsewhere"  # condition of a figure: why it is not of the device
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
 WARMUP_RUNS = 20
 # 1,000 runs give 20 pairs of blocks: long enough for a median each, enough of them for an interval of their ratios.
@@ -335,7 +333,7 @@ def _task_figures(
     if "answers" in drop.conditions:
         method += f"; its answers are {drop.conditions['answers']}"
     yield figures.figure(
-        f"{task.metric}_drop", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
+        f"{task.metric}{DROP}", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
     )
 
 
