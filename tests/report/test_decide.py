@@ -70,7 +70,9 @@ def test_times_of_two_machines_are_on_no_front(tmp_path: Path) -> None:
     spec, inputs, outputs = build(tmp_path, _only(ORT.id, MODELS[0]), (ORT,))
     here = {v.cell.scheme: v for v in read(inputs.plan, inputs.results)}
     assert [point.chooses for point in charts.points(here, "latency_p50_s")] == [True] * 4
-    for scheme in here:
+    for scheme, variant in here.items():
+        if not variant.figures:
+            continue
         file = path(inputs.results, layout.measure(MODELS[0], ORT.id, scheme)["measurement"])
         measured = files.read_as(Measured, file)
         taken = tuple(_taken_on(m, "two" if scheme == "int8_static" else "one") for m in measured.measurements)
