@@ -548,6 +548,13 @@ def test_a_scheme_that_was_timed_elsewhere_is_none_that_was_measured() -> None:
     outcome = rules(objective="latency_p50_s").tried("s_1", "", False, measured)
     assert outcome.ending == Ending.FAILED
     assert outcome.reason == "its latency_p50_s is host evidence, which chooses nothing; choose another --objective"
+    moved = replace(
+        timed, conditions={"elsewhere": "not measured on bench: CPU governor 'powersave', not 'performance'"}
+    )
+    outcome = rules(objective="latency_p50_s").tried("s_1", "", False, replace(measured, measurements=(drop, moved)))
+    assert outcome.reason.startswith(
+        "its latency_p50_s is host evidence (not measured on bench: CPU governor 'powersave'"
+    )
 
 
 @pytest.mark.parametrize("objective", ["first_inference_s", "memory_peak_bytes"])

@@ -114,7 +114,7 @@ def read(plan: Path, results: Path, failures: Sequence[Failure] = ()) -> tuple[V
     cells = _cells(plan)
     broken = by_cell(failures)
     expected = (cell for cell in cells if not cell.reason and cell.id not in broken)
-    if lost := [problem for cell in expected if (problem := _missing(cell, results))]:
+    if lost := [gap for cell in expected if (gap := _missing(cell, results))]:
         raise StageError(
             f"report: {len(lost)} of {len(cells)} planned cells are lost: {'; '.join(lost)}. "
             "Every stage up to judge leaves its files even for what fails: run snakemake again and read results/logs"

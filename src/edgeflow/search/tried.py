@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.figures import RATIO, may_choose, strongest
+from edgeflow.figures import ELSEWHERE, RATIO, may_choose, strongest
 from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
@@ -115,7 +115,9 @@ class Rules:
         evidence = figures[self.objective].evidence
         demanded = next((b.evidence for b in self.budgets if b.metric == self.objective), None)
         if not may_choose(self.objective, evidence, demanded):
-            reason = f"its {self.objective} is {evidence} evidence, which chooses nothing; choose another --objective"
+            elsewhere = strongest(measured.measurements)[self.objective].conditions.get(ELSEWHERE)
+            said = f"{evidence} evidence ({elsewhere})" if elsewhere else f"{evidence} evidence"
+            reason = f"its {self.objective} is {said}, which chooses nothing; choose another --objective"
             return Tried(scheme, words, hand_written, Ending.FAILED, reason)
         return Tried(scheme, words, hand_written, Ending.MEASURED, reason, verdict.release, figures)
 
