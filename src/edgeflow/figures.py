@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 
 DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
+RATIO = "latency_ratio_fp32"  # median time as a multiple of the baseline's, taken in turn
+ELSEWHERE = "elsewhere"  # condition of a figure: why it is not of the device
 
 
 def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:

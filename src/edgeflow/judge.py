@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
-from edgeflow.figures import DROP, bad_end, strongest, task_metrics
+from edgeflow.figures import DROP, ELSEWHERE, bad_end, strongest, task_metrics
 from edgeflow.types.figures import Budget, Direction, Measurement, Reference
 from edgeflow.types.ladder import Network
 from edgeflow.types.variants import Cell
@@ -25,8 +25,6 @@ _RELEASES = {  # worst first
     Status.UNMEASURED: Release.HELD,
     Status.PASS: Release.RELEASED,
 }
-
-
 # How an interval of no change was made → in what way two models answer alike.
 _SAME_ANSWERS = {intervals.IDENTICAL: ", bit for bit", intervals.ROUNDING: " but for rounding"}
 _NAMED = 3  # parameters in a sentence
@@ -108,20 +106,20 @@ def _guesses(reference: Reference | None) -> str:
 def warnings(budgets: Sequence[Budget], circumstances: Circumstances) -> tuple[str, ...]:
     """What makes good figures mean little, a sentence each."""
     reference, network = circumstances.reference, circumstances.network
-    found = []
+    sentences = []
     if guesses := _guesses(reference):
-        found.append(guesses + (", as its model accepts" if circumstances.accept_chance_level else ""))
+        sentences.append(guesses + (", as its model accepts" if circumstances.accept_chance_level else ""))
     elif reference is not None:
-        found += [sentence for budget in budgets if (sentence := _kept_by_chance(budget, reference))]
+        sentences += [sentence for budget in budgets if (sentence := _kept_by_chance(budget, reference))]
     if network.softmax_twice:
-        found.append(
+        sentences.append(
             "the network answers with probabilities, and its loss takes a softmax of them once more, which learns "
             "badly; return what goes into the softmax"
         )
     if names := network.without_gradient:
         named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-        found.append(f"no loss ever depended on {named}: untrained parameters; use them or remove them")
-    return tuple(found)
+        sentences.append(f"no loss ever depended on {named}: untrained parameters; use them or remove them")
+    return tuple(sentences)
 
 
 def _kept_by_chance(budget: Budget, reference: Reference) -> str:
@@ -172,7 +170,7 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
     if not measurement.evidence.satisfies(budget.evidence):
         figure = f"{budget.metric} {_show(measurement.value, budget)}"
         reason = f"{figure} is {measurement.evidence} evidence; its budget demands {budget.evidence}"
-        elsewhere = measurement.conditions.get("elsewhere")  # as stages/measure.py says it
+        elsewhere = measurement.conditions.get(ELSEWHERE)
         return replace(blank, reason=f"{reason}; {elsewhere}" if elsewhere else reason)
     return _decide(blank, budget, measurement)
 

@@ -396,12 +396,12 @@ def _checks(cell: Cell, case: Case, measured: Mapping[str, Measurement]) -> Iter
             continue
         if budget.metric == "latency_p50_s" and cell.target == "ethos_u55_128":
             budget = replace(default, evidence=Evidence.ESTIMATE)
-        found = measured.get(budget.metric)
-        status = case.statuses.get(budget.metric, Status.PASS if found else _U)
-        if budget.metric == "latency_ratio_fp32" and found is None:
+        figure = measured.get(budget.metric)
+        status = case.statuses.get(budget.metric, Status.PASS if figure else _U)
+        if budget.metric == "latency_ratio_fp32" and figure is None:
             status = Status.NOT_APPLICABLE
-        bound = found.interval.high if found and found.interval else None
-        judged = bound if bound is not None else found.value if found else None
+        bound = figure.interval.high if figure and figure.interval else None
+        judged = bound if bound is not None else figure.value if figure else None
         limit = percent(budget.limit) if budget.unit == "ratio" else show(budget.limit, budget.unit)
         yield Check(
             metric=budget.metric,
@@ -410,10 +410,10 @@ def _checks(cell: Cell, case: Case, measured: Mapping[str, Measurement]) -> Iter
             unit=budget.unit,
             direction=budget.direction,
             evidence_required=budget.evidence,
-            value=found.value if found else None,
+            value=figure.value if figure else None,
             bound=bound,
             margin=budget.limit - judged if judged is not None else None,
-            evidence=found.evidence if found else None,
+            evidence=figure.evidence if figure else None,
             reason=f"{budget.metric} is {status.value} against {limit}",
             samples_to_decide=3120 if status is Status.INSUFFICIENT_EVIDENCE else None,
         )

@@ -32,10 +32,10 @@ FLAGS = (
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         pytest.fail(f"{name} is missing: these tests need a browser; run 'apt-get install chromium chromium-driver'")
-    return found
+    return program
 
 
 @pytest.fixture(scope="module")

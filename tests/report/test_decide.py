@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from synthetic import MATRIX, MODELS, TARGETS, Case, build
+from synthetic import MATRIX, MODELS, TARGETS, Case, build, path
 
+from edgeflow import files, layout
 from edgeflow.errors import DataError
 from edgeflow.report import charts
 from edgeflow.report.decide import Decision, TargetInfo, decide
@@ -16,6 +17,7 @@ from edgeflow.report.variants import Variant, read
 from edgeflow.runners import identity
 from edgeflow.stages import report
 from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.programs import Measured
 from edgeflow.types.verdicts import Release
 
 ORT = TARGETS[0]
@@ -36,14 +38,14 @@ def _only(target: str, model: str, **changes: Outcome) -> Matrix:
 
 
 def _case(target: str, model: str, scheme: str) -> Case:
-    found = MATRIX[model, target, scheme]
-    assert isinstance(found, Case)
-    return found
+    case = MATRIX[model, target, scheme]
+    assert isinstance(case, Case)
+    return case
 
 
 def test_one_decision_per_target_and_model_in_the_order_of_the_spec(tmp_path: Path) -> None:
-    found = _decisions(tmp_path, dict(MATRIX))
-    assert list(found) == [(target.id, model) for target in TARGETS for model in MODELS]
+    decisions = _decisions(tmp_path, dict(MATRIX))
+    assert list(decisions) == [(target.id, model) for target in TARGETS for model in MODELS]
 
 
 def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
@@ -52,26 +54,50 @@ def test_times_of_two_machines_choose_nothing(tmp_path: Path) -> None:
     variants = read(inputs.plan, inputs.results)
 
     def decision(**machines: str) -> Decision:
-        taken = [
-            replace(
-                v, figures={name: _taken_on(m, machines.get(v.cell.scheme, "one")) for name, m in v.figures.items()}
-            )
-            for v in variants
-        ]
-        (found,) = decide(taken, TARGETS, "fp32")
-        return found
+        taken = [_on(v, machines.get(v.cell.scheme, "one")) for v in variants]
+        (one,) = decide(taken, TARGETS, "fp32")
+        return one
 
     assert decision().why.startswith("The fastest of 2 released schemes: latency p50 132 µs")
-    assert decision().device == f"this_host@{identity.short({'machine_id': 'one'})}"
-    both = ", ".join(sorted(identity.short({"machine_id": name}) for name in ("one", "two")))
+    assert decision().device == f"this_host@{_short('one')}"
+    both = ", ".join(sorted(map(_short, ("one", "two"))))
     mixed = decision(int8_static="two").why
     assert mixed.startswith("The smallest of 2 released schemes: size ")
     assert f"; latency p50 was taken on 2 machines ({both}), which cannot be compared, so the size decides; " in mixed
 
 
+def test_times_of_two_machines_are_on_no_front(tmp_path: Path) -> None:
+    spec, inputs, outputs = build(tmp_path, _only(ORT.id, MODELS[0]), (ORT,))
+    here = {v.cell.scheme: v for v in read(inputs.plan, inputs.results)}
+    assert [point.chooses for point in charts.points(here, "latency_p50_s")] == [True] * 4
+    for scheme, variant in here.items():
+        if not variant.figures:
+            continue
+        file = path(inputs.results, layout.measure(MODELS[0], ORT.id, scheme)["measurement"])
+        measured = files.read_as(Measured, file)
+        taken = tuple(_taken_on(m, "two" if scheme == "int8_static" else "one") for m in measured.measurements)
+        files.write_json(file, replace(measured, measurements=taken))
+    mixed = {v.cell.scheme: v for v in read(inputs.plan, inputs.results)}
+    assert [point.chooses for point in charts.points(mixed, "latency_p50_s")] == [False] * 4
+    assert [point.chooses for point in charts.points(mixed, "size_bytes")] == [True] * 4
+    report.run(spec, inputs, outputs)
+    both = ", ".join(sorted(map(_short, ("one", "two"))))
+    assert outputs.html.read_text().count(f"Taken on 2 machines, which cannot be compared: {both}.") == 1
+
+
+def _on(variant: Variant, machine: str) -> Variant:
+    return replace(variant, figures={name: _taken_on(m, machine) for name, m in variant.figures.items()})
+
+
+def _short(machine: str) -> str:
+    """As `measure` names a machine in `Measurement.device`: of a virtual one the governor is not known."""
+    return identity.short({"machine_id": machine, "cpu": "", "os": "", "governor": ""})
+
+
 def _taken_on(figure: Measurement, machine: str) -> Measurement:
-    device = f"this_host@{identity.short({'machine_id': machine})}"
-    return replace(figure, device=device, conditions={**figure.conditions, "machine_id": machine})
+    return replace(
+        figure, device=f"this_host@{_short(machine)}", conditions={**figure.conditions, "machine_id": machine}
+    )
 
 
 def test_the_fastest_released_scheme_ships(tmp_path: Path) -> None:

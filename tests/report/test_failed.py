@@ -29,8 +29,8 @@ def _decision(root: Path, broken: set[str], model: str = "digits_resnet8", targe
     for key in [key for key in group if key[2] in broken]:
         group[key] = replace(FAILURE, cells=("/".join(key),))
     _, inputs, _ = build(root, group)
-    found = read(inputs.plan, inputs.results, failures.read(path(inputs.results, layout.failures())))
-    (decision,) = decide(found, [t for t in TARGETS if t.id == target], "fp32")
+    variants = read(inputs.plan, inputs.results, failures.read(path(inputs.results, layout.failures())))
+    (decision,) = decide(variants, [t for t in TARGETS if t.id == target], "fp32")
     return decision
 
 

@@ -54,8 +54,8 @@ def test_steps_compare_with_the_rung_before_whatever_stages_a_ladder_has() -> No
     ladder = Ladder((_rung("train", 0.9, None), _rung("optimize", 0.8, 1.0), _rung("deploy", 0.85, 0.0)))
     names = stages([ladder])
     assert names == ["train", "convert", "optimize", "compile", "deploy"]
-    found = [(rung.stage if rung else None, change) for rung, change in steps(ladder, names)]
-    assert found == [
+    shown = [(rung.stage if rung else None, change) for rung, change in steps(ladder, names)]
+    assert shown == [
         ("train", None), (None, None), ("optimize", pytest.approx(-0.1)), (None, None), ("deploy", pytest.approx(0.05)),
     ]  # fmt: skip
 

@@ -12,7 +12,9 @@ from synthetic import MATRIX, Case, KiB, build, path
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
-from edgeflow.report.recipes import read
+from edgeflow.report.recipes import read, savings
+from edgeflow.report.variants import Variant
+from edgeflow.report.variants import read as variants_of
 from edgeflow.stages import report
 from edgeflow.stages.report import Inputs, Outputs, Spec
 
@@ -67,9 +69,9 @@ def with_recipe(folder: Path, compared: Any) -> tuple[Spec, Inputs, Outputs]:
 )
 def test_a_finding_is_no_stronger_than_its_interval(tmp_path: Path, low: float, high: float, finding: str) -> None:
     _, inputs, _ = with_recipe(tmp_path, against(low, high))
-    (found,) = read(inputs.plan, inputs.results)
-    assert (found.model, found.recipe, found.schemes) == (MODEL, RECIPE, ("pruned", "pruned_int8"))
-    assert found.finding == finding
+    (recipe,) = read(inputs.plan, inputs.results)
+    assert (recipe.model, recipe.recipe, recipe.schemes) == (MODEL, RECIPE, ("pruned", "pruned_int8"))
+    assert recipe.finding == finding
 
 
 def test_the_report_shows_recipe_and_control_side_by_side(tmp_path: Path) -> None:
@@ -104,6 +106,24 @@ def test_the_report_says_what_zeros_save_and_that_they_save_no_latency(tmp_path:
     assert said["android_arm64_litert", "pruned_int8"][-1] == "latency not compared"  # another machine was timed
     assert said["cortex_m4_tflm", "pruned_int8"][4:] == ["100.00 %", "–", "latency not compared"]
     assert len(said) == 5  # what is infeasible saves nothing
+
+
+def test_times_of_two_machines_are_not_compared(tmp_path: Path) -> None:
+    spec, inputs, _ = with_recipe(tmp_path, against(-0.001, 0.02))
+    variants = variants_of(inputs.plan, inputs.results)
+
+    def latency(**machines: str) -> bool:
+        taken = [_taken_on(v, machines.get(v.cell.scheme, "one")) for v in variants]
+        rows = savings(read(inputs.plan, inputs.results), taken, spec.dense, "fp32")
+        (row,) = (r for r in rows if r.variant.cell.id == f"{MODEL}/linux_x86_ort/pruned_int8")
+        return row.latency is not None
+
+    assert (latency(), latency(int8_static="two"), latency(fp32="two")) == (True, False, True)
+
+
+def _taken_on(variant: Variant, machine: str) -> Variant:
+    figures = {m.metric: replace(m, conditions={"machine_id": machine}) for m in variant.figures.values()}
+    return replace(variant, figures=figures)
 
 
 def test_without_steps_there_is_no_section(tmp_path: Path) -> None:

@@ -139,3 +139,11 @@ def test_a_report_that_does_not_say_what_it_was_made_from(folder, age, capsys) -
     assert capsys.readouterr().err == (
         "DataError: results/report/decision.json is not there: there is no report yet; run 'snakemake' first\n"
     )
+
+
+@pytest.mark.parametrize("cell", ["", "a/b", "a/b/c/d"])
+def test_sources_of_no_cell_are_refused_with_their_file(folder, capsys, cell) -> None:
+    record = Path(layout.report()["sources"])
+    files.write_json(record, {"configuration": {}, "results": {cell: ""}})
+    assert cli.main(["summary"]) != 0
+    assert f"{record}: {cell!a} is no cell; run snakemake" in capsys.readouterr().err

@@ -66,8 +66,8 @@ def test_targets_that_share_a_program_show_the_same_one(tmp_path: Path) -> None:
     )
     second["platform"] = first["platform"]
     files.write_json(inputs.plan, plan)
-    found = {v.cell.id: v.program for v in read(inputs.plan, inputs.results)}
-    assert found["digits_dscnn/linux_x86_litert/int8_static"] == found["/".join(KEY)]
+    programs = {v.cell.id: v.program for v in read(inputs.plan, inputs.results)}
+    assert programs["digits_dscnn/linux_x86_litert/int8_static"] == programs["/".join(KEY)]
 
 
 def test_the_strongest_of_two_measurements_of_a_metric_counts(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_a_cell_that_is_planned_twice_is_refused(tmp_path: Path) -> None:
 
 def test_weakest_evidence_is_that_of_the_judged_figures(tmp_path: Path) -> None:
     _, inputs, _ = build(tmp_path)
-    found = {v.cell.id: v.weakest_evidence for v in read(inputs.plan, inputs.results)}
-    assert found["digits_dscnn/linux_x86_ort/int8_static"] is Evidence.DEVICE
-    assert found["digits_dscnn/ethos_u55_128/int8_static"] is Evidence.ESTIMATE
-    assert found["digits_dscnn/cortex_m4_tflm/int8_static"] is Evidence.SIMULATOR
-    assert found["digits_dscnn/cortex_m4_tflm/fp16"] is None
+    weakest = {v.cell.id: v.weakest_evidence for v in read(inputs.plan, inputs.results)}
+    assert weakest["digits_dscnn/linux_x86_ort/int8_static"] is Evidence.DEVICE
+    assert weakest["digits_dscnn/ethos_u55_128/int8_static"] is Evidence.ESTIMATE
+    assert weakest["digits_dscnn/cortex_m4_tflm/int8_static"] is Evidence.SIMULATOR
+    assert weakest["digits_dscnn/cortex_m4_tflm/fp16"] is None

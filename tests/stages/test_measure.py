@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from edgeflow import files
-from edgeflow.errors import MismatchError, StageError, UsageError
+from edgeflow.errors import DataError, MismatchError, StageError, UsageError
 from edgeflow.judge import judge
 from edgeflow.runners import harness, identity
 from edgeflow.stages import command, measure
+from edgeflow.stages import judge as judge_stage
 from edgeflow.stats import paired_difference, wilson
 from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
 from edgeflow.types.ladder import Ladder, Rung
@@ -140,7 +141,7 @@ class Setting:
         info = Program(
             model="m",
             runtime="tiny",
-            build="any",
+            platform="any",
             scheme=scheme or name,
             infeasible="",
             sha256=files.sha256_file(program),
@@ -204,9 +205,9 @@ def test_a_program_that_the_flash_cannot_hold_is_infeasible_and_not_run(setting:
     size = setting.inputs.program.stat().st_size
     setting.inputs.evaluation.unlink()  # running would fail
     target = replace(setting.spec.target, flash_bytes=size - 1)
-    found = setting.edit(target=target).run()
-    assert found.infeasible == f"the program takes {size} B of flash, t has {size - 1} B"
-    assert (found.measurements, found.operators) == ((), ())
+    measured = setting.edit(target=target).run()
+    assert measured.infeasible == f"the program takes {size} B of flash, t has {size - 1} B"
+    assert (measured.measurements, measured.operators) == ((), ())
 
 
 def test_a_program_that_just_fits_is_measured(setting: Setting) -> None:
@@ -218,9 +219,9 @@ def test_a_program_that_just_fits_is_measured(setting: Setting) -> None:
 
 def test_an_arena_that_exceeds_the_ram_is_infeasible_with_both_figures(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=24 * 1024)
-    found = setting.edit(target=replace(setting.spec.target, ram_bytes=500)).run()
-    assert found.infeasible == "needs 24 KiB of RAM, t has 500 B"
-    assert found.measurements == ()
+    measured = setting.edit(target=replace(setting.spec.target, ram_bytes=500)).run()
+    assert measured.infeasible == "needs 24 KiB of RAM, t has 500 B"
+    assert measured.measurements == ()
 
 
 def test_a_compilers_estimate_of_ram_counts_where_nothing_better_is_known(setting: Setting) -> None:
@@ -228,16 +229,16 @@ def test_a_compilers_estimate_of_ram_counts_where_nothing_better_is_known(settin
     info = files.read_as(Program, setting.inputs.info)
     estimate = replace(ESTIMATE, metric="memory_peak_bytes", value=3000.0, unit="byte")
     files.write_json(setting.inputs.info, replace(info, estimates=(estimate,)))
-    found = runs_elsewhere.edit(target=replace(setting.spec.target, ram_bytes=2048)).run()
-    assert found.infeasible == "needs 2.93 KiB of RAM, t has 2 KiB"
+    measured = runs_elsewhere.edit(target=replace(setting.spec.target, ram_bytes=2048)).run()
+    assert measured.infeasible == "needs 2.93 KiB of RAM, t has 2 KiB"
 
 
 def test_a_baseline_that_the_flash_cannot_hold_is_nothing_to_compare_with(setting: Setting) -> None:
     with_baseline = setting.with_baseline([4 * MILLISECOND])
     info = files.read_as(Program, setting.folder / "fp32.json")
     files.write_json(setting.folder / "fp32.json", replace(info, size_bytes=2**20))
-    found = with_baseline.edit(target=replace(setting.spec.target, flash_bytes=2**19)).run()
-    assert found.not_applicable == {
+    measured = with_baseline.edit(target=replace(setting.spec.target, flash_bytes=2**19)).run()
+    assert measured.not_applicable == {
         "latency_ratio_fp32": "fp32 is infeasible on this target: the program takes 1 MiB of flash, t has 512 KiB"
     }
 
@@ -246,12 +247,12 @@ def test_a_baseline_that_the_flash_cannot_hold_is_nothing_to_compare_with(settin
 
 
 def test_the_task_figures_are_those_of_the_programs_answers(setting: Setting) -> None:
-    found = setting.figures()
+    figures = setting.figures()
     x, y = files.read_npz(setting.inputs.evaluation, "x", "y")
     answers = x @ (np.round(WEIGHTS * 4) / 4).astype(np.float32)
     right = int((answers.argmax(axis=1) == y).sum())
     assert 200 < right < SAMPLES  # the rounded matrix must differ, or this test shows nothing
-    accuracy, drop = found["accuracy"], found["accuracy_drop"]
+    accuracy, drop = figures["accuracy"], figures["accuracy_drop"]
     assert (accuracy.value, accuracy.n, accuracy.interval) == (right / SAMPLES, SAMPLES, wilson(right, SAMPLES))
     assert drop.value == (SAMPLES - right) / SAMPLES
     assert drop.interval == paired_difference(SAMPLES - right, 0, SAMPLES)
@@ -262,33 +263,33 @@ def test_the_task_figures_are_those_of_the_programs_answers(setting: Setting) ->
 def test_times_are_those_of_the_runner(setting: Setting) -> None:
     # every tenth inference takes 7 ms instead of 2 ms
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND] * 9 + [7 * MILLISECOND])
-    found = setting.edit(max_runs=1000).figures()
-    values = {metric: found[metric].value for metric in measure.PERCENTILES}
+    figures = setting.edit(max_runs=1000).figures()
+    values = {metric: figures[metric].value for metric in measure.PERCENTILES}
     assert values == pytest.approx({"latency_p50_s": 0.002, "latency_p90_s": 0.002, "latency_p99_s": 0.007})
-    p90 = found["latency_p90_s"]
+    p90 = figures["latency_p90_s"]
     assert p90.interval is not None
     assert (p90.interval.low, p90.interval.high) == pytest.approx((0.002, 0.007))
     assert (p90.n, p90.unit, p90.conditions["blocks"], p90.conditions["warmup_runs"]) == (1000, "second", 20, 20)
-    first = found["first_inference_s"]
+    first = figures["first_inference_s"]
     assert first.value == pytest.approx(0.007)  # 5 ms to load, 2 ms to run
     assert (first.n, first.interval) == (1, None)
     assert first.conditions["load_s"] == pytest.approx(0.005)
 
 
 def test_every_figure_says_how_it_is_known(setting: Setting) -> None:
-    for metric, found in setting.figures().items():
+    for metric, figure in setting.figures().items():
         if metric in ("size_bytes", "accelerator_cycles"):
             continue
-        assert found.evidence == Evidence.DEVICE
-        assert found.device == f"bench-01@{identity.short(identity.here())}"
-        assert found.artifact_sha256 == files.sha256_file(setting.inputs.program)
-        assert found.tools == {"numpy": np.__version__}  # what executed: the compiler is not needed on a device
-        assert found.method
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found.time or "")
-        assert found.conditions["threads"] == 1
-        assert {"load_average_start", "load_average_end", "machine"} <= set(found.conditions)
-        assert {part: found.conditions.get(part, "") for part in identity.PARTS} == identity.here()
-        assert "measured_at" not in found.conditions
+        assert figure.evidence == Evidence.DEVICE
+        assert figure.device == f"bench-01@{identity.short(identity.here())}"
+        assert figure.artifact_sha256 == files.sha256_file(setting.inputs.program)
+        assert figure.tools == {"numpy": np.__version__}  # what executed: the compiler is not needed on a device
+        assert figure.method
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", figure.time or "")
+        assert figure.conditions["threads"] == 1
+        assert {"load_average_start", "load_average_end", "machine"} <= set(figure.conditions)
+        assert {part: figure.conditions.get(part, "") for part in identity.PARTS} == identity.here()
+        assert "measured_at" not in figure.conditions
 
 
 @pytest.mark.parametrize(("device", "evidence"), [("bench-01", Evidence.DEVICE), ("", Evidence.HOST)])
@@ -303,16 +304,16 @@ def test_what_the_compiler_says_is_passed_on_unchanged(setting: Setting) -> None
 
 
 def test_operators_and_signature_are_of_the_program(setting: Setting) -> None:
-    found = setting.run()
-    assert found.operators == (Operators("MATMUL", 1, "numpy"),)
-    assert found.signature == files.read_as(Program, setting.inputs.info).signature
-    assert (found.model, found.target, found.scheme, found.infeasible) == ("m", "t", "int8", "")
+    measured = setting.run()
+    assert measured.operators == (Operators("MATMUL", 1, "numpy"),)
+    assert measured.signature == files.read_as(Program, setting.inputs.info).signature
+    assert (measured.model, measured.target, measured.scheme, measured.infeasible) == ("m", "t", "int8", "")
 
 
 def test_a_program_that_answers_nonsense_is_measured_and_is_wrong(setting: Setting) -> None:
     setting.compiled("int8", np.full_like(WEIGHTS, np.nan), [MILLISECOND])
-    found = setting.figures()
-    assert (found["accuracy"].value, found["accuracy_drop"].value) == (0.0, 1.0)
+    figures = setting.figures()
+    assert (figures["accuracy"].value, figures["accuracy_drop"].value) == (0.0, 1.0)
 
 
 # --- what is not claimed -------------------------------------------------------------------------------------------
@@ -322,33 +323,33 @@ def test_a_program_that_answers_nonsense_is_measured_and_is_wrong(setting: Setti
     ("runs", "claimed"), [(4, set()), (5, {"p50"}), (298, {"p50", "p90"}), (299, {"p50", "p90", "p99"})]
 )
 def test_a_percentile_of_too_few_runs_is_not_claimed(setting: Setting, runs: int, claimed: set[str]) -> None:
-    found = setting.edit(max_runs=runs).figures()
-    assert {metric for metric in found if metric in measure.PERCENTILES} == {f"latency_{p}_s" for p in claimed}
-    assert {"accuracy", "first_inference_s"} <= set(found)
+    figures = setting.edit(max_runs=runs).figures()
+    assert {metric for metric in figures if metric in measure.PERCENTILES} == {f"latency_{p}_s" for p in claimed}
+    assert {"accuracy", "first_inference_s"} <= set(figures)
 
 
 def test_the_ratio_compares_neighbouring_blocks_with_the_baseline(setting: Setting) -> None:
     # this program takes 2 ms; the baseline slows down from 1 ms to 4 ms while it is measured
     compared = setting.with_baseline([MILLISECOND] * 175 + [4 * MILLISECOND] * 10_000)
-    found = compared.run()
-    ratio = {m.metric: m for m in found.measurements}["latency_ratio_fp32"]
+    measured = compared.run()
+    ratio = {m.metric: m for m in measured.measurements}["latency_ratio_fp32"]
     assert (ratio.value, ratio.n, ratio.unit) == (pytest.approx(1.25), 6, "ratio")
     assert ratio.interval is not None
     assert (ratio.interval.low, ratio.interval.high) == pytest.approx((0.5, 2.0))
-    assert found.not_applicable == {}
+    assert measured.not_applicable == {}
 
 
 @pytest.mark.parametrize(("runs", "claimed"), [(200, False), (250, True)])
 def test_a_ratio_of_too_few_blocks_is_not_claimed(setting: Setting, runs: int, claimed: bool) -> None:
-    found = setting.with_baseline([MILLISECOND]).edit(max_runs=runs).run()
-    assert ("latency_ratio_fp32" in {m.metric for m in found.measurements}) == claimed
-    assert found.not_applicable == {}
+    measured = setting.with_baseline([MILLISECOND]).edit(max_runs=runs).run()
+    assert ("latency_ratio_fp32" in {m.metric for m in measured.measurements}) == claimed
+    assert measured.not_applicable == {}
 
 
 def test_the_baseline_is_not_compared_with_itself(setting: Setting) -> None:
-    found = setting.run()
-    assert "latency_ratio_fp32" not in {m.metric for m in found.measurements}
-    assert found.not_applicable == {"latency_ratio_fp32": BASELINE_ITSELF}
+    measured = setting.run()
+    assert "latency_ratio_fp32" not in {m.metric for m in measured.measurements}
+    assert measured.not_applicable == {"latency_ratio_fp32": BASELINE_ITSELF}
 
 
 def test_nothing_is_compared_with_a_baseline_that_does_not_fit_the_target(setting: Setting) -> None:
@@ -362,10 +363,10 @@ def test_nothing_is_compared_with_a_baseline_that_does_not_fit_the_target(settin
 
 @pytest.mark.parametrize("changes", [{"device": ""}, {"target": Target("t", "tiny", "sparc", "cpu")}])
 def test_without_a_device_of_the_target_the_evidence_is_the_runtimes(setting: Setting, changes: dict) -> None:
-    found = setting.edit(**changes).figures()
+    figures = setting.edit(**changes).figures()
     for metric in ("accuracy", "accuracy_drop", "latency_p50_s", "first_inference_s", "memory_peak_bytes"):
-        assert found[metric].evidence == Evidence.HOST
-        assert found[metric].device == f"numpy {np.__version__} on {identity.arch()}"
+        assert figures[metric].evidence == Evidence.HOST
+        assert figures[metric].device == f"numpy {np.__version__} on {identity.arch()}"
 
 
 def test_on_another_machine_than_the_device_the_evidence_is_the_runtimes_and_says_in_what_it_differs(
@@ -373,17 +374,19 @@ def test_on_another_machine_than_the_device_the_evidence_is_the_runtimes_and_say
 ) -> None:
     expected = {**identity.here(), "governor": "performance"}
     own = identity.here()["governor"]
-    for found in setting.edit(identity=expected).figures().values():
-        if found.metric not in (ESTIMATE.metric, "size_bytes"):
-            assert (found.evidence, found.device) == (Evidence.HOST, f"numpy {np.__version__} on {identity.arch()}")
-            assert found.conditions["elsewhere"] == f"not measured on bench-01: CPU governor {own!r}, not 'performance'"
-            assert found.conditions["machine_id"] == identity.here()["machine_id"]  # that which ran it, all the same
+    for figure in setting.edit(identity=expected).figures().values():
+        if figure.metric not in (ESTIMATE.metric, "size_bytes"):
+            assert (figure.evidence, figure.device) == (Evidence.HOST, f"numpy {np.__version__} on {identity.arch()}")
+            assert (
+                figure.conditions["elsewhere"] == f"not measured on bench-01: CPU governor {own!r}, not 'performance'"
+            )
+            assert figure.conditions["machine_id"] == identity.here()["machine_id"]  # that which ran it, all the same
 
 
 def test_what_a_device_is_not_pinned_to_may_differ(setting: Setting) -> None:
     pinned = {"machine_id": identity.here()["machine_id"]}
-    found = setting.edit(identity=pinned).figures()["latency_p50_s"]
-    assert (found.evidence, "elsewhere" in found.conditions) == (Evidence.DEVICE, False)
+    latency = setting.edit(identity=pinned).figures()["latency_p50_s"]
+    assert (latency.evidence, "elsewhere" in latency.conditions) == (Evidence.DEVICE, False)
 
 
 def test_a_mac_is_a_device_of_an_aarch64_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,17 +398,17 @@ def test_a_mac_is_a_device_of_an_aarch64_target(setting: Setting, monkeypatch: p
     with (folder / "identity.py").open("a") as stream:
         stream.write("\n\nplatform.machine = lambda: 'arm64'\n")
     monkeypatch.setattr(measure.harness, "__file__", str(folder / "harness.py"))
-    found = setting.edit(target=replace(setting.spec.target, arch="aarch64")).figures()["latency_p50_s"]
-    assert found.evidence == Evidence.DEVICE
+    latency = setting.edit(target=replace(setting.spec.target, arch="aarch64")).figures()["latency_p50_s"]
+    assert latency.evidence == Evidence.DEVICE
 
 
 def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
-    found = setting.with_baseline([MILLISECOND]).runtime("SIMULATOR", times=False).figures()
-    assert set(found) == {"accuracy", "accuracy_drop", "memory_peak_bytes", "size_bytes", "accelerator_cycles"}
-    arena = found["memory_peak_bytes"]
+    figures = setting.with_baseline([MILLISECOND]).runtime("SIMULATOR", times=False).figures()
+    assert set(figures) == {"accuracy", "accuracy_drop", "memory_peak_bytes", "size_bytes", "accelerator_cycles"}
+    arena = figures["memory_peak_bytes"]
     assert (arena.value, arena.unit, arena.evidence) == (4096, "byte", Evidence.SIMULATOR)
-    assert found["accuracy"].evidence == Evidence.SIMULATOR  # an attached device is not what ran
+    assert figures["accuracy"].evidence == Evidence.SIMULATOR  # an attached device is not what ran
 
 
 def test_a_simulators_answers_are_those_it_gave_when_the_program_was_compiled(setting: Setting) -> None:
@@ -427,15 +430,15 @@ def test_an_input_that_only_some_runtimes_need_is_missing(setting: Setting, name
 
 def test_a_program_that_cannot_run_here_is_known_by_its_model_only(setting: Setting) -> None:
     setting.compiled("source", WEIGHTS, [MILLISECOND], arena=4096)  # of the model's arena the program knows nothing
-    found = setting.runtime("SIMULATOR", times=True, runs="model").run()
-    figures = {m.metric: m for m in found.measurements}
+    measured = setting.runtime("SIMULATOR", times=True, runs="model").run()
+    figures = {m.metric: m for m in measured.measurements}
     assert set(figures) == {"accuracy", "accuracy_drop", "size_bytes", "accelerator_cycles"}
     accuracy = figures["accuracy"]
     assert (accuracy.value, accuracy.evidence) == (1.0, Evidence.HOST)  # the exact matrix ran, not the rounded one
     assert accuracy.artifact_sha256 == files.sha256_file(setting.inputs.source)
     assert accuracy.method.endswith("; ran the model that the program was compiled from")
     assert figures["size_bytes"].artifact_sha256 == files.sha256_file(setting.inputs.program)
-    assert found.operators == (Operators("NPU_OP", 2, "npu"),)
+    assert measured.operators == (Operators("NPU_OP", 2, "npu"),)
 
 
 def test_a_model_says_nothing_of_what_was_compiled_and_never_executed(setting: Setting) -> None:
@@ -443,14 +446,14 @@ def test_a_model_says_nothing_of_what_was_compiled_and_never_executed(setting: S
     elsewhere = setting.runtime("SIMULATOR", times=True, runs="model")
     info = files.read_as(Program, setting.inputs.info)
     files.write_json(setting.inputs.info, replace(info, ladder=Ladder(())))  # no program before it was executed either
-    found = elsewhere.run()
-    figures = {m.metric: m for m in found.measurements}
+    measured = elsewhere.run()
+    figures = {m.metric: m for m in measured.measurements}
     assert {figures[name].evidence for name in ("accuracy", "accuracy_drop")} == {Evidence.ESTIMATE}
     assert figures["accuracy"].method.endswith("nothing here can execute what the compiler made of it")
     assert figures["size_bytes"].evidence == Evidence.HOST  # of the file itself
     budget = Budget("accuracy_drop", 0.5, "ratio", Direction.MAX, Evidence.HOST)
-    cell = Cell(found.model, found.target, found.scheme)
-    verdict = judge(cell, [budget], found.measurements, "", ("accuracy_drop",), {})
+    cell = Cell(measured.model, measured.target, measured.scheme)
+    verdict = judge(cell, [budget], measured.measurements, "", ("accuracy_drop",), {})
     assert verdict.release is Release.HELD
 
 
@@ -458,8 +461,8 @@ def test_an_infeasible_variant_has_no_figures_and_says_why(setting: Setting) -> 
     info = files.read_as(Program, setting.inputs.info)
     setting.inputs.program.write_bytes(b"")
     files.write_json(setting.inputs.info, replace(info, infeasible="needs 300 KiB", sha256="", estimates=()))
-    found = setting.run()
-    assert (found.infeasible, found.measurements, found.operators) == ("needs 300 KiB", (), ())
+    measured = setting.run()
+    assert (measured.infeasible, measured.measurements, measured.operators) == ("needs 300 KiB", (), ())
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------
@@ -499,8 +502,8 @@ def test_a_runner_that_fails_is_an_error_with_its_last_words(setting: Setting) -
 )
 def test_a_runner_that_crashes_or_refuses_is_infeasible(setting: Setting, weights: np.ndarray, reason: str) -> None:
     setting.compiled("int8", weights, [MILLISECOND])
-    found = setting.run()
-    assert (found.infeasible, found.measurements) == (reason, ())
+    measured = setting.run()
+    assert (measured.infeasible, measured.measurements) == (reason, ())
 
 
 def test_a_runner_that_is_killed_is_an_error(setting: Setting) -> None:
@@ -548,9 +551,9 @@ def _measure_by_command(setting: Setting) -> None:
 def test_a_variant_within_its_budgets_is_released(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
     _measure_by_command(setting)
-    found = files.read_as(Verdict, _judge(setting))
-    assert (found.status, found.release) == (Status.PASS, Release.RELEASED)
-    assert [check.reason for check in found.checks] == [
+    verdict = files.read_as(Verdict, _judge(setting))
+    assert (verdict.status, verdict.release) == (Status.PASS, Release.RELEASED)
+    assert [check.reason for check in verdict.checks] == [
         "accuracy_drop 0.00 % (the same answers but for rounding) is within 1.00 %, n = 300, device",
         "latency_p99_s 2 ms (upper bound 2 ms) is within 3 ms, n = 300, device",
         "latency_ratio_fp32 does not apply: fp32 is what the others are compared with",
@@ -560,9 +563,9 @@ def test_a_variant_within_its_budgets_is_released(setting: Setting) -> None:
 def test_a_variant_that_is_slower_than_the_baseline_is_rejected(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
     _measure_by_command(setting.with_baseline([MILLISECOND]))
-    found = files.read_as(Verdict, _judge(setting))
-    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
-    assert found.reasons == ("latency_ratio_fp32 2 (upper bound 2) is over 1, n = 6, device",)
+    verdict = files.read_as(Verdict, _judge(setting))
+    assert (verdict.status, verdict.release) == (Status.FAIL, Release.REJECTED)
+    assert verdict.reasons == ("latency_ratio_fp32 2 (upper bound 2) is over 1, n = 6, device",)
 
 
 def test_judging_another_variants_measurements_is_refused(setting: Setting, capsys: pytest.CaptureFixture[str]) -> None:
@@ -594,11 +597,11 @@ def test_what_answers_bit_for_bit_as_the_trained_model_is_released_on_few_sample
     figure = next(m for m in setting.result().measurements if m.metric == "accuracy_drop")
     assert figure.conditions["answers"] == "equal bit for bit"
     assert figure.method.endswith("; its answers are equal bit for bit")
-    found = files.read_as(Verdict, _judge(setting, budgets=BUDGETS[:1]))
-    assert found.checks[0].reason == (
+    verdict = files.read_as(Verdict, _judge(setting, budgets=BUDGETS[:1]))
+    assert verdict.checks[0].reason == (
         "accuracy_drop 0.00 % (the same answers, bit for bit) is within 1.00 %, n = 240, host"
     )
-    assert found.release == Release.RELEASED
+    assert verdict.release == Release.RELEASED
 
 
 def test_the_trained_model_is_recorded_beside_chance(setting: Setting) -> None:
@@ -616,10 +619,10 @@ def test_a_model_at_chance_level_is_held_until_its_user_accepts_it(setting: Sett
     files.write_npz(setting.inputs.evaluation, x=x, y=y)
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
     _measure_by_command(setting)
-    found = files.read_as(Verdict, _judge(setting))
-    assert found.release == Release.HELD
-    assert [reason.split(":")[0] for reason in found.reasons] == ["the trained model is not shown to beat chance"]
-    assert "set accept_chance_level: true in config/models/m.yaml" in found.reasons[0]
+    verdict = files.read_as(Verdict, _judge(setting))
+    assert verdict.release == Release.HELD
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["the trained model is not shown to beat chance"]
+    assert "set accept_chance_level: true in config/models/m.yaml" in verdict.reasons[0]
     accepted = files.read_as(Verdict, _judge(setting, accept_chance_level=True))
     assert (accepted.release, len(accepted.warnings)) == (Release.RELEASED, 1)
 
@@ -633,6 +636,17 @@ def test_the_judge_says_what_the_training_showed(setting: Setting) -> None:
     )
     files.write_json(info, {"model": "m"})  # of a framework that says nothing
     assert files.read_as(Verdict, _judge(setting, train=info)).warnings == ()
+
+
+@pytest.mark.parametrize("content", [["m"], {"network": ["spare.weight"]}])
+def test_a_train_json_that_is_damaged_is_refused(setting: Setting, content: object) -> None:
+    setting.run()
+    info = setting.folder / "train.json"
+    files.write_json(info, content)
+    inputs = judge_stage.Inputs(setting.outputs.measurement, info)
+    outputs = judge_stage.Outputs(setting.folder / "verdict.json")
+    with pytest.raises(DataError, match=r"train\.json: network: Network: expected an object, found list; train again"):
+        judge_stage.run(judge_stage.Spec("m", "t", "int8", (), ()), inputs, outputs)
 
 
 @pytest.mark.parametrize(("stage", "foreign"), [("measure", "edgeflow.judge"), ("judge", "edgeflow.stats")])

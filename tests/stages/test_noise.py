@@ -32,8 +32,8 @@ def test_the_layer_that_adds_noise_is_named_and_not_those_that_pass_it_on() -> N
 def test_a_quiet_channel_that_drowns_is_heard() -> None:
     before = np.ones((8, 5, 2), np.float32)
     before[..., 0] *= 1000
-    (found,) = noisiest([Activations(Layer("uneven", "Conv"), (), before, before + np.float32(1))])
-    assert found.after_db == pytest.approx(3.0, abs=0.1)  # half of the channels are noise; over all it would be 57 dB
+    (layer,) = noisiest([Activations(Layer("uneven", "Conv"), (), before, before + np.float32(1))])
+    assert layer.after_db == pytest.approx(3.0, abs=0.1)  # half of the channels are noise; over all it would be 57 dB
 
 
 def test_silent_channels_say_nothing() -> None:
@@ -45,8 +45,8 @@ def test_silent_channels_say_nothing() -> None:
 
 def test_range_over_median_leaves_zeros_out() -> None:
     before = np.array([[0, 0, 0, 1, 1, 1, 40]], np.float32)
-    (found,) = noisiest([Activations(Layer("tail", "Add"), (), before, before + np.float32(0.1))])
-    assert found.range_over_median == pytest.approx(40)
+    (layer,) = noisiest([Activations(Layer("tail", "Add"), (), before, before + np.float32(0.1))])
+    assert layer.range_over_median == pytest.approx(40)
 
 
 def test_no_more_layers_than_a_ladder_can_carry() -> None:

@@ -16,9 +16,9 @@ Y = np.array([0, 1, 2, 1], np.int64)
 
 def outputs(*answers: int, classes: int = 3) -> np.ndarray:
     """float32[N, classes] that answers so."""
-    scores = np.zeros((len(answers), classes), np.float32)
-    scores[np.arange(len(answers)), answers] = 0.7
-    return scores
+    made = np.zeros((len(answers), classes), np.float32)
+    made[np.arange(len(answers)), answers] = 0.7
+    return made
 
 
 def test_the_plugin_is_found_by_its_reference() -> None:
@@ -79,26 +79,54 @@ def test_the_same_answers_of_other_outputs_are_not_certain() -> None:
     assert "answers" not in drop.conditions
 
 
+def logits(*answers: int) -> np.ndarray:
+    """float32[N, 3] that answers so, by a margin of 7."""
+    return 10 * outputs(*answers) - 1
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    exponential = np.exp(values - values.max(axis=1, keepdims=True))
+    return (exponential / exponential.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
 def test_rounding_that_comes_near_few_decisions_is_hardly_a_drop() -> None:
     y = np.arange(240) % 3
-    reference = outputs(*y)  # every margin is .7
+    reference = logits(*y)
     moved = np.float32(1e-4) * np.eye(240, 3, dtype=np.float32)
     drop = plugin.drop(reference, reference + moved, y)
     assert drop.conditions == {"lost": 0, "gained": 0, "n": 240, "answers": "equal but for rounding", "near": 0}
     assert drop.interval == within_rounding(0, 240)
     assert 0 < drop.interval.high < 2e-4
-    reference[0] = [0.7, 0.69, 0]  # below a hundred times 2 · 1e-4
+    reference[0] = [6, 5.99, -1]  # below a hundred times 2 · 1e-4
     near = plugin.drop(reference, reference + moved, y)
     assert (near.conditions["near"], near.interval) == (1, within_rounding(1, 240))
-    reference[:20] = [0.7, 0.69, 0]
+    reference[:20] = [6, 5.99, -1]
     same = outputs(*([0] * 20), *y[20:])
     many = plugin.drop(reference, reference + moved, same.argmax(axis=1))
     assert many.interval == paired_difference(0, 0, 240)
 
 
+def test_what_differs_by_more_than_float32_does_is_no_rounding_whatever_the_margins() -> None:
+    y = np.arange(240) % 3
+    reference = logits(*y)
+    moved = np.float32(1e-3) * np.eye(240, 3, dtype=np.float32)  # as float16: it may overflow on other samples
+    assert plugin.drop(reference, reference + moved, y).interval == paired_difference(0, 0, 240)
+
+
+def test_probabilities_near_one_do_not_hide_what_an_int8_network_does() -> None:
+    y = np.arange(10) % 3
+    sure = 3 * logits(*y)  # margins of 21: all probabilities are 0 or 1 but for 1e-9
+    noise = np.random.default_rng(1).normal(0, 0.2, sure.shape).astype(np.float32)
+    before, after = softmax(sure), softmax(sure + noise)
+    assert np.abs(after - before).max() < 1e-8
+    assert plugin.drop(before, after, y).interval == paired_difference(0, 0, 10)
+    rounded = softmax(sure + np.float32(1e-4) * noise)
+    assert plugin.drop(before, rounded, y).interval == within_rounding(0, 10)
+
+
 def test_a_decision_that_changed_is_no_rounding_whatever_the_label() -> None:
     y = np.arange(240) % 3
-    reference = outputs(*y)
+    reference = logits(*y)
     reference[0] = [0.0, 1e-6, 0.0]
     y[0] = 2  # wrong before and after
     other = reference.copy()
@@ -147,7 +175,7 @@ def test_agreement_is_about_answers_not_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outputs", "y", "message"),
+    ("answers", "y", "message"),
     [
         (np.zeros((4,), np.float32), Y, r"outputs have shape \(4,\); a classifier gives \(samples, classes\)"),
         (np.zeros((0, 3), np.float32), Y[:0], r"outputs have shape \(0, 3\)"),
@@ -157,9 +185,9 @@ def test_agreement_is_about_answers_not_labels() -> None:
         (outputs(0, 1, 2, 1), Y - 1, "labels from -1 to 1; the model has 3 classes, 0 to 2"),
     ],
 )
-def test_what_does_not_fit_is_refused(outputs: np.ndarray, y: np.ndarray, message: str) -> None:
+def test_what_does_not_fit_is_refused(answers: np.ndarray, y: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        plugin.score(outputs, y)
+        plugin.score(answers, y)
 
 
 def test_outputs_of_different_shapes_are_not_compared() -> None:

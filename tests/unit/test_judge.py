@@ -187,8 +187,8 @@ def test_a_budget_with_nothing_to_compare_with_does_not_apply() -> None:
 def test_the_strongest_evidence_for_a_metric_decides_in_any_order() -> None:
     held = budget("memory_peak_bytes", 65536, ESTIMATE)
     estimate, seen = measured("memory_peak_bytes", 60000, evidence=ESTIMATE), measured("memory_peak_bytes", 70000)
-    for found in ([estimate, seen], [seen, estimate]):
-        check = check_of(held, *found)
+    for measurements in ([estimate, seen], [seen, estimate]):
+        check = check_of(held, *measurements)
         assert (check.status, check.value) == (Status.FAIL, 70000)
 
 
@@ -246,78 +246,80 @@ SIZE = budget("size_bytes", 1024)
 
 
 def test_all_within_budget_is_released() -> None:
-    found = verdict_on([DROP, LATENCY], [GOOD_DROP, GOOD_LATENCY])
-    assert (found.model, found.target, found.scheme) == (CELL.model, CELL.target, CELL.scheme)
-    assert (found.status, found.release) == (Status.PASS, Release.RELEASED)
-    assert (found.reasons, found.shipped_without) == ((), ())
+    verdict = verdict_on([DROP, LATENCY], [GOOD_DROP, GOOD_LATENCY])
+    assert (verdict.model, verdict.target, verdict.scheme) == (CELL.model, CELL.target, CELL.scheme)
+    assert (verdict.status, verdict.release) == (Status.PASS, Release.RELEASED)
+    assert (verdict.reasons, verdict.shipped_without) == ((), ())
 
 
 def test_infeasible_says_why_and_checks_nothing() -> None:
-    found = verdict_on([DROP], [GOOD_DROP], infeasible="needs 300 KiB of arena, the target has 256 KiB")
-    assert (found.status, found.release) == (Status.INFEASIBLE, Release.INFEASIBLE)
-    assert found.reasons == ("needs 300 KiB of arena, the target has 256 KiB",)
-    assert found.checks == ()
+    verdict = verdict_on([DROP], [GOOD_DROP], infeasible="needs 300 KiB of arena, the target has 256 KiB")
+    assert (verdict.status, verdict.release) == (Status.INFEASIBLE, Release.INFEASIBLE)
+    assert verdict.reasons == ("needs 300 KiB of arena, the target has 256 KiB",)
+    assert verdict.checks == ()
 
 
 def test_a_failed_budget_rejects_and_every_reason_is_given_worst_first() -> None:
-    found = verdict_on([LATENCY, DROP, SIZE], [drop(8, 3, 900), measured("size_bytes", 2048)])
-    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
-    assert [reason.split()[0] for reason in found.reasons] == ["size_bytes", "accuracy_drop", "latency_p50_s"]
+    verdict = verdict_on([LATENCY, DROP, SIZE], [drop(8, 3, 900), measured("size_bytes", 2048)])
+    assert (verdict.status, verdict.release) == (Status.FAIL, Release.REJECTED)
+    assert [reason.split()[0] for reason in verdict.reasons] == ["size_bytes", "accuracy_drop", "latency_p50_s"]
 
 
 def test_too_few_samples_hold_and_are_never_excused() -> None:
-    found = verdict_on([DROP, LATENCY], [drop(8, 3, 900), GOOD_LATENCY], release_without=["accuracy_drop"])
-    assert (found.status, found.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
-    assert found.shipped_without == ()
+    verdict = verdict_on([DROP, LATENCY], [drop(8, 3, 900), GOOD_LATENCY], release_without=["accuracy_drop"])
+    assert (verdict.status, verdict.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
+    assert verdict.shipped_without == ()
 
 
 def test_an_unmeasured_figure_holds() -> None:
-    found = verdict_on([DROP, LATENCY], [GOOD_DROP])
-    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
-    assert found.reasons == ("latency_p50_s was not measured; its limit 5 ms demands device",)
+    verdict = verdict_on([DROP, LATENCY], [GOOD_DROP])
+    assert (verdict.status, verdict.release) == (Status.UNMEASURED, Release.HELD)
+    assert verdict.reasons == ("latency_p50_s was not measured; its limit 5 ms demands device",)
 
 
 @pytest.mark.parametrize("latency", [[], [measured("latency_p50_s", 0.001, evidence=HOST)]])
 def test_a_target_may_ship_without_a_figure_and_the_verdict_says_so(latency: list[Measurement]) -> None:
-    found = verdict_on([DROP, LATENCY], [GOOD_DROP, *latency], release_without=["latency_p50_s", "size_bytes"])
-    assert (found.status, found.release, found.reasons) == (Status.PASS, Release.RELEASED, ())
-    assert found.shipped_without == ("latency_p50_s",)
-    assert [c.status for c in found.checks] == [Status.PASS, Status.UNMEASURED]
+    verdict = verdict_on([DROP, LATENCY], [GOOD_DROP, *latency], release_without=["latency_p50_s", "size_bytes"])
+    assert (verdict.status, verdict.release, verdict.reasons) == (Status.PASS, Release.RELEASED, ())
+    assert verdict.shipped_without == ("latency_p50_s",)
+    assert [c.status for c in verdict.checks] == [Status.PASS, Status.UNMEASURED]
 
 
 def test_a_figure_that_was_measured_and_fails_is_not_excused() -> None:
     slow = measured("latency_p50_s", 0.02, (0.019, 0.021), n=1000)
-    found = verdict_on([DROP, LATENCY], [GOOD_DROP, slow], release_without=["latency_p50_s"])
-    assert (found.release, found.shipped_without) == (Release.REJECTED, ())
+    verdict = verdict_on([DROP, LATENCY], [GOOD_DROP, slow], release_without=["latency_p50_s"])
+    assert (verdict.release, verdict.shipped_without) == (Release.REJECTED, ())
 
 
 def test_one_excused_budget_does_not_excuse_another_on_the_same_metric() -> None:
     tight = budget("latency_p50_s", 0.0001, HOST)
     weak = measured("latency_p50_s", 0.001, evidence=HOST)
-    found = verdict_on([DROP, LATENCY, tight], [GOOD_DROP, weak], release_without=["latency_p50_s"])
-    assert found.release == Release.REJECTED
+    verdict = verdict_on([DROP, LATENCY, tight], [GOOD_DROP, weak], release_without=["latency_p50_s"])
+    assert verdict.release == Release.REJECTED
 
 
 def test_a_model_whose_accuracy_nobody_measured_is_held_whatever_the_target_accepts() -> None:
     everything = ["accuracy", "accuracy_drop", "latency_p50_s"]
-    found = verdict_on([DROP, LATENCY], [GOOD_LATENCY], release_without=everything)
-    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
-    assert found.reasons == ("accuracy_drop was not measured; its limit 1.00 % demands host",)
-    assert found.shipped_without == ()
+    verdict = verdict_on([DROP, LATENCY], [GOOD_LATENCY], release_without=everything)
+    assert (verdict.status, verdict.release) == (Status.UNMEASURED, Release.HELD)
+    assert verdict.reasons == ("accuracy_drop was not measured; its limit 1.00 % demands host",)
+    assert verdict.shipped_without == ()
 
 
 def test_a_target_without_any_budget_on_the_task_releases_nothing() -> None:
-    found = verdict_on([LATENCY], [GOOD_LATENCY, GOOD_DROP])
-    assert (found.status, found.release) == (Status.UNMEASURED, Release.HELD)
-    assert found.reasons == ("no budget on accuracy or accuracy_drop was decided, and nothing is released without one",)
+    verdict = verdict_on([LATENCY], [GOOD_LATENCY, GOOD_DROP])
+    assert (verdict.status, verdict.release) == (Status.UNMEASURED, Release.HELD)
+    assert verdict.reasons == (
+        "no budget on accuracy or accuracy_drop was decided, and nothing is released without one",
+    )
     assert verdict_on([], []).release == Release.HELD
 
 
 def test_a_second_task_figure_may_be_missing_when_one_was_decided() -> None:
     least = budget("accuracy", 0.97, DEVICE, MIN)
     weak = measured("accuracy", 0.99, evidence=HOST)
-    found = verdict_on([least, DROP], [GOOD_DROP, weak], release_without=["accuracy"])
-    assert (found.release, found.shipped_without) == (Release.RELEASED, ("accuracy",))
+    verdict = verdict_on([least, DROP], [GOOD_DROP, weak], release_without=["accuracy"])
+    assert (verdict.release, verdict.shipped_without) == (Release.RELEASED, ("accuracy",))
 
 
 def test_accuracy_alone_counts_as_the_task() -> None:
@@ -379,19 +381,19 @@ GUESSES = (
 
 
 def test_a_model_that_may_be_guessing_is_held() -> None:
-    found = verdict_of(trained(108, 300, 0.34))
-    assert (found.status, found.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
-    assert found.reasons == (
+    verdict = verdict_of(trained(108, 300, 0.34))
+    assert (verdict.status, verdict.release) == (Status.INSUFFICIENT_EVIDENCE, Release.HELD)
+    assert verdict.reasons == (
         f"{GUESSES}; train it better, or set accept_chance_level: true in config/models/resnet8.yaml",
     )
-    assert found.warnings == (GUESSES,)
-    assert [check.status for check in found.checks] == [Status.PASS]
+    assert verdict.warnings == (GUESSES,)
+    assert [check.status for check in verdict.checks] == [Status.PASS]
 
 
 def test_a_model_that_may_be_guessing_is_released_on_its_users_word() -> None:
-    found = verdict_of(trained(108, 300, 0.34), accepted=True)
-    assert (found.release, found.reasons) == (Release.RELEASED, ())
-    assert found.warnings == (f"{GUESSES}, as its model accepts",)
+    verdict = verdict_of(trained(108, 300, 0.34), accepted=True)
+    assert (verdict.release, verdict.reasons) == (Release.RELEASED, ())
+    assert verdict.warnings == (f"{GUESSES}, as its model accepts",)
 
 
 def test_a_model_below_chance_is_held_and_one_above_is_released() -> None:
@@ -402,14 +404,14 @@ def test_a_model_below_chance_is_held_and_one_above_is_released() -> None:
 
 @pytest.mark.parametrize("reference", [None, trained(108, 300, None)])
 def test_where_nobody_knows_chance_nothing_is_said_of_it(reference: Reference | None) -> None:
-    found = verdict_of(reference)
-    assert (found.release, found.warnings) == (Release.RELEASED, ())
+    verdict = verdict_of(reference)
+    assert (verdict.release, verdict.warnings) == (Release.RELEASED, ())
 
 
 def test_a_failed_budget_still_rejects_a_model_that_guesses() -> None:
-    found = verdict_of(trained(108, 300, 0.34), figure=drop(20, 3, 900))
-    assert (found.status, found.release) == (Status.FAIL, Release.REJECTED)
-    assert len(found.reasons) == 2
+    verdict = verdict_of(trained(108, 300, 0.34), figure=drop(20, 3, 900))
+    assert (verdict.status, verdict.release) == (Status.FAIL, Release.REJECTED)
+    assert len(verdict.reasons) == 2
 
 
 def test_of_a_metric_that_is_better_when_less_the_other_end_decides() -> None:
@@ -421,8 +423,8 @@ def test_of_a_metric_that_is_better_when_less_the_other_end_decides() -> None:
 def test_a_budget_that_a_guess_keeps_is_warned_of() -> None:
     wide = budget("accuracy_drop", 0.2)
     low = budget("accuracy", 0.3, direction=MIN)
-    found = verdict_of(trained(150, 300, 0.34), budgets=[wide, low, DROP])
-    assert found.warnings == (
+    verdict = verdict_of(trained(150, 300, 0.34), budgets=[wide, low, DROP])
+    assert verdict.warnings == (
         "always the same answer keeps accuracy_drop ≤ 20.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
         "always the same answer keeps accuracy ≥ 30.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
     )
@@ -430,9 +432,9 @@ def test_a_budget_that_a_guess_keeps_is_warned_of() -> None:
 
 def test_what_training_showed_of_the_network_is_warned_of() -> None:
     names = ("spare.weight", "spare.bias", "head.weight", "head.bias")
-    found = verdict_of(trained(290, 300, 0.34), network=Network(names, softmax_twice=True))
-    assert found.release == Release.RELEASED
-    assert found.warnings == (
+    verdict = verdict_of(trained(290, 300, 0.34), network=Network(names, softmax_twice=True))
+    assert verdict.release == Release.RELEASED
+    assert verdict.warnings == (
         "the network answers with probabilities, and its loss takes a softmax of them once more, which learns badly; "
         "return what goes into the softmax",
         "no loss ever depended on spare.weight, spare.bias, head.weight and 1 more: untrained parameters; use them or "
@@ -490,30 +492,30 @@ def figures(draw: st.DrawFn, metric: str) -> Measurement:
 def variants(draw: st.DrawFn) -> tuple[list[Budget], list[Measurement], list[str], dict[str, str]]:
     chosen = draw(st.lists(st.sampled_from(list(METRICS)), unique=True, min_size=1))
     budgets = [budget(m, draw(small), draw(st.sampled_from(Evidence)), METRICS[m]) for m in chosen]
-    found = [draw(figures(metric)) for metric in METRICS if draw(st.booleans())]
+    measurements = [draw(figures(metric)) for metric in METRICS if draw(st.booleans())]
     accepted = draw(st.lists(st.sampled_from(chosen), unique=True))
-    return budgets, found, accepted, {"latency_ratio_fp32": "test"} if draw(st.booleans()) else {}
+    return budgets, measurements, accepted, {"latency_ratio_fp32": "test"} if draw(st.booleans()) else {}
 
 
 def _judge(variant: tuple[list[Budget], list[Measurement], list[str], dict[str, str]]) -> Verdict:
-    budgets, found, accepted, not_applicable = variant
-    return judge(CELL, budgets, found, "", accepted, not_applicable)
+    budgets, measurements, accepted, not_applicable = variant
+    return judge(CELL, budgets, measurements, "", accepted, not_applicable)
 
 
 @given(variants())
 def test_release_follows_from_the_checks(variant: tuple) -> None:
-    found = _judge(variant)
-    by_status = {s: [c.metric for c in found.checks if c.status == s] for s in Status}
-    assert (found.release == Release.REJECTED) == bool(by_status[Status.FAIL])
-    if found.release == Release.RELEASED:
+    verdict = _judge(variant)
+    by_status = {s: [c.metric for c in verdict.checks if c.status == s] for s in Status}
+    assert (verdict.release == Release.REJECTED) == bool(by_status[Status.FAIL])
+    if verdict.release == Release.RELEASED:
         assert not by_status[Status.INSUFFICIENT_EVIDENCE]
-        assert list(found.shipped_without) == by_status[Status.UNMEASURED]
-        assert set(found.shipped_without) <= set(variant[2])
+        assert list(verdict.shipped_without) == by_status[Status.UNMEASURED]
+        assert set(verdict.shipped_without) <= set(variant[2])
         assert {"accuracy", "accuracy_drop"} & set(by_status[Status.PASS])
-        assert found.reasons == ()
+        assert verdict.reasons == ()
     else:
-        assert found.reasons
-        assert found.shipped_without == ()
+        assert verdict.reasons
+        assert verdict.shipped_without == ()
 
 
 @given(variants())
@@ -533,8 +535,8 @@ def test_a_pass_stands_on_strong_enough_evidence_and_on_its_bad_end(variant: tup
 
 
 def _changed(variant: tuple, metric: str, **changes: object) -> tuple:
-    budgets, found, accepted, not_applicable = variant
-    return budgets, [replace(m, **changes) if m.metric == metric else m for m in found], accepted, not_applicable
+    budgets, measurements, accepted, not_applicable = variant
+    return budgets, [replace(m, **changes) if m.metric == metric else m for m in measurements], accepted, not_applicable
 
 
 @given(variants().filter(lambda v: v[1]), st.data())
@@ -570,17 +572,17 @@ def test_stronger_evidence_changes_no_figure_that_was_decided(variant: tuple, da
 def test_taking_a_figure_away_releases_nothing_unless_the_target_accepts_that(
     variant: tuple, data: st.DataObject
 ) -> None:
-    budgets, found, accepted, not_applicable = variant
-    figure = data.draw(st.sampled_from(found))
-    without = budgets, [m for m in found if m != figure], accepted, not_applicable
+    budgets, measurements, accepted, not_applicable = variant
+    figure = data.draw(st.sampled_from(measurements))
+    without = budgets, [m for m in measurements if m != figure], accepted, not_applicable
     if figure.metric not in accepted and _judge(variant).release != Release.RELEASED:
         assert _judge(without).release != Release.RELEASED
 
 
 @given(variants(), st.randoms())
 def test_the_order_of_budgets_and_measurements_does_not_matter(variant: tuple, random: object) -> None:
-    budgets, found, accepted, not_applicable = variant
-    mixed = [list(items) for items in (budgets, found, accepted)]
+    budgets, measurements, accepted, not_applicable = variant
+    mixed = [list(items) for items in (budgets, measurements, accepted)]
     for items in mixed:
         random.shuffle(items)  # type: ignore[attr-defined]
     before, after = _judge(variant), _judge((*mixed, not_applicable))

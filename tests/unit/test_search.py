@@ -15,8 +15,10 @@ import yaml
 from edgeflow import layout
 from edgeflow.config import load, read_matrix
 from edgeflow.config.budgets import RatioLimit
+from edgeflow.config.models import Identity
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import ConfigError, UsageError
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.registry import Plugins, discover
 from edgeflow.search.candidates import Candidate, Candidates, digest, text, write
@@ -26,7 +28,7 @@ from edgeflow.search.conclusion import Conclusion, conclude
 from edgeflow.search.evaluator import OutOfTimeError
 from edgeflow.search.loop import Search
 from edgeflow.search.study import Study, exclusive
-from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
+from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.stats import paired_difference
 from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Measured
@@ -121,8 +123,8 @@ class Pretended:
 
 
 @contextmanager
-def opened(folder: Path, found: Rules, space: Sequence[Mapping[str, Any]] = SPACE) -> Iterator[Study]:
-    study = Study(folder / "study.db", "one", found, space, seed=0)
+def opened(folder: Path, searched: Rules, space: Sequence[Mapping[str, Any]] = SPACE) -> Iterator[Study]:
+    study = Study(folder / "study.db", "one", searched, space, seed=0)
     try:
         yield study
     finally:
@@ -133,9 +135,9 @@ def run(
     folder: Path, candidates: Candidates, evaluator: Pretended, trials: int | None = None, **changes: Any
 ) -> list[Tried]:
     """One run of a search; everything that its study knows then."""
-    found = replace(rules(), **changes)
-    searching = Search(candidates, found, evaluator, lambda tried: None)
-    with opened(folder, found) as study:
+    changed = replace(rules(), **changes)
+    searching = Search(candidates, changed, evaluator, lambda tried: None)
+    with opened(folder, changed) as study:
         for tried in searching.own():
             study.add(tried)
         searching.run(study, trials, batch=2)
@@ -309,9 +311,9 @@ def test_a_scheme_is_named_after_what_it_says(candidates: Candidates, tmp_path: 
 def test_what_the_project_has_keeps_its_name(candidates: Candidates, project: Path) -> None:
     content = yaml.safe_load((project / "config/schemes/int8_static.yaml").read_text())
     del content["description"]
-    found = candidates.candidate(content)
-    assert isinstance(found, Candidate)
-    assert (found.id, found.hand_written) == ("int8_static", True)
+    candidate = candidates.candidate(content)
+    assert isinstance(candidate, Candidate)
+    assert (candidate.id, candidate.hand_written) == ("int8_static", True)
 
 
 def test_a_scheme_in_words(candidates: Candidates) -> None:
@@ -323,13 +325,13 @@ def test_a_scheme_in_words(candidates: Candidates) -> None:
         "calibration": {"samples": 8},
         "steps": steps,
     }
-    found = candidates.candidate(content)
-    assert isinstance(found, Candidate)
+    candidate = candidates.candidate(content)
+    assert isinstance(candidate, Candidate)
     words = (
         "int8 with int16 activations static, calibration samples 8; prune_channels channels 0.4 × 5; quantize_aware × 3"
     )
-    assert found.words == words
-    assert yaml.safe_load(text(found.config, "mine")) == {
+    assert candidate.words == words
+    assert yaml.safe_load(text(candidate.config, "mine")) == {
         "description": "mine",
         **content,
         "steps": [{"prune_channels": {"channels": 0.4, "epochs": 5}}, steps[1]],
@@ -351,9 +353,9 @@ def test_what_a_target_cannot_do_is_refused(
     project: Path, plugins: Plugins, target: str, content: dict[str, Any], reason: str
 ) -> None:
     candidates = Candidates(load(project, read_matrix(project), plugins), plugins, MODEL, target)
-    found = candidates.candidate(content)
-    assert isinstance(found, Candidate)
-    assert candidates.refusal(found).startswith(reason)
+    candidate = candidates.candidate(content)
+    assert isinstance(candidate, Candidate)
+    assert candidates.refusal(candidate).startswith(reason)
 
 
 # --- the conclusion ------------------------------------------------------------------------------------------------
@@ -361,15 +363,15 @@ def test_what_a_target_cannot_do_is_refused(
 
 def tried(name: str, drop: float, ratio: float, release: Release = Release.RELEASED, **figures: float) -> Tried:
     metrics = {"accuracy_drop": drop, RATIO: ratio, **figures}
-    found = {m: Figure(v, None, None, Evidence.DEVICE) for m, v in metrics.items()}
-    return Tried(name, f"{name} in words", not name.startswith("s_"), Ending.MEASURED, "", release, found)
+    kept = {m: Figure(v, None, None, Evidence.DEVICE) for m, v in metrics.items()}
+    return Tried(name, f"{name} in words", not name.startswith("s_"), Ending.MEASURED, "", release, kept)
 
 
 OWN = [tried("fp32", 0, 1), tried("int8", 0.002, 0.5), tried("fast", 0.05, 0.1, Release.REJECTED)]
 
 
 def concluded(
-    *found: Tried,
+    *others: Tried,
     side_by_side: Figure | Mapping[str, Figure | None] | None = None,
     own: Sequence[Tried] = OWN,
     objective: str = RATIO,
@@ -383,19 +385,19 @@ def concluded(
         return ratios[other]
 
     timed = objective == RATIO
-    conclusion = conclude([*own, *found], rules(objective=objective), compare if timed else None)
+    conclusion = conclude([*own, *others], rules(objective=objective), compare if timed else None)
     asked = ratios if isinstance(side_by_side, Mapping) else [conclusion.hand_written]
     assert compared in ([], [(conclusion.found, name) for name in asked])
     return conclusion
 
 
 def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
-    found = concluded(
+    conclusion = concluded(
         tried("s_1", 0.003, 0.35), tried("s_2", 0.001, 0.4), side_by_side=Figure(0.7, 0.68, 0.72, Evidence.DEVICE)
     )
-    assert (found.better, found.hand_written, found.found) == (True, "int8", "s_1")
-    assert found.front == ("fast", "s_1", "s_2", "fp32")
-    assert found.sentence == (
+    assert (conclusion.better, conclusion.hand_written, conclusion.found) == (True, "int8", "s_1")
+    assert conclusion.front == ("fast", "s_1", "s_2", "fp32")
+    assert conclusion.sentence == (
         "s_1 (s_1 in words) beats int8, the best hand-written scheme, by 30.0 % in time: it takes 0.70× its time side "
         "by side (90 % interval 0.68× – 0.72×). Both are released at accuracy drop ≤ 1.00 points. The accuracy drop of "
         "s_1 may look better than it is: the evaluation samples that judge it also chose it among 2 schemes."
@@ -403,9 +405,9 @@ def test_what_is_faster_side_by_side_beats_what_people_wrote() -> None:
 
 
 def test_a_difference_that_timing_does_not_resolve_is_none() -> None:
-    found = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 0.99, Evidence.DEVICE))
-    assert not found.better
-    assert found.sentence == (
+    conclusion = concluded(tried("s_1", 0.003, 0.48), side_by_side=Figure(0.97, 0.93, 0.99, Evidence.DEVICE))
+    assert not conclusion.better
+    assert conclusion.sentence == (
         "Found nothing better than int8, latency vs fp32 0.50×, among schemes that are released at accuracy drop ≤ "
         "1.00 points: the best other one, s_1 (s_1 in words), takes 0.97× its time side by side (90 % interval 0.93× – "
         "0.99×), and 5 % is what such timing resolves."
@@ -425,20 +427,20 @@ def test_a_find_must_beat_each_hand_written_scheme_that_is_near_the_best_one() -
 
 
 def test_what_seems_a_little_slower_in_a_run_of_its_own_is_compared() -> None:
-    found = concluded(tried("s_1", 0, 0.54), side_by_side=Figure(0.9, 0.88, 0.92, Evidence.DEVICE))
-    assert (found.better, found.hand_written) == (True, "int8")
+    conclusion = concluded(tried("s_1", 0, 0.54), side_by_side=Figure(0.9, 0.88, 0.92, Evidence.DEVICE))
+    assert (conclusion.better, conclusion.hand_written) == (True, "int8")
 
 
 def test_what_is_slower_is_not_even_compared() -> None:
-    found = concluded(tried("s_1", 0, 0.6))
-    assert (found.better, found.side_by_side) == (False, None)
-    assert "s_1 (s_1 in words), has latency vs fp32 0.60× against 0.50×." in found.sentence
+    conclusion = concluded(tried("s_1", 0, 0.6))
+    assert (conclusion.better, conclusion.side_by_side) == (False, None)
+    assert "s_1 (s_1 in words), has latency vs fp32 0.60× against 0.50×." in conclusion.sentence
 
 
 def test_what_breaks_a_budget_is_no_find() -> None:
-    found = concluded(tried("s_1", 0.04, 0.2, Release.REJECTED), tried("s_2", 0.02, 0.3, Release.HELD))
-    assert (found.better, found.found) == (False, None)
-    assert found.sentence == (
+    conclusion = concluded(tried("s_1", 0.04, 0.2, Release.REJECTED), tried("s_2", 0.02, 0.3, Release.HELD))
+    assert (conclusion.better, conclusion.found) == (False, None)
+    assert conclusion.sentence == (
         "Found nothing better than int8, latency vs fp32 0.50×: none of 2 other schemes is released at accuracy drop ≤ "
         "1.00 points."
     )
@@ -447,19 +449,19 @@ def test_what_breaks_a_budget_is_no_find() -> None:
 def test_where_nothing_is_released_what_is_held_is_compared() -> None:
     own = [replace(t, release=Release.HELD) for t in OWN[:2]]
     better = Figure(0.7, 0.68, 0.72, Evidence.HOST)
-    found = concluded(tried("s_1", 0, 0.3, Release.HELD), own=own, side_by_side=better)
-    assert found.better
-    assert found.sentence.endswith("Both are held at accuracy drop ≤ 1.00 points.")
+    conclusion = concluded(tried("s_1", 0, 0.3, Release.HELD), own=own, side_by_side=better)
+    assert conclusion.better
+    assert conclusion.sentence.endswith("Both are held at accuracy drop ≤ 1.00 points.")
 
 
 def test_what_is_held_for_its_drop_does_not_keep_the_budget() -> None:
     """0.44 points, but up to 1.13, is no find at ≤ 1 point; without an interval the value decides."""
     own = [replace(t, release=Release.HELD) for t in OWN[:2]]
     doubtful, sure = (tried(name, 0.0044, 0.3, Release.HELD) for name in ("s_1", "s_2"))
-    for high, found in ((0.0113, None), (0.0099, "s_1")):
+    for high, best in ((0.0113, None), (0.0099, "s_1")):
         drop = Figure(0.0044, -0.001, high, Evidence.DEVICE)
         held = replace(doubtful, figures={**doubtful.figures, "accuracy_drop": drop})
-        assert concluded(held, own=own).found == found
+        assert concluded(held, own=own).found == best
     assert concluded(sure, own=own).found == "s_2"
     assert concluded(tried("s_3", 0.02, 0.3, Release.HELD), own=own).found is None
 
@@ -472,19 +474,19 @@ def test_without_a_limit_of_the_drop_all_that_is_held_is_compared() -> None:
 
 def test_bytes_are_compared_as_they_are() -> None:
     own = [tried("int8", 0, 0.5, memory_peak_bytes=2048)]
-    found = concluded(tried("s_1", 0, 9, memory_peak_bytes=1024), own=own, objective="memory_peak_bytes")
-    assert found.better
-    assert "by 50.0 % in peak memory: 1 KiB against 2 KiB" in found.sentence
+    conclusion = concluded(tried("s_1", 0, 9, memory_peak_bytes=1024), own=own, objective="memory_peak_bytes")
+    assert conclusion.better
+    assert "by 50.0 % in peak memory: 1 KiB against 2 KiB" in conclusion.sentence
     assert not concluded(tried("s_1", 0, 0.1, memory_peak_bytes=2048), own=own, objective="memory_peak_bytes").better
 
 
 def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
-    found = concluded(tried("s_1", 0, 0.3), own=[tried("fp32", 0.5, 1, Release.REJECTED)])
-    assert (found.better, found.hand_written) == (True, None)
-    assert found.sentence.startswith("No hand-written scheme is released at accuracy drop ≤ 1.00 points; s_1")
-    assert "may look better" not in found.sentence  # there was no choice
-    found = concluded(tried("s_1", 0, 0.3), tried("s_2", 0, 0.4), own=[])
-    assert found.sentence.endswith("also chose it among 2 schemes.")
+    conclusion = concluded(tried("s_1", 0, 0.3), own=[tried("fp32", 0.5, 1, Release.REJECTED)])
+    assert (conclusion.better, conclusion.hand_written) == (True, None)
+    assert conclusion.sentence.startswith("No hand-written scheme is released at accuracy drop ≤ 1.00 points; s_1")
+    assert "may look better" not in conclusion.sentence  # there was no choice
+    conclusion = concluded(tried("s_1", 0, 0.3), tried("s_2", 0, 0.4), own=[])
+    assert conclusion.sentence.endswith("also chose it among 2 schemes.")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -502,11 +504,11 @@ def test_without_a_scheme_that_people_wrote_every_one_is_a_find() -> None:
 def test_what_is_searched_for_on_a_target(
     project: Path, plugins: Plugins, target: str, objective: str, budget: Evidence
 ) -> None:
-    found = rules_for(
+    wanted = rules_for(
         load(project, None, plugins), plugins, MODEL, target, None, ["accuracy_drop=2 %", "cpu_operators=3"]
     )
-    assert (found.drop, found.objective, found.greatest_drop) == ("accuracy_drop", objective, 0.02)
-    budgets = {b.metric: b for b in found.budgets}
+    assert (wanted.drop, wanted.objective, wanted.greatest_drop) == ("accuracy_drop", objective, 0.02)
+    budgets = {b.metric: b for b in wanted.budgets}
     assert budgets["accuracy_drop"].evidence == budget
     assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)
     assert len(budgets) == len(load(project, None, plugins).budgets(target)) + 1
@@ -515,45 +517,63 @@ def test_what_is_searched_for_on_a_target(
 
 @pytest.mark.parametrize("objective", ["latency_p50_s", RATIO])
 def test_the_clock_of_another_machine_is_no_objective(project: Path, plugins: Plugins, objective: str) -> None:
-    found = load(project, None, plugins)
+    loaded = load(project, None, plugins)
     with pytest.raises(UsageError) as caught:
-        rules_for(found, plugins, MODEL, "android_arm64_litert", objective, ())
+        rules_for(loaded, plugins, MODEL, "android_arm64_litert", objective, ())
     assert str(caught.value) == (
         f"--objective: {objective} would be of this machine, which is no android_arm64_litert, and chooses nothing "
         "there; use size_bytes, name a device in config/devices, or give the target a budget that takes such evidence"
     )
-    phone = found.targets["android_arm64_litert"]
+    phone = loaded.targets["android_arm64_litert"]
     budgets = phone.budgets.model_copy(update={objective: RatioLimit.model_construct(max=2.0, evidence=Evidence.HOST)})
-    accepting = {**found.targets, "android_arm64_litert": phone.model_copy(update={"budgets": budgets})}
-    rules_for(replace(found, targets=accepting), plugins, MODEL, "android_arm64_litert", objective, ())
+    accepting = {**loaded.targets, "android_arm64_litert": phone.model_copy(update={"budgets": budgets})}
+    rules_for(replace(loaded, targets=accepting), plugins, MODEL, "android_arm64_litert", objective, ())
+
+
+def test_a_device_that_is_another_machine_gives_no_times_to_search_by(project: Path, plugins: Plugins) -> None:
+    loaded = load(project, None, plugins)
+    name = loaded.device_of(TARGET)
+    assert name is not None
+    elsewhere = loaded.devices[name].model_copy(update={"identity": Identity(machine_id="0" * 32)})
+    moved = replace(loaded, devices={**loaded.devices, name: elsewhere})
+    with pytest.raises(UsageError, match="would be of this machine, which is no linux_x86_ort, and chooses nothing"):
+        rules_for(moved, plugins, MODEL, TARGET, RATIO, ())
+    assert rules_for(moved, plugins, MODEL, TARGET, None, ()).objective == "size_bytes"
 
 
 def test_a_scheme_that_was_timed_elsewhere_is_none_that_was_measured() -> None:
     drop = measurement("accuracy_drop", 0.0, paired_difference(0, 0, SAMPLES))
     timed = replace(measurement("latency_p50_s", 1e-4), evidence=Evidence.HOST)
     measured = Measured(MODEL, TARGET, "s_1", "", (drop, timed), (), None)
-    found = rules(objective="latency_p50_s").tried("s_1", "", False, measured)
-    assert found.ending == Ending.FAILED
-    assert found.reason == "its latency_p50_s is host evidence, which chooses nothing; choose another --objective"
+    outcome = rules(objective="latency_p50_s").tried("s_1", "", False, measured)
+    assert outcome.ending == Ending.FAILED
+    assert outcome.reason == "its latency_p50_s is host evidence, which chooses nothing; choose another --objective"
+    moved = replace(
+        timed, conditions={"elsewhere": "not measured on bench: CPU governor 'powersave', not 'performance'"}
+    )
+    outcome = rules(objective="latency_p50_s").tried("s_1", "", False, replace(measured, measurements=(drop, moved)))
+    assert outcome.reason.startswith(
+        "its latency_p50_s is host evidence (not measured on bench: CPU governor 'powersave'"
+    )
 
 
 @pytest.mark.parametrize("objective", ["first_inference_s", "memory_peak_bytes"])
 def test_single_figures_of_processes_are_no_objective(project: Path, plugins: Plugins, objective: str) -> None:
-    found = load(project, None, plugins)
+    loaded = load(project, None, plugins)
     with pytest.raises(UsageError) as caught:
-        rules_for(found, plugins, MODEL, TARGET, objective, ())
+        rules_for(loaded, plugins, MODEL, TARGET, objective, ())
     reason = (
         f"{objective} on {TARGET} is taken once from a process, so that no difference can be told from chance; "
         "use latency_ratio_fp32 or size_bytes"
     )
     assert str(caught.value) == f"--objective: {reason}"
     search = SearchConfig(objective=objective)
-    configured = replace(found, matrix=found.matrix.model_copy(update={"search": search}))
+    configured = replace(loaded, matrix=loaded.matrix.model_copy(update={"search": search}))
     with pytest.raises(UsageError) as caught:
         rules_for(configured, plugins, MODEL, TARGET, None, ())
     assert str(caught.value) == f"config/config.yaml: search.objective: {reason}"
     # the arena of an interpreter is exact
-    assert rules_for(found, plugins, MODEL, "cortex_m4_tflm", "memory_peak_bytes", ()).objective == "memory_peak_bytes"
+    assert rules_for(loaded, plugins, MODEL, "cortex_m4_tflm", "memory_peak_bytes", ()).objective == "memory_peak_bytes"
 
 
 def test_the_board_of_the_readme_is_searched_by_what_it_has(
@@ -576,9 +596,9 @@ def test_the_board_of_the_readme_is_searched_by_what_it_has(
     with pytest.raises(UsageError, match=f"^--objective: nothing here measures or estimates {RATIO} of"):
         command([*arguments, "--objective", RATIO])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "envs"]
-    found = load(tmp_path, None, plugins)
+    loaded = load(tmp_path, None, plugins)
     for objective in ("size_bytes", "memory_peak_bytes"):
-        assert rules_for(found, plugins, MODEL, "my_board", objective, ()).objective == objective
+        assert rules_for(loaded, plugins, MODEL, "my_board", objective, ()).objective == objective
 
 
 def board(project: Path) -> str:
@@ -587,11 +607,13 @@ def board(project: Path) -> str:
 
 
 def test_what_only_a_compiler_knows_can_be_searched_by_where_it_says_so(project: Path, plugins: Plugins) -> None:
-    found = load(project, None, plugins)
-    assert rules_for(found, plugins, MODEL, "ethos_u55_128", "accelerator_cycles", ()).objective == "accelerator_cycles"
+    loaded = load(project, None, plugins)
+    assert (
+        rules_for(loaded, plugins, MODEL, "ethos_u55_128", "accelerator_cycles", ()).objective == "accelerator_cycles"
+    )
     for target in (TARGET, "cortex_m4_tflm"):
         with pytest.raises(UsageError, match="nothing here measures or estimates accelerator_cycles of"):
-            rules_for(found, plugins, MODEL, target, "accelerator_cycles", ())
+            rules_for(loaded, plugins, MODEL, target, "accelerator_cycles", ())
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,8 @@ def test_what_failed_for_a_scheme_is_told_by_its_wildcards_and_not_by_the_order(
     for scheme, log in logs.items():
         Path(log).write_text(f"Error in rule train:\n    log: elsewhere.log\nStageError: {scheme} is bad\n\n")
     fail({layout.package(MODEL, TARGET, scheme)["record"]: log for scheme, log in logs.items()})
-    found = evaluator(candidates).measured((first, second))
-    assert found == {s: f"compile: StageError: {s} is bad (see {log})" for s, log in logs.items()}
+    outcomes = evaluator(candidates).measured((first, second))
+    assert outcomes == {s: f"compile: StageError: {s} is bad (see {log})" for s, log in logs.items()}
 
 
 def test_the_lock_of_another_snakemake_is_no_failure_of_a_scheme(candidates: Candidates) -> None:
@@ -171,10 +171,10 @@ def test_a_study_depends_on_what_its_teachers_know(candidates: Candidates) -> No
 
 def test_a_study_depends_on_the_code_of_each_stage(candidates: Candidates) -> None:
     evaluator(candidates).measured(())
-    found = evaluator(candidates).depends_on()
+    basis = evaluator(candidates).depends_on()
     stages = ["train", "convert", "optimize", "sensitivity", "compile", "measure", "judge"]
-    assert [stage for stage, _, _ in found["jobs"]] == stages
-    assert len({fingerprint for _, _, fingerprint in found["jobs"]}) == len(stages)
+    assert [stage for stage, _, _ in basis["jobs"]] == stages
+    assert len({fingerprint for _, _, fingerprint in basis["jobs"]}) == len(stages)
 
 
 def test_without_a_scheme_that_people_wrote_what_all_share_is_made(candidates: Candidates) -> None:

@@ -35,7 +35,7 @@ FLOAT = {"mode": "float", "weights": "float32", "activations": "float32"}
 
 def every(space: tuple[dict[str, Any], ...]) -> list[Filled]:
     """All schemes of a space, by going back to each choice in turn."""
-    found: list[Filled] = []
+    schemes: list[Filled] = []
     pending: list[list[int]] = [[]]
     while pending:
         chosen = pending.pop()
@@ -48,8 +48,8 @@ def every(space: tuple[dict[str, Any], ...]) -> list[Filled]:
                 chosen.append(0)
             return chosen[at]
 
-        found.append(fill(space, choose))
-    return found
+        schemes.append(fill(space, choose))
+    return schemes
 
 
 def test_a_space_has_each_combination_once() -> None:
@@ -152,11 +152,11 @@ def test_the_space_in_the_guide_is_one(project: Path, tmp_path: Path, config_plu
     shutil.copytree(project / "config", tmp_path / "config")
     with (tmp_path / MATRIX).open("a", encoding="utf-8") as config:
         config.write("\n" + guide.partition("```yaml\n")[2].partition("```")[0])
-    found = load(tmp_path, None, config_plugins)
-    space = found.search.alternatives()
+    loaded = load(tmp_path, None, config_plugins)
+    space = loaded.search.alternatives()
     assert [alternative["mode"] for alternative in space] == ["float", "static"]
     assert size(space) == 5 + 2 * 2 * 2 * 6 * 2
-    assert found.search.timeout_s == 600
+    assert loaded.search.timeout_s == 600
 
 
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(1, 20))

@@ -32,10 +32,10 @@ from edgeflow.stats import (
 @pytest.mark.parametrize("confidence", [0.90, 0.95])
 def test_wilson_is_that_of_scipy(successes: int, n: int, confidence: float) -> None:
     expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    found = wilson(successes, n, confidence)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert found.low <= successes / n <= found.high
-    assert (found.confidence, found.method) == (confidence, "wilson")
+    interval = wilson(successes, n, confidence)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert interval.low <= successes / n <= interval.high
+    assert (interval.confidence, interval.method) == (confidence, "wilson")
 
 
 def test_wilson_stays_on_the_scale_to_the_last_digit() -> None:
@@ -67,9 +67,9 @@ def test_wilson_refuses_what_is_no_proportion(successes: int, n: int) -> None:
     ],
 )
 def test_tango_matches_the_published_examples(lost: int, gained: int, n: int, low: float, high: float) -> None:
-    found = paired_difference(lost, gained, n, 0.95)
-    assert (round(found.low, 3), round(found.high, 3)) == (low, high)
-    assert (found.confidence, found.method) == (0.95, "tango")
+    interval = paired_difference(lost, gained, n, 0.95)
+    assert (round(interval.low, 3), round(interval.high, 3)) == (low, high)
+    assert (interval.confidence, interval.method) == (0.95, "tango")
 
 
 def _score(lost: int, gained: int, n: int, difference: float) -> float:
@@ -86,18 +86,18 @@ def _score(lost: int, gained: int, n: int, difference: float) -> float:
 
 @pytest.mark.parametrize(("lost", "gained", "n"), [(6, 3, 900), (1, 0, 40), (30, 60, 200), (9, 9, 20), (2, 1, 4)])
 def test_tango_ends_where_the_score_test_begins_to_reject(lost: int, gained: int, n: int) -> None:
-    found = paired_difference(lost, gained, n)
+    interval = paired_difference(lost, gained, n)
     z = normal_quantile(0.90)
-    assert _score(lost, gained, n, found.high) == pytest.approx(-z, abs=1e-3)
-    assert _score(lost, gained, n, found.low) == pytest.approx(z, abs=1e-3)
+    assert _score(lost, gained, n, interval.high) == pytest.approx(-z, abs=1e-3)
+    assert _score(lost, gained, n, interval.low) == pytest.approx(z, abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [1, 30, 900])
 def test_tango_without_any_change_is_the_closed_form(n: int) -> None:
     z = normal_quantile(0.90)
-    found = paired_difference(0, 0, n)
-    assert found.high == pytest.approx(z * z / (n + z * z), rel=1e-12)
-    assert found.low == -found.high
+    interval = paired_difference(0, 0, n)
+    assert interval.high == pytest.approx(z * z / (n + z * z), rel=1e-12)
+    assert interval.low == -interval.high
 
 
 def test_tango_at_the_ends_of_the_scale() -> None:
@@ -108,9 +108,9 @@ def test_tango_at_the_ends_of_the_scale() -> None:
 
 def test_tango_contains_the_estimate_and_turns_with_the_sides() -> None:
     for lost, gained in product(range(8), range(8)):
-        found, turned = paired_difference(lost, gained, 15), paired_difference(gained, lost, 15)
-        assert found.low <= (lost - gained) / 15 <= found.high
-        assert (turned.low, turned.high) == (-found.high, -found.low)
+        interval, turned = paired_difference(lost, gained, 15), paired_difference(gained, lost, 15)
+        assert interval.low <= (lost - gained) / 15 <= interval.high
+        assert (turned.low, turned.high) == (-interval.high, -interval.low)
 
 
 @pytest.mark.parametrize(("lost", "gained", "n"), [(0, 0, 0), (-1, 0, 5), (3, 3, 5)])
@@ -147,13 +147,13 @@ def test_tango_covers_at_the_size_of_an_evaluation_split() -> None:
 def test_quantile_interval_is_that_of_scipy(n: int, q: float, confidence: float) -> None:
     sample = np.random.default_rng(n).gamma(2.0, size=n).tolist()
     expected = stats.quantile_test(sample, p=q).confidence_interval(confidence)
-    found = quantile_interval(sample, q, confidence)
+    interval = quantile_interval(sample, q, confidence)
     if math.isnan(expected.low) or math.isnan(expected.high):
-        assert found is None
+        assert interval is None
     else:
-        assert found is not None
-        assert (found.low, found.high) == (expected.low, expected.high)
-        assert found.low <= quantile(sample, q) <= found.high
+        assert interval is not None
+        assert (interval.low, interval.high) == (expected.low, expected.high)
+        assert interval.low <= quantile(sample, q) <= interval.high
 
 
 @pytest.mark.parametrize(("least", "q"), [(5, 0.5), (29, 0.9), (299, 0.99)])
@@ -193,9 +193,9 @@ def _blocks(random: np.random.Generator, typical: np.ndarray, runs: int) -> list
 def test_ratio_of_medians_is_not_moved_by_a_machine_that_slows_down() -> None:
     random = np.random.default_rng(3)
     drift = np.linspace(1.0, 3.0, 20)
-    found = median_ratio(_blocks(random, 0.8 * drift, 50), _blocks(random, drift, 50))
-    assert found is not None
-    value, interval = found
+    ratio = median_ratio(_blocks(random, 0.8 * drift, 50), _blocks(random, drift, 50))
+    assert ratio is not None
+    value, interval = ratio
     assert interval.low <= value <= interval.high
     assert interval.low <= 0.8 <= interval.high
     assert interval.high - interval.low < 0.05
@@ -205,16 +205,16 @@ def test_ratio_of_medians_is_not_moved_by_a_machine_that_slows_down() -> None:
 def test_ratio_of_medians_covers_as_a_one_sided_bound() -> None:
     random = np.random.default_rng(5)
     drift = np.linspace(1.0, 1.5, 20)
-    found = [median_ratio(_blocks(random, drift, 25), _blocks(random, drift, 25)) for _ in range(600)]
-    assert np.mean([f[1].high >= 1 for f in found if f]) >= 0.923  # three standard errors below 95 %
-    assert np.mean([f[1].low <= 1 for f in found if f]) >= 0.923
+    ratios = [median_ratio(_blocks(random, drift, 25), _blocks(random, drift, 25)) for _ in range(600)]
+    assert np.mean([f[1].high >= 1 for f in ratios if f]) >= 0.923  # three standard errors below 95 %
+    assert np.mean([f[1].low <= 1 for f in ratios if f]) >= 0.923
 
 
 def test_ratio_of_medians_needs_five_pairs_of_blocks() -> None:
     assert median_ratio([[2.0]] * 4, [[1.0]] * 4) is None
-    found = median_ratio([[2.0]] * 5, [[1.0]] * 5)
-    assert found is not None
-    assert (found[0], found[1].low, found[1].high) == (2.0, 2.0, 2.0)
+    ratio = median_ratio([[2.0]] * 5, [[1.0]] * 5)
+    assert ratio is not None
+    assert (ratio[0], ratio[1].low, ratio[1].high) == (2.0, 2.0, 2.0)
     with pytest.raises(ValueError, match="zip"):
         median_ratio([[2.0]] * 5, [[1.0]] * 4)
 

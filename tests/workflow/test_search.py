@@ -49,8 +49,8 @@ def jobs(project: Project) -> Mapping[str, int]:
     outputs = [Path(output_of(p.relative_to(incomplete).as_posix())) for p in incomplete.rglob("*") if p.is_file()]
     running = {str(Path("results/jobs", *output.parent.parts[1:])) for output in outputs}
     ended = {p.parent: p.stat().st_mtime_ns for p in (project.folder / "results/jobs").rglob("job.json")}
-    ended_at = {str(folder.relative_to(project.folder)): time for folder, time in ended.items()}
-    return {name: time for name, time in ended_at.items() if name not in running}
+    times = {str(folder.relative_to(project.folder)): time for folder, time in ended.items()}
+    return {name: time for name, time in times.items() if name not in running}
 
 
 def record(project: Project) -> dict[str, Any]:
@@ -87,26 +87,26 @@ def test_a_killed_search_goes_on_and_computes_nothing_twice(searchable: Project)
     done = searchable.run(*ARGUMENTS, module="edgeflow")
     after = jobs(searchable)
     assert {name: after[name] for name in before} == before
-    study = record(searchable)
-    states = [trial["state"] for trial in study["trials"] if trial["params"] and "same as" not in trial]
+    searched = record(searchable)
+    states = [trial["state"] for trial in searched["trials"] if trial["params"] and "same as" not in trial]
     assert "fail" in states  # what the kill cut off
-    tried = [trial["tried"] for trial in study["trials"] if "tried" in trial]
+    tried = [trial["tried"] for trial in searched["trials"] if "tried" in trial]
     own = [t["scheme"] for t in tried if t["hand_written"]]
     assert own[:3] == ["fp32", "int8_dynamic", "int8_static"]
     built = {t["scheme"] for t in tried if not t["hand_written"] and t["ending"] != "infeasible"}
     assert len(built) == 4
-    assert study["ended"] == "4 schemes were tried"
+    assert searched["ended"] == "4 schemes were tried"
     for scheme in built:
         path = searchable.folder / "results/package" / VARIANT / scheme / "package.json"
         pruned = next(t for t in tried if t["scheme"] == scheme)["ending"] == "pruned"
         assert path.exists() != pruned
         assert pruned or json.loads(path.read_text())["status"] in set(Release)
-    assert done.stdout.strip().endswith(study["conclusion"]["sentence"])
-    assert set(study["conclusion"]["front"]) <= {t["scheme"] for t in tried}
+    assert done.stdout.strip().endswith(searched["conclusion"]["sentence"])
+    assert set(searched["conclusion"]["front"]) <= {t["scheme"] for t in tried}
 
     again = searchable.run(*ARGUMENTS, module="edgeflow")
     assert jobs(searchable) == after
-    assert record(searchable)["trials"] == study["trials"]
+    assert record(searchable)["trials"] == searched["trials"]
     assert again.stdout.count("hand-written") > 0
 
     # what was searched is an ordinary matrix, of which only the report is missing; the project's own is as it was
@@ -130,14 +130,14 @@ def test_a_scheme_that_fails_to_build_ends_its_trial_only(searchable: Project) -
     config.write_text(yaml.safe_dump(content))
     break_quantization(searchable, "not job.scheme.per_channel")
     searchable.run(*ARGUMENTS, module="edgeflow")
-    study = record(searchable)
-    tried = {t["tried"]["words"]: t["tried"] for t in study["trials"] if "tried" in t}
+    searched = record(searchable)
+    tried = {t["tried"]["words"]: t["tried"] for t in searched["trials"] if "tried" in t}
     failed = tried["int8 static, per tensor, calibration samples 1"]
     assert failed["ending"] == "failed"
     log = f"results/logs/optimize/tiny_a/onnx/onnxruntime-x86/{failed['scheme']}.log"
     assert failed["reason"] == f"optimize: StageError: broken on purpose (see {log})"
     assert tried["int8 dynamic, per tensor"]["ending"] in ("measured", "pruned")
-    assert study["ended"] == "every scheme of the space was tried"
+    assert searched["ended"] == "every scheme of the space was tried"
 
 
 def test_the_package_of_an_earlier_build_hides_no_failure(copy: Project) -> None:
@@ -155,7 +155,7 @@ def test_the_package_of_an_earlier_build_hides_no_failure(copy: Project) -> None
 
 
 def test_the_scheme_that_is_written_is_one_of_the_project(searchable: Project) -> None:
-    """Calibrated int8 is smaller than float32 and than int8 with ranges found at run time, the only others."""
+    """Calibrated int8 is smaller than float32 and than int8 with ranges conclusion at run time, the only others."""
     model = searchable.folder / "config/models/tiny_a.yaml"
     model.write_text(model.read_text().replace("channels: 8", "channels: 32"))
     (searchable.folder / "config/schemes/int8_static.yaml").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from edgeflow.figures import DROP
 from edgeflow.report import show
 from edgeflow.report.variants import Variant
 from edgeflow.types.ladder import LayerNoise, Rung
@@ -16,7 +17,7 @@ WIDE = 20  # range over median from which on a few values leave the others few s
 
 def explain(variant: Variant) -> tuple[str, ...]:
     """Sentences for a variant whose task metric dropped by more than its budget; none for any other."""
-    lost = next((check for check in variant.checks if check.metric.endswith("_drop") and _over(check)), None)
+    lost = next((check for check in variant.checks if check.metric.endswith(DROP) and _over(check)), None)
     if lost is None or len(variant.ladder.rungs) < 2:
         return ()
     rungs = variant.ladder.rungs
@@ -50,7 +51,7 @@ def _adds(layer: LayerNoise, first: LayerNoise) -> bool:
 def _lost_in_training(variant: Variant, lost: Check) -> float:
     """How much less the scheme's own checkpoint does than the baseline's, which its drop is held against."""
     rungs = variant.ladder.rungs
-    if lost.value is None or lost.metric != f"{rungs[0].metric}_drop":
+    if lost.value is None or lost.metric != f"{rungs[0].metric}{DROP}":
         return 0.0
     return rungs[-1].value + lost.value - rungs[0].value
 

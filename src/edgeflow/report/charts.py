@@ -11,7 +11,7 @@ from typing import Any
 from edgeflow.report import show
 from edgeflow.report.pareto import front
 from edgeflow.report.ticks import log_ticks
-from edgeflow.report.variants import Variant
+from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.verdicts import Release
 from edgeflow.units import unit_of
@@ -36,24 +36,25 @@ class Point:
     release: Release
     cost: Measurement
     accuracy: Measurement
-    chooses: bool  # its cost is the target's own: it may choose between variants
+    chooses: bool  # its cost is the target's own, and of the machine of the others: it may choose between variants
 
 
 def points(variants: Mapping[str, Variant], metric: str) -> list[Point]:
     """The variants, by the id of their tip, that can be drawn against `metric`."""
-    found = []
+    comparable = len(machines(variants.values(), metric)) < 2
+    drawn = []
     for tip, variant in variants.items():
         cost, accuracy = variant.figures.get(metric), variant.figures.get("accuracy")
         if cost is not None and accuracy is not None and cost.value > 0:  # the axis is logarithmic
-            chooses = variant.chooses(metric)
-            found.append(Point(tip, variant.cell.scheme, variant.release, cost, accuracy, chooses))
-    return found
+            chooses = comparable and variant.chooses(metric)
+            drawn.append(Point(tip, variant.cell.scheme, variant.release, cost, accuracy, chooses))
+    return drawn
 
 
 def scatter(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
     """A plotly figure with the Pareto front of what is not rejected, and `layout.meta.labels` for the page to place.
 
-    What another machine than the target took is drawn, and is on no front.
+    What another machine than the target took, or what two machines did, is drawn, and is on no front.
     """
     import plotly.graph_objects as go
 

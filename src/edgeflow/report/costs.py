@@ -65,10 +65,10 @@ def read(plan: Path, results: Path) -> Costs:
 
 def _planned(plan: Path) -> Sequence[Sequence[str]]:
     content = files.read_json(plan)
-    found = content.get("jobs") if isinstance(content, dict) else None
-    if not isinstance(found, list):
+    jobs = content.get("jobs") if isinstance(content, dict) else None
+    if not isinstance(jobs, list):
         raise DataError(f"{plan}: expected 'jobs', a list, as 'edgeflow plan --output' writes it")
-    return found
+    return jobs
 
 
 def _recorded(planned: Sequence[Sequence[str]], results: Path) -> Iterator[Job]:

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgeflow.figures import RATIO
 from edgeflow.report import show
-from edgeflow.report.variants import Variant
+from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence
 from edgeflow.types.verdicts import Release
 
@@ -20,7 +21,7 @@ _SUPERLATIVES = {
 }
 _HIGHER_IS_BETTER = {"accuracy"}
 _SIZE = "size_bytes"  # ranks where the preferred metric cannot
-_MEDIAN, _RATIO = "latency_p50_s", "latency_ratio_fp32"
+_MEDIAN = "latency_p50_s"
 TIE = 1.05  # latencies of separate measurements on a shared machine are not told apart below this ratio
 
 
@@ -154,28 +155,23 @@ def _ranked(candidates: Sequence[Variant], metric: str, fp32: Variant | None) ->
     Times are those that were taken in turn with fp32, where each candidate has such a ratio: of separate runs on a
     shared machine, drift decides. The ratio of fp32 itself is 1.
     """
-    if len(_machines(candidates, metric)) > 1:
+    if len(machines(candidates, metric)) > 1:
         return {}
     own = _figures(candidates, metric)
-    if metric not in (_MEDIAN, _RATIO):
+    if metric not in (_MEDIAN, RATIO):
         return own
-    beside = _figures(candidates, _RATIO)
+    beside = _figures(candidates, RATIO)
     if beside and fp32 is not None and any(v is fp32 for v in candidates):
         beside[fp32.cell.scheme] = 1.0
-    if metric == _RATIO:
+    if metric == RATIO:
         return beside
     return {scheme: beside[scheme] for scheme in own} if own.keys() <= beside.keys() else own
 
 
-def _machines(candidates: Sequence[Variant], metric: str) -> list[str]:
-    """The machines that the figures which may choose were taken on: those of two cannot be compared."""
-    return sorted({machine for v in candidates if v.chooses(metric) and (machine := v.machine(metric))})
-
-
 def _figures(candidates: Sequence[Variant], metric: str) -> dict[str, float]:
     sign = -1 if metric in _HIGHER_IS_BETTER else 1
-    found = ((v.cell.scheme, v.value(metric)) for v in candidates if v.chooses(metric))
-    return {scheme: sign * value for scheme, value in found if value is not None}
+    values = ((v.cell.scheme, v.value(metric)) for v in candidates if v.chooses(metric))
+    return {scheme: sign * value for scheme, value in values if value is not None}
 
 
 def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
@@ -192,8 +188,8 @@ def _why_it_ships(ranking: _Ranking, fp32: Variant | None, prefer: str) -> str:
 
 def _why_not(candidates: Sequence[Variant], prefer: str) -> str:
     """Why the preferred metric ranks nothing."""
-    if len(machines := _machines(candidates, prefer)) > 1:
-        where = f"{len(machines)} machines ({', '.join(machines)})"
+    if len(named := machines(candidates, prefer)) > 1:
+        where = f"{len(named)} machines ({', '.join(named)})"
         return f"{show.name(prefer)} was taken on {where}, which cannot be compared"
     weak = dict.fromkeys(evidence.value for v in candidates if (evidence := v.evidence(prefer)))
     if not weak:
@@ -223,7 +219,7 @@ def _without(ranking: _Ranking) -> str:
 
 
 def _figure(variant: Variant, metric: str, fp32: Variant | None) -> str:
-    if metric == _RATIO and variant is fp32:
+    if metric == RATIO and variant is fp32:
         return f"{_figure(variant, _MEDIAN, fp32)}, which the others are held against"
     value, evidence = variant.value(metric), variant.evidence(metric)
     if value is None:
@@ -238,8 +234,8 @@ def compared(variant: Variant, fp32: Variant | None) -> list[str]:
     if variant is fp32:
         return []
     gains = []
-    ratio = variant.value(_RATIO)
-    if ratio and variant.chooses(_RATIO):
+    ratio = variant.value(RATIO)
+    if ratio and variant.chooses(RATIO):
         gains.append(f"{show.times(1 / ratio)} as fast as {fp32.cell.scheme}")
     if (size := size_ratio(variant, fp32)) is not None:
         smaller = f"{show.times(1 / size)} smaller than {fp32.cell.scheme}"

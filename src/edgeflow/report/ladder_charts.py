@@ -59,8 +59,8 @@ def relative(rung: Rung) -> float | None:
 
 
 def _clamped(rung: Rung) -> float | None:
-    found = relative(rung)
-    return None if found is None else min(max(found, FLOOR), 3.0)
+    part = relative(rung)
+    return None if part is None else min(max(part, FLOOR), 3.0)
 
 
 def _figure(
@@ -117,6 +117,6 @@ def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float
 
 
 def _hover(scheme: str, rung: Rung) -> str:
-    found = relative(rung)
+    part = relative(rung)
     text = f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}<br>accuracy {show.value('accuracy', rung.value)}"
-    return text if found is None else f"{text}<br>golden difference {found:.3g} of the range"
+    return text if part is None else f"{text}<br>golden difference {part:.3g} of the range"

@@ -19,7 +19,7 @@ from edgeflow.report.attribution import explain
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
 from edgeflow.report.recipes import Recipe, Saving
-from edgeflow.report.variants import Variant
+from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence
 from edgeflow.types.ladder import Sensitivity
 from edgeflow.types.verdicts import Release, Status
@@ -221,7 +221,9 @@ def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: 
     notes = [f"Infeasible: {', '.join(infeasible)}." if infeasible else ""]
     notes += [f"Failed: {', '.join(failed)}." if failed else ""]
     notes += [f"{show.name(metric).capitalize()} not measured: {', '.join(unmeasured)}." if unmeasured else ""]
-    if elsewhere := [point.scheme for point in drawn if not point.chooses]:
+    if len(named := machines(variants.values(), metric)) > 1:
+        notes.append(f"Taken on {len(named)} machines, which cannot be compared: {', '.join(named)}.")
+    elif elsewhere := [point.scheme for point in drawn if not point.chooses]:
         evidence = ", ".join(dict.fromkeys(p.cost.evidence.value for p in drawn if not p.chooses))
         notes.append(f"{evidence.capitalize()} evidence, which chooses nothing here: {', '.join(elsewhere)}.")
     return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))

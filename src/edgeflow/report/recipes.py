@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop, Score
 from edgeflow.report.decide import TIE
-from edgeflow.report.variants import Variant
+from edgeflow.report.variants import Variant, machines
 from edgeflow.types.plain import from_json
 
 Ratio: TypeAlias = tuple[float, float, float]  # value, low, high
@@ -95,8 +96,19 @@ def _saving(variant: Variant, dense: Variant | None, baseline: str) -> Saving:
         size,
         dense.cell.scheme if dense and dense_size else "",
         size / dense_size if size and dense_size else None,
-        _quotient(_ratio(variant, baseline), _ratio(dense, baseline) if dense else None),
+        _latency(variant, dense, baseline) if dense else None,
     )
+
+
+def _latency(variant: Variant, dense: Variant, baseline: str) -> Ratio | None:
+    """Latency over the dense program's: each was measured in turn with the baseline, on one machine.
+
+    Their quotient lies between those of their ends.
+    """
+    own, other = _ratio(variant, baseline), _ratio(dense, baseline)
+    if own is None or other is None or len(machines((variant, dense), RATIO)) > 1:
+        return None
+    return own[0] / other[0], own[1] / other[2], own[2] / other[1]
 
 
 def _ratio(variant: Variant, baseline: str) -> Ratio | None:
@@ -106,13 +118,8 @@ def _ratio(variant: Variant, baseline: str) -> Ratio | None:
     """
     if variant.cell.scheme == baseline:
         return None if variant.value("latency_p50_s") is None else (1.0, 1.0, 1.0)
-    found = variant.figures.get("latency_ratio_fp32") if variant.chooses("latency_ratio_fp32") else None
-    return (found.value, found.interval.low, found.interval.high) if found and found.interval else None
-
-
-def _quotient(own: Ratio | None, other: Ratio | None) -> Ratio | None:
-    """Each was measured in turn with the baseline: their quotient lies between those of their ends."""
-    return (own[0] / other[0], own[1] / other[2], own[2] / other[1]) if own and other else None
+    ratio = variant.figures.get(RATIO) if variant.chooses(RATIO) else None
+    return (ratio.value, ratio.interval.low, ratio.interval.high) if ratio and ratio.interval else None
 
 
 def read(plan: Path, results: Path) -> tuple[Recipe, ...]:

@@ -24,39 +24,39 @@ def read(plan: Path, results: Path) -> tuple[Sensitivity, ...]:
         for model, file_format, profile, scheme in keys
     )
     paths = [results / Path(path).relative_to(layout.RESULTS) for path in made]
-    found = (files.read_as(Sensitivity, path) for path in paths if path.is_file())
-    return tuple(ranking for ranking in found if not ranking.infeasible)
+    rankings = (files.read_as(Sensitivity, path) for path in paths if path.is_file())
+    return tuple(ranking for ranking in rankings if not ranking.infeasible)
 
 
-def chart(found: Sensitivity) -> dict[str, Any]:
+def chart(ranking: Sensitivity) -> dict[str, Any]:
     """A plotly figure: a bar per layer, the most sensitive on top, with the interval of its drop."""
     import plotly.graph_objects as go
 
-    drops = [100 * layer.drop for layer in found.layers]
+    drops = [100 * layer.drop for layer in ranking.layers]
     bars = go.Bar(
         x=drops,
-        y=[html.escape(layer.name) for layer in found.layers],  # plotly reads markup in labels
+        y=[html.escape(layer.name) for layer in ranking.layers],  # plotly reads markup in labels
         orientation="h",
-        marker={"color": [KEPT if layer.name in found.kept else QUANTIZED for layer in found.layers]},
+        marker={"color": [KEPT if layer.name in ranking.kept else QUANTIZED for layer in ranking.layers]},
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": [100 * layer.interval.high - drop for layer, drop in zip(found.layers, drops, strict=True)],
-            "arrayminus": [drop - 100 * layer.interval.low for layer, drop in zip(found.layers, drops, strict=True)],
+            "array": [100 * layer.interval.high - drop for layer, drop in zip(ranking.layers, drops, strict=True)],
+            "arrayminus": [drop - 100 * layer.interval.low for layer, drop in zip(ranking.layers, drops, strict=True)],
             "color": INK,
             "thickness": 1,
             "width": 3,
         },
-        text=[f"{layer.output_db:.0f} dB" for layer in found.layers],
+        text=[f"{layer.output_db:.0f} dB" for layer in ranking.layers],
         hovertemplate="%{y}: %{x:.2f} points, output %{text}<extra></extra>",
         textposition="none",
     )
-    axis = base_axis(f"{found.metric} lost where this layer alone is quantized, points")
+    axis = base_axis(f"{ranking.metric} lost where this layer alone is quantized, points")
     figure = go.Figure(
         data=[bars],
         layout={
             **base_layout(),
-            "height": 80 + ROW_PX * len(found.layers),
+            "height": 80 + ROW_PX * len(ranking.layers),
             "margin": {"l": 150, "r": 12, "t": 10, "b": 46},
             "xaxis": {**axis, "zeroline": True},
             "yaxis": {"autorange": "reversed", "ticks": ""},
@@ -67,4 +67,4 @@ def chart(found: Sensitivity) -> dict[str, Any]:
 
 def figures(rankings: Sequence[Sensitivity]) -> dict[str, dict[str, Any]]:
     """Figure by the id of its place in the page."""
-    return {f"sensitivity-{i}": chart(found) for i, found in enumerate(rankings)}
+    return {f"sensitivity-{i}": chart(ranking) for i, ranking in enumerate(rankings)}

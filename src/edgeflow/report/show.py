@@ -91,9 +91,9 @@ def upper(measurement: Measurement | None) -> float | None:
     return measurement.interval.high if measurement and measurement.interval else None
 
 
-def evidence(found: Evidence | None) -> str:
+def evidence(kind: Evidence | None) -> str:
     """The word on the badge."""
-    return found.value if found else NOT_MEASURED
+    return kind.value if kind else NOT_MEASURED
 
 
 def common(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow import layout
+from edgeflow.errors import DataError
 from edgeflow.failures import by_cell
 from edgeflow.types.jobs import Failure
 from edgeflow.types.variants import Cell
@@ -32,23 +33,25 @@ def of_results(cells: Iterable[str], results: Path, failures: Iterable[Failure])
 def _digest(cell: str, results: Path, failure: Failure | None) -> str:
     if failure:
         return hashlib.sha256(failure.sentence.encode()).hexdigest()[:16]
-    names = cell.split("/")
-    key = (names[0], names[1], names[2])
+    key = cell.split("/")
+    if len(key) != 3:
+        raise DataError(f"{layout.report()['sources']}: {cell!a} is no cell; run snakemake, which writes it again")
+    model, target, scheme = key
     paths = (
-        layout.measure(*key)["measurement"],
-        layout.judge(*key)["verdict"],
-        layout.package(*key)["record"],
+        layout.measure(model, target, scheme)["measurement"],
+        layout.judge(model, target, scheme)["verdict"],
+        layout.package(model, target, scheme)["record"],
     )
-    digest, found = hashlib.sha256(), False
+    digest, something = hashlib.sha256(), False
     for path in paths:
         try:
             content = (results / Path(path).relative_to(layout.RESULTS)).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             digest.update(b"-")
         else:
             digest.update(b"%d:" % len(content) + content)
-            found = True
-    return digest.hexdigest()[:16] if found else ""
+            something = True
+    return digest.hexdigest()[:16] if something else ""
 
 
 def changed_configuration(made_from: Sources, now: Mapping[str, str], cells: Iterable[Cell]) -> str:

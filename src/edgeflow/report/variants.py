@@ -7,7 +7,7 @@ broke is a result like any other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,33 +70,38 @@ class Variant:
 
     def value(self, metric: str) -> float | None:
         """A figure in its canonical unit; None when it was not measured."""
-        found = self.figures.get(metric)
-        return found.value if found else None
+        figure = self.figures.get(metric)
+        return figure.value if figure else None
 
     def evidence(self, metric: str) -> Evidence | None:
         """How a figure was obtained; None when it was not measured."""
-        found = self.figures.get(metric)
-        return found.evidence if found else None
+        figure = self.figures.get(metric)
+        return figure.evidence if figure else None
 
     def chooses(self, metric: str) -> bool:
         """Whether it has a figure that may choose between variants on its target: see `figures.may_choose`."""
-        found = self.figures.get(metric)
+        figure = self.figures.get(metric)
         demanded = next((check.evidence_required for check in self.checks if check.metric == metric), None)
-        return found is not None and may_choose(metric, found.evidence, demanded)
+        return figure is not None and may_choose(metric, figure.evidence, demanded)
 
     def machine(self, metric: str) -> str:
         """Which machine, in which state, a figure is of: see runners/identity.py; "" where it is the same on all."""
-        found = self.figures.get(metric)
-        if found is None or not of_a_machine(metric, found.evidence):
+        figure = self.figures.get(metric)
+        if figure is None or not of_a_machine(metric, figure.evidence):
             return ""
-        known = {part: str(found.conditions[part]) for part in identity.PARTS if part in found.conditions}
-        return identity.short(known) if known else ""
+        said = {part: str(figure.conditions.get(part, "")) for part in identity.PARTS}  # as in `Measurement.device`
+        return identity.short(said) if any(said.values()) else ""
 
     @property
     def weakest_evidence(self) -> Evidence | None:
         """The weakest evidence among the figures that were judged; None when none was."""
         judged = [check.evidence for check in self.checks if check.evidence is not None]
         return min(judged, key=lambda evidence: evidence.strength, default=None)
+
+
+def machines(variants: Iterable[Variant], metric: str) -> list[str]:
+    """The machines that the figures which may choose were taken on: those of two cannot be compared."""
+    return sorted({machine for v in variants if v.chooses(metric) and (machine := v.machine(metric))})
 
 
 def read(plan: Path, results: Path, failures: Sequence[Failure] = ()) -> tuple[Variant, ...]:
@@ -109,7 +114,7 @@ def read(plan: Path, results: Path, failures: Sequence[Failure] = ()) -> tuple[V
     cells = _cells(plan)
     broken = by_cell(failures)
     expected = (cell for cell in cells if not cell.reason and cell.id not in broken)
-    if lost := [problem for cell in expected if (problem := _missing(cell, results))]:
+    if lost := [gap for cell in expected if (gap := _missing(cell, results))]:
         raise StageError(
             f"report: {len(lost)} of {len(cells)} planned cells are lost: {'; '.join(lost)}. "
             "Every stage up to judge leaves its files even for what fails: run snakemake again and read results/logs"
@@ -137,7 +142,7 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
         cells = tuple(map(_cell, content["cells"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, build}}, …]}} as '
+            f'{plan}: expected {{"cells": [{{model, target, scheme, runtime, platform}}, …]}} as '
             f"'edgeflow plan --output' writes it; found {type(error).__name__}: {error}"
         ) from None
     for cell in cells:
@@ -149,12 +154,12 @@ def _cells(plan: Path) -> tuple[Cell, ...]:
     return cells
 
 
-def _cell(found: Mapping[str, Any]) -> Cell:
+def _cell(planned: Mapping[str, Any]) -> Cell:
     """A cell of plan.json: infeasible with a reason, or with the key of its program."""
-    names = (str(found["model"]), str(found["target"]), str(found["scheme"]))
-    if reason := found.get("reason"):
+    names = (str(planned["model"]), str(planned["target"]), str(planned["scheme"]))
+    if reason := planned.get("reason"):
         return Cell(*names, str(reason))
-    return Cell(*names, "", str(found["runtime"]), str(found["platform"]))
+    return Cell(*names, "", str(planned["runtime"]), str(planned["platform"]))
 
 
 def _paths(cell: Cell, results: Path) -> Mapping[str, Path]:
@@ -193,10 +198,10 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
 
 def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:
     """Read a file that says what it is about; DataError when that is another variant or program."""
-    found = files.read_as(cls, path)
-    is_program = isinstance(found, Program)
-    name = found.id if is_program else f"{found.model}/{found.target}/{found.scheme}"
+    content = files.read_as(cls, path)
+    is_program = isinstance(content, Program)
+    name = content.id if is_program else f"{content.model}/{content.target}/{content.scheme}"
     expected = cell.program if is_program else cell.id
     if name != expected:
         raise DataError(f"{path}: is about {name}, expected {expected}")
-    return found
+    return content

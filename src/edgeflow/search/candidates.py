@@ -53,8 +53,8 @@ class Candidates:
         """Every scheme of the project that can be built here, the baseline first."""
         baseline = self.project.baseline
         names = [baseline, *(name for name in self.project.schemes if name != baseline)]
-        found = (Candidate(name, self.project.schemes[name], hand_written=True) for name in names)
-        return tuple(candidate for candidate in found if not self.refusal(candidate))
+        own = (Candidate(name, self.project.schemes[name], hand_written=True) for name in names)
+        return tuple(candidate for candidate in own if not self.refusal(candidate))
 
     @cached_property
     def corners(self) -> tuple[Candidate, ...]:
@@ -135,8 +135,8 @@ def digest(config: SchemeConfig) -> str:
 
 
 def _said(config: SchemeConfig) -> dict[str, Any]:
-    found: dict[str, Any] = config.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
-    return found
+    said: dict[str, Any] = config.model_dump(mode="json", exclude={"description"}, exclude_defaults=True)
+    return said
 
 
 def described(config: SchemeConfig) -> str:

@@ -18,8 +18,9 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_of
 from edgeflow.errors import UsageError
-from edgeflow.figures import may_choose
-from edgeflow.search.tried import RATIO, Rules
+from edgeflow.figures import DROP, RATIO, may_choose
+from edgeflow.runners import identity
+from edgeflow.search.tried import Rules
 from edgeflow.types.figures import Budget, Direction, Evidence
 from edgeflow.types.plain import to_json
 
@@ -137,12 +138,12 @@ def _timeout_s(arguments: argparse.Namespace, project: Project) -> float:
     if arguments.timeout is None:
         return project.search.timeout_s
     try:
-        found = units.parse(" ".join(arguments.timeout), "second")
+        timeout_s = units.parse(" ".join(arguments.timeout), "second")
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from None
-    if found <= 0:
+    if timeout_s <= 0:
         raise UsageError("--timeout: must be more than zero")
-    return found
+    return timeout_s
 
 
 def rules_for(
@@ -153,7 +154,7 @@ def rules_for(
     Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
     """
     metric = plugins.tasks[project.models[model].task].metric
-    drop = f"{metric}_drop"
+    drop = f"{metric}{DROP}"
     config = project.targets[target]
     costs = [name for name in METRICS if name not in (metric, drop)]
     times = plugins.runtimes[config.runtime].times
@@ -195,10 +196,18 @@ def rules_for(
 def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
     """The metrics whose figures would be of this machine and may choose nothing, since it is not the target."""
     runtime = plugins.runtimes[project.targets[target].runtime]
-    if not runtime.times or project.device_of(target):
+    if not runtime.times or _is_here(project, target):
         return set()
     demanded = {budget.metric: budget.evidence for budget in project.budgets(target)}
     return {name for name in METRICS if not may_choose(name, runtime.evidence, demanded.get(name))}
+
+
+def _is_here(project: Project, target: str) -> bool:
+    """Whether this machine is a device of the target, as `measure` will hold it against the device's file."""
+    device = project.device_of(target)
+    if device is None or identity.arch() != project.targets[target].arch:
+        return False
+    return not identity.difference(project.pinned(device) or identity.here(), identity.here())
 
 
 def _has_figure(runtime: Runtime, metric: str) -> bool:

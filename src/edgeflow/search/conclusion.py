@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgeflow.figures import RATIO
 from edgeflow.report import pareto, show
-from edgeflow.search.tried import RATIO, Ending, Figure, Rules, Tried
+from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.types.verdicts import Release
 
 Compare = Callable[[str, str], Figure | None]  # median time of one scheme as a multiple of another's, side by side
@@ -44,39 +45,41 @@ def conclude(tried: Sequence[Tried], rules: Rules, compare: Compare | None) -> C
         (t for t in measured if t.release == release and _keeps_drop(t, rules)), key=lambda t: _cost(t, rules)
     )
     own = [t for t in within if t.hand_written]
-    found = next((t for t in within if not t.hand_written), None)
-    names = (own[0].scheme if own else None, found.scheme if found else None)
+    challenger = next((t for t in within if not t.hand_written), None)
+    names = (own[0].scheme if own else None, challenger.scheme if challenger else None)
     budget = _budget(rules, release)
-    if found is None:
+    if challenger is None:
         count = sum(not t.hand_written for t in tried)
         best = f"than {own[0].scheme}, {_figure(own[0], rules)}" if own else "that keeps the budgets"
         return Conclusion(
             front, *names, None, False, f"Found nothing better {best}: none of {count} other schemes is {budget}."
         )
     if not own:
-        sentence = f"No hand-written scheme is {budget}; {_named(found)} is, {_figure(found, rules)}."
-        sentence += _chosen(found, tried, rules)
+        sentence = f"No hand-written scheme is {budget}; {_named(challenger)} is, {_figure(challenger, rules)}."
+        sentence += _chosen(challenger, tried, rules)
         return Conclusion(front, *names, None, True, sentence)
-    rival, side_by_side, better, reason = _compared(found, own, rules, compare)
+    rival, side_by_side, better, reason = _compared(challenger, own, rules, compare)
     if better:
-        sentence = f"{_named(found)} beats {rival.scheme}, the best hand-written scheme, {reason}. Both are {budget}."
-        sentence += _chosen(found, tried, rules)
+        sentence = (
+            f"{_named(challenger)} beats {rival.scheme}, the best hand-written scheme, {reason}. Both are {budget}."
+        )
+        sentence += _chosen(challenger, tried, rules)
     else:
         sentence = (
             f"Found nothing better than {rival.scheme}, {_figure(rival, rules)}, among schemes that are {budget}: "
         )
-        sentence += f"the best other one, {_named(found)}, {reason}."
-    return Conclusion(front, rival.scheme, found.scheme, side_by_side, better, sentence)
+        sentence += f"the best other one, {_named(challenger)}, {reason}."
+    return Conclusion(front, rival.scheme, challenger.scheme, side_by_side, better, sentence)
 
 
 def _compared(
-    found: Tried, own: Sequence[Tried], rules: Rules, compare: Compare | None
+    challenger: Tried, own: Sequence[Tried], rules: Rules, compare: Compare | None
 ) -> tuple[Tried, Figure | None, bool, str]:
     """Of the project's schemes (sorted) the hardest to beat, and how it took its turns; whether, and why, it is beaten.
 
     Of times that are close to the least one any may be the least: all of those schemes are timed beside what was found.
     """
-    ours, *theirs = (t.figures[rules.objective].value for t in (found, *own))
+    ours, *theirs = (t.figures[rules.objective].value for t in (challenger, *own))
     values = f"{show.value(rules.objective, ours)} against {show.value(rules.objective, theirs[0])}"
     if compare is None and ours < theirs[0]:
         gain = 100 * (1 - ours / theirs[0])
@@ -85,7 +88,7 @@ def _compared(
     if compare is None or ours >= near:
         return own[0], None, False, f"has {show.name(rules.objective)} {values}"
     rivals = [t for t, time in zip(own, theirs, strict=True) if time < near]
-    timed = [(rival, compare(found.scheme, rival.scheme)) for rival in rivals]
+    timed = [(rival, compare(challenger.scheme, rival.scheme)) for rival in rivals]
     rival, ratio = max(timed, key=lambda pair: math.inf if pair[1] is None or pair[1].high is None else pair[1].high)
     return rival, ratio, *_side_by_side(ratio)
 
@@ -101,14 +104,14 @@ def _side_by_side(ratio: Figure | None) -> tuple[bool, str]:
     return True, f"by {100 * (1 - ratio.value):.1f} % in time: it takes {took}"
 
 
-def _chosen(found: Tried, tried: Sequence[Tried], rules: Rules) -> str:
-    """What is to be said of the drop of a find: nothing corrects for taking the best of many."""
+def _chosen(challenger: Tried, tried: Sequence[Tried], rules: Rules) -> str:
+    """What is to be said of the drop of a challenger: nothing corrects for taking the best of many."""
     count = sum(not t.hand_written and rules.drop in t.figures for t in tried)
     if count < 2:
         return ""
     return (
-        f" The {show.name(rules.drop)} of {found.scheme} may look better than it is: the evaluation samples that judge "
-        f"it also chose it among {count} schemes."
+        f" The {show.name(rules.drop)} of {challenger.scheme} may look better than it is: the evaluation samples that "
+        f"judge it also chose it among {count} schemes."
     )
 
 

@@ -21,9 +21,10 @@ from edgeflow import files, layout
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.failures import reason
+from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
-from edgeflow.search.tried import RATIO, Figure
+from edgeflow.search.tried import Figure
 from edgeflow.toolchains import client
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Measured
@@ -110,9 +111,9 @@ class Snakemake:
         It takes place after the time of the search, and finds both packages there.
         """
         self._until_s = math.inf
-        for found in self.measured((scheme, other)).values():
-            if isinstance(found, str):
-                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {found}")
+        for outcome in self.measured((scheme, other)).values():
+            if isinstance(outcome, str):
+                raise StageError(f"search: {scheme.id} cannot be timed beside {other.id}: {outcome}")
         project, plan = self._candidates.planned((scheme, other))
         job = Wiring(project, self._candidates.plugins, plan).job("measure", self._keys(scheme.id))
         cell = self._cell(plan, other.id)

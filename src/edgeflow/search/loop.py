@@ -55,19 +55,19 @@ class Search:
 
     def _ask(self, study: Study, wanted: int) -> dict[str, tuple[Trial, Candidate]]:
         """Up to `wanted` schemes that can be built and were not tried yet, by id; what is known is told at once."""
-        found: dict[str, tuple[Trial, Candidate]] = {}
-        while len(found) < wanted:
+        asked: dict[str, tuple[Trial, Candidate]] = {}
+        while len(asked) < wanted:
             trial, filled = study.ask()
             candidate = self.candidates.candidate(filled.content)
-            if candidate.id in study.tried or candidate.id in found:
+            if candidate.id in study.tried or candidate.id in asked:
                 study.tell_again(trial, candidate.id)
-                if not self._propose(study, {*study.tried, *found}):
+                if not self._propose(study, {*study.tried, *asked}):
                     break
             elif reason := self.candidates.refusal(candidate):
                 self._tell(study, trial, _without_figures(candidate, Ending.INFEASIBLE, reason))
             else:
-                found[candidate.id] = (trial, candidate)
-        return found
+                asked[candidate.id] = (trial, candidate)
+        return asked
 
     def _propose(self, study: Study, known: Collection[str]) -> bool:
         """Have a scheme asked for that is new, by chance; false when there is none.
@@ -113,8 +113,8 @@ class Search:
     def _measure(self, candidates: Sequence[Candidate]) -> list[Tried]:
         if not candidates:
             return []
-        found = self.evaluator.measured(candidates)
-        return [self._tried(candidate, found[candidate.id]) for candidate in candidates]
+        outcomes = self.evaluator.measured(candidates)
+        return [self._tried(candidate, outcomes[candidate.id]) for candidate in candidates]
 
     def _tried(self, candidate: Candidate, measured: Measured | str) -> Tried:
         if isinstance(measured, str):

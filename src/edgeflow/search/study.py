@@ -50,10 +50,10 @@ class Study:
         self.tried: dict[str, Tried] = {}
         for trial in self._study.get_trials(deepcopy=False):
             if TRIED in trial.user_attrs and trial.state.is_finished():  # else its search ended while it was told
-                found = from_json(Tried, trial.user_attrs[TRIED])
-                self.tried[found.scheme] = found
+                tried = from_json(Tried, trial.user_attrs[TRIED])
+                self.tried[tried.scheme] = tried
                 if trial.params:
-                    self._settings[found.scheme] = trial.params
+                    self._settings[tried.scheme] = trial.params
 
     def close(self) -> None:
         """Let go of the file."""
@@ -95,9 +95,9 @@ class Study:
     def _front(self) -> list[Mapping[str, Any]]:
         """The settings of the schemes that nobody beats, whether or not they keep the budgets."""
         tried = (self.tried[scheme] for scheme in self._settings)
-        found = [t for t in tried if t.ending == Ending.MEASURED]
-        costs = [tuple(t.figures[m].value for m in (self._rules.objective, self._rules.drop)) for t in found]
-        return [self._settings[found[i].scheme] for i in pareto.front([(cost, -drop) for cost, drop in costs])]
+        measured = [t for t in tried if t.ending == Ending.MEASURED]
+        costs = [tuple(t.figures[m].value for m in (self._rules.objective, self._rules.drop)) for t in measured]
+        return [self._settings[measured[i].scheme] for i in pareto.front([(cost, -drop) for cost, drop in costs])]
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Have these settings asked for before others."""

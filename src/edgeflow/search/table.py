@@ -38,10 +38,10 @@ def front(tried: Mapping[str, Tried], conclusion: Conclusion, rules: Rules) -> T
         table.add_column(show.name(metric), justify="right")
     table.add_column("verdict")
     for name in names:
-        found = tried[name]
-        figures = [Text(_drop(found.figures[rules.drop], rules.drop)), *(Text(_figure(found, m)) for m in metrics)]
-        verdict = Text(found.release.value, _STYLES.get(found.release, "")) if found.release else Text("")
-        table.add_row(Text(f"{name}{'*' * found.hand_written}", "bold"), *figures, verdict)
+        row = tried[name]
+        figures = [Text(_drop(row.figures[rules.drop], rules.drop)), *(Text(_figure(row, m)) for m in metrics)]
+        verdict = Text(row.release.value, _STYLES.get(row.release, "")) if row.release else Text("")
+        table.add_row(Text(f"{name}{'*' * row.hand_written}", "bold"), *figures, verdict)
     return table
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from edgeflow.figures import may_choose, strongest
+from edgeflow.figures import ELSEWHERE, RATIO, may_choose, strongest
 from edgeflow.judge import Circumstances, judge
 from edgeflow.plugin import Drop
 from edgeflow.report import show
@@ -15,8 +15,7 @@ from edgeflow.types.programs import Measured
 from edgeflow.types.variants import Cell
 from edgeflow.types.verdicts import Release
 
-RATIO = "latency_ratio_fp32"  # as measure has it
-BESIDE = ("latency_p50_s", "latency_ratio_fp32", "memory_peak_bytes", "size_bytes")  # figures that are kept as well
+BESIDE = ("latency_p50_s", RATIO, "memory_peak_bytes", "size_bytes")  # figures that are kept as well
 
 
 class Ending(StrEnum):
@@ -116,12 +115,14 @@ class Rules:
         evidence = figures[self.objective].evidence
         demanded = next((b.evidence for b in self.budgets if b.metric == self.objective), None)
         if not may_choose(self.objective, evidence, demanded):
-            reason = f"its {self.objective} is {evidence} evidence, which chooses nothing; choose another --objective"
+            elsewhere = strongest(measured.measurements)[self.objective].conditions.get(ELSEWHERE)
+            said = f"{evidence} evidence ({elsewhere})" if elsewhere else f"{evidence} evidence"
+            reason = f"its {self.objective} is {said}, which chooses nothing; choose another --objective"
             return Tried(scheme, words, hand_written, Ending.FAILED, reason)
         return Tried(scheme, words, hand_written, Ending.MEASURED, reason, verdict.release, figures)
 
     def _figures(self, measurements: Sequence[Measurement]) -> dict[str, Figure]:
         """The best proven figure of each metric that is looked at."""
-        found = strongest(measurements)
+        best = strongest(measurements)
         wanted = dict.fromkeys((self.drop, self.objective, *BESIDE))
-        return {metric: Figure.of(found[metric]) for metric in wanted if metric in found}
+        return {metric: Figure.of(best[metric]) for metric in wanted if metric in best}

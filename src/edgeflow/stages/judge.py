@@ -47,27 +47,29 @@ class Outputs:
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Judge one variant; MismatchError when the measurements are of another one."""
-    found = files.read_as(Measured, inputs.measurement)
+    measured = files.read_as(Measured, inputs.measurement)
     cell = Cell(spec.model, spec.target, spec.scheme)
-    measured = Cell(found.model, found.target, found.scheme)
-    if measured != cell:
-        raise MismatchError(f"judge: {inputs.measurement} is about {measured.id}, expected {cell.id}; measure it again")
+    about = Cell(measured.model, measured.target, measured.scheme)
+    if about != cell:
+        raise MismatchError(f"judge: {inputs.measurement} is about {about.id}, expected {cell.id}; measure it again")
     verdict = judge(
         cell,
         spec.budgets,
-        found.measurements,
-        found.infeasible,
+        measured.measurements,
+        measured.infeasible,
         spec.release_without,
-        found.not_applicable,
-        Circumstances(found.reference, _network(inputs), spec.accept_chance_level),
+        measured.not_applicable,
+        Circumstances(measured.reference, _network(inputs), spec.accept_chance_level),
     )
     files.write_json(outputs.verdict, verdict)
 
 
 def _network(inputs: Inputs) -> Network:
     """What a training showed of the network; nothing where there was none."""
-    found = files.read_json(inputs.train).get("network") if inputs.train else None
+    if inputs.train is None:
+        return Network()
+    said = files.read_json(inputs.train)
     try:
-        return from_json(Network, found or {})
+        return from_json(Network, (said.get("network") if isinstance(said, dict) else said) or {})
     except ValueError as error:
         raise DataError(f"{inputs.train}: network: {error}; train again") from None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
-from edgeflow.figures import strongest
+from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
@@ -32,8 +32,6 @@ from edgeflow.units import show, unit_of
 if TYPE_CHECKING:
     from edgeflow.plugin import Float32, Int64
 
-RATIO = "latency_ratio_fp32"
-ELSEWHERE = "elsewhere"  # condition of a figure: why it is not of the device
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
 WARMUP_RUNS = 20
 # 1,000 runs give 20 pairs of blocks: long enough for a median each, enough of them for an interval of their ratios.
@@ -148,10 +146,10 @@ def _record_infeasible(spec: Spec, info: Program, outputs: Outputs, reason: str)
 
 
 def _check_digest(program: Path, info: Program) -> None:
-    found = files.sha256_file(program)
-    if found != info.sha256:
+    digest = files.sha256_file(program)
+    if digest != info.sha256:
         raise MismatchError(
-            f"measure: {program} has SHA-256 {found}, its program.json says {info.sha256}; compile the variant again"
+            f"measure: {program} has SHA-256 {digest}, its program.json says {info.sha256}; compile the variant again"
         )
 
 
@@ -222,9 +220,9 @@ def _execute(
                 f"measure: {variant}: the runner ended with exit code {done.returncode} on {job['program']}: "
                 f"{done.stderr.strip()[-2000:] or 'it said nothing'}"
             )
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        told: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
-    return found, evaluation
+    return told, evaluation
 
 
 def _refusal(done: subprocess.CompletedProcess[str], doing: str, runtime: Runtime, program: str) -> Unsupported:
@@ -335,7 +333,7 @@ def _task_figures(
     if "answers" in drop.conditions:
         method += f"; its answers are {drop.conditions['answers']}"
     yield figures.figure(
-        f"{task.metric}_drop", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
+        f"{task.metric}{DROP}", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
     )
 
 

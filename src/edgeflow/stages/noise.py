@@ -19,7 +19,7 @@ CLEAN_DB = 120.0  # as good as no noise: JSON has no infinity
 def noisiest(activations: Iterable[Activations]) -> tuple[LayerNoise, ...]:
     """The layers that add most noise to what they read, most first; without those that add none."""
     noise: dict[str, float] = {}  # layer → noise-to-signal ratio of what it answers
-    found: list[tuple[float, LayerNoise]] = []
+    ranked: list[tuple[float, LayerNoise]] = []
     for each in activations:
         read = [noise[name] for name in each.reads if name in noise]
         noise[each.layer.name] = now = _noise_to_signal(each.before, each.after)
@@ -27,9 +27,9 @@ def noisiest(activations: Iterable[Activations]) -> tuple[LayerNoise, ...]:
         before = _decibel(max(read)) if read else None
         if added > 0:
             figures = (before, _decibel(now), _range_over_median(each.before))
-            found.append((added, LayerNoise(each.layer.name, each.layer.operator, *figures)))
-    found.sort(key=lambda pair: -pair[0])
-    return tuple(layer for _, layer in found[:NAMED])
+            ranked.append((added, LayerNoise(each.layer.name, each.layer.operator, *figures)))
+    ranked.sort(key=lambda pair: -pair[0])
+    return tuple(layer for _, layer in ranked[:NAMED])
 
 
 def signal_to_noise_db(before: Float32, after: Float32) -> float:

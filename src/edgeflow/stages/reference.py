@@ -15,9 +15,9 @@ _ROUNDING = 1e-3  # of a sum of probabilities, also in float16
 
 def score(task: Task, outputs: Float32, labels: Int64) -> Reference:
     """The trained model's metric on the evaluation samples, beside that of who looks at none of them."""
-    found = task.score(outputs, labels)
+    scored = task.score(outputs, labels)
     chance = task.chance(labels) if task.chance else None
-    return Reference(task.metric, found.value, found.n, found.interval, task.direction, chance)
+    return Reference(task.metric, scored.value, scored.n, scored.interval, task.direction, chance)
 
 
 def are_probabilities(outputs: Float32) -> bool:
