@@ -78,7 +78,7 @@ def test_a_folder_counts_without_what_a_build_leaves(tmp_path: Path, monkeypatch
     for name in ("libs/mynets/mynets/__init__.py", "envs/tiny.txt", "libs/mynets/mynets/data.bin"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("")
-    found = []
+    digests = []
     for user in ("./libs/mynets\n", "mynets @ file:./libs/mynets\n", "-e ./libs/mynets\n"):
         Path("envs/tiny.user.txt").write_text(user)
         before = lock_digest(Path("envs/tiny.txt"))
@@ -87,8 +87,8 @@ def test_a_folder_counts_without_what_a_build_leaves(tmp_path: Path, monkeypatch
             Path("libs/mynets", left).write_text(user)
         assert lock_digest(Path("envs/tiny.txt")) == before
         Path("libs/mynets/mynets/data.bin").write_text(user)
-        found += [before, lock_digest(Path("envs/tiny.txt"))]
-    assert len(set(found)) == 6
+        digests += [before, lock_digest(Path("envs/tiny.txt"))]
+    assert len(set(digests)) == 6
 
 
 def test_a_module_is_found_and_counts_without_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

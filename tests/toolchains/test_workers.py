@@ -41,10 +41,10 @@ ENDINGS = {
 
 @pytest.mark.parametrize("code", ENDINGS.values(), ids=ENDINGS)
 def test_a_job_says_and_ends_as_in_a_process_of_its_own(warm: Stage, cold: Stage, code: str) -> None:
-    expected, found = cold.run(TEXT + code), warm.run(TEXT + code)
-    assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)
+    expected, done = cold.run(TEXT + code), warm.run(TEXT + code)
+    assert (done.returncode, done.stdout, done.stderr) == (expected.returncode, expected.stdout, expected.stderr)
     assert warm.job()["worker"] == "warm"
-    assert "to stdout" in found.stdout
+    assert "to stdout" in done.stdout
 
 
 def test_a_job_inherits_what_a_process_inherits(warm: Stage, cold: Stage) -> None:
@@ -226,6 +226,9 @@ def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:
     before = own.worker()
     assert own.worker() == before
     lock.write_text("numpy==2.4.1\n")
+    assert own.worker() != before
+    before = own.worker()
+    lock.with_suffix(".user.txt").write_text("einops==0.8.1\n")
     assert own.worker() != before
 
 

@@ -28,9 +28,9 @@ def objects(folder: Path) -> list[Path]:
 
 def assert_whole(folder: Path) -> None:
     """Every object has the content that its name says."""
-    found = objects(folder)
-    assert found
-    for path in found:
+    paths = objects(folder)
+    assert paths
+    for path in paths:
         name = path.parent.name + path.name.removesuffix(".dir")
         assert hashlib.md5(path.read_bytes()).hexdigest() == name
 

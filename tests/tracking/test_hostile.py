@@ -115,6 +115,25 @@ def test_a_pointer_that_leads_elsewhere_is_none(pushed: Repository, changes: dic
     assert outside(pushed) == before
 
 
+@pytest.mark.parametrize("key", ["files", "wdir"])
+def test_a_pointer_that_has_dvc_write_elsewhere_is_none(pushed: Repository, key: str) -> None:
+    """`dvc pull` by itself writes there, and asks no list of the remote's that somebody could look at before."""
+    there = pushed.folder.parent / "there"
+    there.mkdir()
+    if key == "files":
+        evil = {"relpath": "../../../there/escaped", "md5": plant(pushed, b"evil"), "size": 4}
+        point(pushed, "results/compile.dvc", files=[evil])
+    else:
+        path = pushed.folder / "results/compile.dvc"
+        path.write_text(yaml.safe_dump({"wdir": "../config", **yaml.safe_load(path.read_text())}))
+    before = outside(pushed)
+    done = pushed.edgeflow("pull", "--force", check=False)
+    assert (outside(pushed), list(there.iterdir())) == (before, [])
+    assert not (pushed.folder / "config/compile").exists()
+    assert done.returncode == 3
+    assert "results/compile.dvc: not a pointer as 'dvc add' writes it" in done.stderr
+
+
 def test_what_a_remote_lacks_is_named_by_file_and_digest(pushed: Repository) -> None:
     lost = b"program 1 " * 2000
     md5 = hashlib.md5(lost, usedforsecurity=False).hexdigest()

@@ -113,10 +113,10 @@ def _write_index(file: Path) -> None:
     outs, _, meta = text.partition("\nmeta:\n")
     if meta.startswith(f"  of: {pointer.md5}\n"):
         return
-    found = sorted(
+    named = sorted(
         (path, files.sha256_file(pointer.out / path if pointer.folder else pointer.out)) for path in _named(pointer)
     )
-    lines = "".join(f"    {digest}  {path}\n" for path, digest in found)
+    lines = "".join(f"    {digest}  {path}\n" for path, digest in named)
     block = f"  of: {pointer.md5}\n" + (f"  sha256: |\n{lines}" if lines else "  sha256: ''\n")
     files.write_text(file, f"{outs.rstrip()}\nmeta:\n{block}")
 
@@ -132,15 +132,20 @@ def _named(pointer: Pointer) -> Iterable[str]:
 def digests(text: str) -> dict[str, str]:
     """Path inside what a pointer stands for → SHA-256, of a pointer's text.
 
-    Raises DataError for a path that leads out of it.
+    Raises DataError for a path that leads out of it, and for what is no pointer.
     """
-    content = yaml.safe_load(text) or {}
-    lines = ((content.get("meta") or {}).get("sha256") or "").splitlines()
-    found = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
-    for path in found:
+    try:
+        meta = (yaml.safe_load(text) or {}).get("meta") or {}
+        lines = (meta.get("sha256") or "").splitlines()
+    except (yaml.YAMLError, AttributeError):
+        raise DataError(
+            "a pointer of this commit is not as 'edgeflow track' writes it; 'git log' shows others"
+        ) from None
+    sha256s = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    for path in sha256s:
         if bad := problem(path):
             raise DataError(f"a pointer names {path!a}, which {bad}; restore it with 'git checkout'")
-    return found
+    return sha256s
 
 
 def push() -> None:

@@ -157,8 +157,8 @@ def fetch(rest: Sequence[str]) -> int:
 
     from edgeflow.tracking.fetch import fetch as bring
 
-    found, target = bring(arguments.what, arguments.rev, arguments.output)
-    print(f"{target}: {found.path} of commit {found.commit}, which {found.pointer} keeps")
+    origin, target = bring(arguments.what, arguments.rev, arguments.output)
+    print(f"{target}: {origin.path} of commit {origin.commit}, which {origin.pointer} keeps")
     return 0
 
 
