@@ -148,6 +148,33 @@ def test_what_a_remote_lacks_is_named_by_file_and_digest(pushed: Repository) -> 
     assert f"results/compile/m/t/s1/program.bin (MD5 {md5}): missing in the cache" in checked.stderr
 
 
+def test_what_a_remote_has_and_does_not_give_is_not_called_missing(pushed: Repository) -> None:
+    """`track --check` would say to delete the rest of it."""
+    md5 = yaml.safe_load((pushed.folder / "results/compile.dvc").read_text())["outs"][0]["md5"]
+    path = pushed.remote / "files/md5" / md5[:2] / md5[2:]
+    path.unlink()
+    path.mkdir()  # whoever is root reads everything else
+    for command in (("pull",), ("track", "--check")):
+        done = pushed.edgeflow(*command, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (9, False), done.stderr
+        assert "'dvc fetch' failed: ERROR: [Errno 21] Is a directory" in done.stderr
+        assert "missing" not in done.stderr
+    point(pushed, "results/compile.dvc", remote="nowhere")
+    done = pushed.edgeflow("pull", check=False)
+    assert done.stderr.startswith("TrackingError: 'dvc fetch' failed: ERROR: config file error: remote 'nowhere'")
+
+
+def test_a_password_of_a_remote_does_not_come_into_git(pushed: Repository) -> None:
+    before = (pushed.folder / ".dvc/config").read_text()
+    done = pushed.edgeflow("init-tracking", "https://me:hunter2@host/store", check=False)
+    assert done.returncode == 2
+    assert "https://host/store: its password would be in .dvc/config" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert (pushed.folder / ".dvc/config").read_text() == before
+    pushed.edgeflow("init-tracking", "ssh://me@host/store")
+    assert "ssh://me@host/store" in (pushed.folder / ".dvc/config").read_text()
+
+
 def test_the_list_of_a_folder_that_a_remote_lacks_is_named(pushed: Repository) -> None:
     md5 = yaml.safe_load((pushed.folder / "results/compile.dvc").read_text())["outs"][0]["md5"]
     (pushed.remote / "files/md5" / md5[:2] / md5[2:]).unlink()

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from edgeflow import files, layout, pointers
-from edgeflow.errors import DataError, TrackingError
+from edgeflow.errors import DataError, TrackingError, UsageError
 from edgeflow.paths import problem
 from edgeflow.pointers import Pointer
 from edgeflow.tracking import dvc, git
-from edgeflow.tracking.secrets import redacted
+from edgeflow.tracking.secrets import has_password, redacted
 
 REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
@@ -25,9 +25,15 @@ UNFINISHED = (f"/{layout.RESULTS}/*/**/.*",)
 def init(remote: str) -> str:
     """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
 
-    Returns the address of the remote, without a password. Raises TrackingError outside a git repository.
+    Returns the address of the remote, without a password. Raises TrackingError outside a git repository, and UsageError
+    for an address with a password: DVC keeps it in .dvc/config, which is committed.
     """
     git.require_repository()
+    if has_password(remote):
+        raise UsageError(
+            f"{redacted(remote)}: its password would be in .dvc/config and so in git. Give the address without it, "
+            f"then 'dvc remote modify --local {REMOTE} password …', which git ignores"
+        )
     if not Path(".dvc/config").is_file():
         dvc.run("init")
     # A hard link would make an artifact read-only and equal files one file.

@@ -103,7 +103,8 @@ def _check() -> int:
                 f"{_names(bad.paths)} (MD5 {bad.md5}): {bad.state} in the cache, and no whole copy elsewhere"
                 for bad in checked.lost
             )
-            + "\nDelete what is left of these files, run 'snakemake', which makes them again, then 'edgeflow track'"
+            + "\nIs the remote right, and there ('dvc remote list')? Then delete what is left of these files, run "
+            "'snakemake', which makes them again, then 'edgeflow track'"
         )
     print(f"{checked.objects} objects are whole.")
     return 0

@@ -19,6 +19,12 @@ def redacted(text: str, uri: str = "") -> str:
     return _IN_ADDRESS.sub("", text)
 
 
+def has_password(address: str) -> bool:
+    """True for an address that says a password."""
+    asked_as = _USER.search(address)
+    return asked_as is not None and ":" in asked_as[1]
+
+
 def known(uri: str) -> list[str]:
     """The secrets of an address, as it spells them and as they are, and those of the environment; the longest first.
 
