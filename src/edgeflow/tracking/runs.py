@@ -173,7 +173,7 @@ def _failed(variant: Variant, failure: Failure) -> dict[str, Any]:
         "edgeflow.log": failure.log,
     }
     said = {"variant": variant.cell.id, "params": _params(variant, {}), "tags": tags, "status": "FAILED"}
-    start_ms, end_ms = _tried(Path(layout.job(failure.stage, *failure.key)))
+    start_ms, end_ms = _tried(inside(Path(), layout.job(failure.stage, *failure.key)))
     times = {"start_ms": start_ms, "end_ms": end_ms}
     return {**said, **times, "metrics": [], "inputs": [], "folder": "", "fingerprint": _digest(said)[:16]}
 
