@@ -19,6 +19,7 @@ from tests.toolchains.conftest import Stage
 from edgeflow import host
 from edgeflow.errors import ToolchainError
 from edgeflow.toolchains import client
+from edgeflow.toolchains.worker import NOUNS
 
 TEXT = "print('to stdout'); print('to stderr', file=sys.stderr)\n"
 ENDINGS = {
@@ -217,6 +218,22 @@ def test_edited_nouns_are_another_worker(own: Stage, project: Path, tmp_path: Pa
         module.write("EDIT = 1\n")
     assert stage.run(code).stdout == "1 edgeflow.plugin\n"
     assert stage.worker() != before
+
+
+def test_a_worker_holds_nothing_of_edgeflow_but_what_names_it(project: Path) -> None:
+    """An edit of anything else that the nouns import would be no other worker, and would not count."""
+    code = (
+        "import importlib, sys\n[importlib.import_module(name) for name in sys.argv[1:]]\n"
+        "print(*(module.__file__ for name, module in sorted(sys.modules.items()) if name.startswith('edgeflow')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *NOUNS],
+        env={"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(done.stdout.split()) == sorted(map(str, client.HELD_BY_WORKERS))
 
 
 def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:

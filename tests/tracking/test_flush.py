@@ -415,9 +415,8 @@ def test_a_killed_flush_is_completed_by_the_next(
     proxy.mode, proxy.good = "hang", good
     flusher.ask(content)
     assert proxy.spoiled.wait(60)
-    flusher.end()
     proxy.mode = ""
-    flusher.restart()
+    flusher.next()
     assert "error" not in flusher.flush(content)
     assert_complete(read_store(server.uri, flusher.experiment), content)
 
