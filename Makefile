@@ -2,9 +2,9 @@
 PYTHON ?= python3.11
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
-# uv does not read pip's setting for extra wheel folders.
 # Without cached bytecode every start of Python compiles its imports again, which takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# uv does not read pip's setting for extra wheel folders.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 

@@ -40,8 +40,8 @@ class Build:
     @property
     def matrix(self) -> Mapping[str, list[str]]:
         """The content of config.yaml."""
-        found: Mapping[str, list[str]] = yaml.safe_load((self.folder / "config/config.yaml").read_text("utf-8"))
-        return found
+        config: Mapping[str, list[str]] = yaml.safe_load((self.folder / "config/config.yaml").read_text("utf-8"))
+        return config
 
     def forget(self, kept: tuple[str, ...] = KEPT) -> None:
         """Remove what was built, but for what is kept."""

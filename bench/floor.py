@@ -37,8 +37,8 @@ def main() -> None:
     for scheme in (from_json(Scheme, scheme) for scheme in JOB["schemes"]):
         program = folder / f"{scheme.id}.onnx"
         _make(converted, program, scheme, target, x)
-        found = harness.measure({**JOB["runner"], "program": str(program), "baseline_program": baseline or None})
-        print(scheme.id, np.median(np.concatenate(found["latency_blocks_s"])))
+        measured = harness.measure({**JOB["runner"], "program": str(program), "baseline_program": baseline or None})
+        print(scheme.id, np.median(np.concatenate(measured["latency_blocks_s"])))
         baseline = baseline or str(program)
 
 
@@ -56,8 +56,8 @@ def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dic
 
 def _x(path: str) -> harness.Float32:
     with np.load(path, allow_pickle=False) as archive:
-        found: harness.Float32 = archive["x"]
-    return found
+        x: harness.Float32 = archive["x"]
+    return x
 
 
 def _ask(model: Path, x: harness.Float32) -> None:

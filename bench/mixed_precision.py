@@ -47,7 +47,7 @@ def main() -> None:
                 rows.setdefault(key, []).append(row)
     print(f"\na network that is hard to quantize, seeds {', '.join(map(str, SEEDS))}: mean (least – greatest)")
     header = ("target", "scheme", "accuracy drop, points", "upper bound", "latency, × fp32", "layers in float32")
-    print(table(header, [(*key, *_line(found)) for key, found in rows.items()]))
+    print(table(header, [(*key, *_line(of_seeds)) for key, of_seeds in rows.items()]))
     print()
     for target in TARGETS:
         fails = min(row.upper for row in rows[target, "int8_static"]) > BUDGET
@@ -85,12 +85,12 @@ def _rows(build: Build) -> Iterator[tuple[tuple[str, str], Row]]:
         yield (target, scheme), Row(drop.value, upper, latency.value if latency else None, kept)
 
 
-def _line(found: list[Row]) -> tuple[str, ...]:
-    ratios = [row.latency_ratio for row in found if row.latency_ratio is not None]
-    kept = sorted({", ".join(sorted(row.kept)) or "–" for row in found})
+def _line(of_seeds: list[Row]) -> tuple[str, ...]:
+    ratios = [row.latency_ratio for row in of_seeds if row.latency_ratio is not None]
+    kept = sorted({", ".join(sorted(row.kept)) or "–" for row in of_seeds})
     return (
-        _spread([100 * row.drop for row in found]),
-        f"{100 * max(row.upper for row in found):.2f}",
+        _spread([100 * row.drop for row in of_seeds]),
+        f"{100 * max(row.upper for row in of_seeds):.2f}",
         _spread(ratios) if ratios else "–",
         " or ".join(kept),
     )

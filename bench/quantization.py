@@ -68,10 +68,10 @@ def main() -> None:
         for scheme, config in SCHEMES.items():
             path = build.folder / f"config/schemes/{scheme}.yaml"
             path.write_text(yaml.safe_dump(dict(config)), "utf-8")
-        found, refused = _programs(build)
+        results, refused = _programs(build)
     for target in TARGETS:
         print(f"\n{target}: accuracy on the evaluation samples, program size, distance of the golden outputs to fp32's")
-        print(table(("", *MODELS), [(scheme, *(found[m, target, scheme] for m in MODELS)) for scheme in SCHEMES]))
+        print(table(("", *MODELS), [(scheme, *(results[m, target, scheme] for m in MODELS)) for scheme in SCHEMES]))
     print("\n".join(["", *dict.fromkeys(refused)]))
 
 

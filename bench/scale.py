@@ -61,9 +61,9 @@ def _run(command: list[str], folder: Path) -> Run:
 
 def _expect(run: Run, pending: dict[str, int]) -> Run:
     """The run itself; RuntimeError when Snakemake would run other jobs than these."""
-    found = Counter(re.findall(r"^(?:local)?rule (\w+):", run.output, re.MULTILINE))
-    if found != Counter(pending):
-        raise RuntimeError(f"expected {pending or 'nothing'} to run, found {dict(found)}")
+    would_run = Counter(re.findall(r"^(?:local)?rule (\w+):", run.output, re.MULTILINE))
+    if would_run != Counter(pending):
+        raise RuntimeError(f"expected {pending or 'nothing'} to run, found {dict(would_run)}")
     return run
 
 

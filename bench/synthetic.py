@@ -111,8 +111,8 @@ def _path(folder: Path, name: str) -> Path:
 
 
 def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(_path(CHECKOUT, name).read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] = yaml.safe_load(_path(CHECKOUT, name).read_text(encoding="utf-8"))
+    return content
 
 
 def _write(folder: Path, name: str, content: dict[str, Any]) -> None:

@@ -178,19 +178,19 @@ def _rows(build: Build) -> Iterator[Row]:
 
 
 def _line(key: Key, rows: Rows) -> tuple[str, ...]:
-    found = rows[key]
+    of_seeds = rows[key]
     return (
-        *(*key, _spread([100 * row.accuracy for row in found]), _spread(_against(found))),
-        _spread([row.latency_ratio for row in found if row.latency_ratio is not None]),
-        f"{statistics.mean(row.macs_ratio for row in found):.2f}",
-        _spread([100 * row.zeros for row in found if row.zeros is not None], 1),
+        *(*key, _spread([100 * row.accuracy for row in of_seeds]), _spread(_against(of_seeds))),
+        _spread([row.latency_ratio for row in of_seeds if row.latency_ratio is not None]),
+        f"{statistics.mean(row.macs_ratio for row in of_seeds):.2f}",
+        _spread([100 * row.zeros for row in of_seeds if row.zeros is not None], 1),
         _spread([100 * ratio for ratio in _compressed(key, rows)], 0),
     )
 
 
-def _against(found: list[Row]) -> list[float]:
+def _against(of_seeds: list[Row]) -> list[float]:
     """Points above the control, a seed."""
-    return [100 * (row.accuracy - row.control) for row in found if row.control is not None]
+    return [100 * (row.accuracy - row.control) for row in of_seeds if row.control is not None]
 
 
 def _compressed(key: Key, rows: Rows) -> list[float]:
@@ -235,9 +235,9 @@ def _distillation(teacher: str, rows: Rows) -> Distilled:
 
 
 def _distilled_line(teacher: str, rows: Rows) -> tuple[str, ...]:
-    found = _distillation(teacher, rows)
-    columns = (found.teacher, found.before, found.alone, found.distilled, found.gains)
-    return (teacher, f"{found.parameters:.1%}", *map(_spread, columns))
+    student = _distillation(teacher, rows)
+    columns = (student.teacher, student.before, student.alone, student.distilled, student.gains)
+    return (teacher, f"{student.parameters:.1%}", *map(_spread, columns))
 
 
 def _spread(values: list[float], digits: int = 2) -> str:
@@ -261,23 +261,21 @@ def _claims(rows: Rows) -> Iterator[tuple[str, bool]]:
         for target, scheme in ((ORT, "pruned"), (LITERT, "pruned"), *((t, "pruned_qat") for t in (ORT, LITERT, TFLM))):
             yield from _zeroed((model, target, scheme), rows)
     for teacher in STUDENTS:
-        found = _distillation(teacher, rows)
-        gain, spread = statistics.mean(found.gains), found.range
-        text = (
-            f"{_student(teacher)} with {found.parameters:.1%} of the teacher's parameters gains {gain:+.2f} points by "
-        )
+        student = _distillation(teacher, rows)
+        gain, spread = statistics.mean(student.gains), student.range
+        text = f"{_student(teacher)} with {student.parameters:.1%} of the teacher's parameters gains {gain:+.2f} points"
         yield (
-            f"{text}distillation, more than the {spread:.2f} between seeds",
-            found.parameters <= 0.25 and gain > spread,
+            f"{text} by distillation, more than the {spread:.2f} between seeds",
+            student.parameters <= 0.25 and gain > spread,
         )
     for model in MODELS:
         for target in (ORT, LITERT, TFLM):
-            found_rows = rows.get((model, target, "pruned_qat"), [])
-            worst = min(_against(found_rows), default=-100.0)
+            of_seeds = rows.get((model, target, "pruned_qat"), [])
+            worst = min(_against(of_seeds), default=-100.0)
             text = (
                 f"{model} on {target}: pruned and quantization-aware in one scheme runs, {worst:+.2f} points at worst"
             )
-            yield text, len(found_rows) == len(SEEDS)
+            yield text, len(of_seeds) == len(SEEDS)
 
 
 def _aware(model: str, target: str, rows: Rows) -> Iterator[tuple[str, bool]]:
@@ -292,8 +290,8 @@ def _aware(model: str, target: str, rows: Rows) -> Iterator[tuple[str, bool]]:
 
 
 def _halved(model: str, scheme: str, where: str, rows: Rows) -> Iterator[tuple[str, bool]]:
-    found = rows[model, ORT, scheme]
-    macs, drop = statistics.mean(row.macs_ratio for row in found), statistics.mean(_against(found))
+    of_seeds = rows[model, ORT, scheme]
+    macs, drop = statistics.mean(row.macs_ratio for row in of_seeds), statistics.mean(_against(of_seeds))
     yield f"{where} has {macs:.2f}× fewer multiply-accumulates, at least 2", macs >= 2
     yield f"{where} is within 1 point of its control: {drop:+.2f}", drop >= -1
     for target in (ORT, LITERT):

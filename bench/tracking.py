@@ -44,7 +44,7 @@ def _measure(folder: Path) -> dict[str, float]:
     os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "dvc-site")
     project = folder / "project"
     _make_project(project)
-    found = {
+    seconds = {
         f"edgeflow track, {ARTIFACTS:,} artifacts of {ARTIFACT_BYTES // 1000} kB": _seconds(project, "track"),
         "edgeflow track again": _seconds(project, "track"),
     }
@@ -52,19 +52,19 @@ def _measure(folder: Path) -> dict[str, float]:
     document = _document()
     store.put(document)  # as a build leaves it: `edgeflow track` flushes what waits
     _forget(project)
-    found[f"edgeflow track again, {VARIANTS} variants into a new store"] = _seconds(project, "track")
+    seconds[f"edgeflow track again, {VARIANTS} variants into a new store"] = _seconds(project, "track")
     _forget(project)
-    found |= _flushes(document, "into a new store")
+    seconds |= _flushes(document, "into a new store")
     with _server(folder) as address:
         os.environ["MLFLOW_TRACKING_URI"] = address
-        found |= _flushes(document, "to a server here")
+        seconds |= _flushes(document, "to a server here")
         del os.environ["MLFLOW_TRACKING_URI"]
     os.chdir(ROOT)
-    return found
+    return seconds
 
 
 def _flushes(document: dict[str, Any], where: str) -> dict[str, float]:
-    found = {}
+    seconds = {}
     for which in (where, f"{where}, again"):
         begin = time.perf_counter()
         with store.opened() as opened:
@@ -76,9 +76,9 @@ def _flushes(document: dict[str, Any], where: str) -> dict[str, float]:
             end = time.perf_counter()
         if flushed.error:
             sys.exit(flushed.error)
-        found[f"{VARIANTS} variants flushed {which}"] = end - ready
-        found["  with the start of the process" + which.removeprefix(where) + f" ({where})"] = end - begin
-    return found
+        seconds[f"{VARIANTS} variants flushed {which}"] = end - ready
+        seconds["  with the start of the process" + which.removeprefix(where) + f" ({where})"] = end - begin
+    return seconds
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _rows(build: Build) -> Rows:
 def _shown(rows: Rows) -> str:
     counts = {model: Counter(row["status"] for key, row in rows.items() if key[0] == model) for model in MODELS}
     names = [release.value for release in Release]
-    lines = [(model, *(str(found[name] or "") for name in names)) for model, found in counts.items()]
+    lines = [(model, *(str(of[name] or "") for name in names)) for model, of in counts.items()]
     return table(("model", *names), lines)
 
 
@@ -123,6 +123,8 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
     """Released programs, asked again in one process without the workflow, are as right as their packages say."""
     runtimes = discover().runtimes
     evaluation = {name: layout.prepare(model.dataset)["evaluation"] for name, model in MODELS.items()}
+    plan = json.loads((build.folder / layout.plan()["plan"]).read_text("utf-8"))
+    cells = {(cell["model"], cell["target"], cell["scheme"]): cell for cell in plan["cells"]}
     toolchains: dict[str, list[list[str]]] = {}
     for (model, target, scheme), row in rows.items():
         record = build.folder / layout.package(model, target, scheme)["record"]
@@ -134,9 +136,8 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
         runtime = runtimes[spec["runtime"]]
         if runtime.runs != "program":
             continue
-        cells = json.loads((build.folder / layout.plan()["plan"]).read_text("utf-8"))["cells"]
-        found = {(cell["model"], cell["target"], cell["scheme"]): cell for cell in cells}[model, target, scheme]
-        program = layout.compile(model, found["runtime"], found["platform"], scheme)["program"]
+        cell = cells[model, target, scheme]
+        program = layout.compile(model, cell["runtime"], cell["platform"], scheme)["program"]
         case = [f"{model}/{target}/{scheme}", str(runtime.backend), program, runtime.layout, evaluation[model]]
         toolchains.setdefault(runtime.toolchain, []).append(case)
     for toolchain, cases in toolchains.items():

@@ -20,12 +20,12 @@ def main(jobs: str, result: str) -> None:
 
     from edgeflow.runners import harness
 
-    found = {}
+    accuracies = {}
     for variant, backend, program, layout, evaluation in cases:
         with np.load(evaluation, allow_pickle=False) as split:
             answers = harness.predict(backend, program, split["x"], layout)
-            found[variant] = float((answers.argmax(1) == split["y"]).mean())
-    Path(result).write_text(json.dumps(found), "utf-8")
+            accuracies[variant] = float((answers.argmax(1) == split["y"]).mean())
+    Path(result).write_text(json.dumps(accuracies), "utf-8")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from edgeflow.paths import problem
 
 DIRECTORY = ".dir"  # suffix of a folder's digest
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+# Keys with which DVC writes somewhere else than beside the pointer, or asks no list of a folder's files but this one.
+_ELSEWHERE = ("wdir", "files", "cloud", "version_id")
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ def parse(file: Path, text: str) -> Pointer:
         (out,) = content["outs"]
         name, md5, size_bytes = str(out["path"]), str(out["md5"]), int(out.get("size", 0))
         remote = str(out.get("remote", ""))
+        elsewhere = [key for key in _ELSEWHERE if key in content or key in out]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
         raise _not_a_pointer(file) from None
-    if "/" in name or problem(name) or not is_md5(md5):
+    if "/" in name or problem(name) or not is_md5(md5) or elsewhere:
         raise _not_a_pointer(file)
     if md5.endswith(DIRECTORY) and out.get("hash") != "md5":
         raise DataError(f"{file}: written by DVC 2; 'dvc cache migrate --dvc-files' makes it one of DVC 3")

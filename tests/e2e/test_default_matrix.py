@@ -94,12 +94,12 @@ def test_packages_verify_and_damaged_ones_do_not(built: Project, tmp_path: Path)
 @pytest.fixture(scope="module")
 def extracted(built: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Variant → an empty folder but for what its package holds."""
-    found = {}
+    folders = {}
     for archive in sorted((built.folder / "results/package").rglob("*.efpkg")):
         folder = tmp_path_factory.mktemp("extracted")
         subprocess.run(["tar", "-xf", archive], cwd=folder, check=True)
-        found[archive.parent.relative_to(built.folder / "results/package").as_posix()] = folder
-    return found
+        folders[archive.parent.relative_to(built.folder / "results/package").as_posix()] = folder
+    return folders
 
 
 @pytest.fixture(scope="module")

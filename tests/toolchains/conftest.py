@@ -77,8 +77,8 @@ class Stage:
         return int(done.stdout)
 
     def job(self, out: str = "out") -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / out / "job.json").read_text())
-        return found
+        cost: dict[str, Any] = json.loads((self.folder / out / "job.json").read_text())
+        return cost
 
     def files(self, out: str = "out") -> dict[str, bytes]:
         return {name: (self.folder / out / name).read_bytes() for name in OUTPUTS}

@@ -73,12 +73,29 @@ def test_a_toolchain_has_what_its_users_need(tmp_path: Path, monkeypatch: pytest
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "2\n"
 
 
+def test_a_toolchain_that_could_not_be_made_again_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("envs", ".toolchains"):
+        Path(folder).mkdir()
+    lock, stamp = Path("envs/tiny.txt"), Path(".toolchains/tiny.json")
+    lock.write_text("# nothing\n")
+    environments.create("tiny", lock, stamp)
+    lock.write_text("./no_such_wheel-1.0-py3-none-any.whl\n")
+    with pytest.raises(ToolchainError, match="no_such_wheel"):
+        environments.create("tiny", lock, stamp)
+    lock.write_text("# nothing\n")
+    with pytest.raises(ToolchainError, match="'tiny' is not installed here: run 'edgeflow toolchain tiny'"):
+        environments.python_of("tiny")
+
+
 def test_a_folder_counts_without_what_a_build_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("libs/mynets/mynets/__init__.py", "envs/tiny.txt", "libs/mynets/mynets/data.bin"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("")
-    found = []
+    digests = []
     for user in ("./libs/mynets\n", "mynets @ file:./libs/mynets\n", "-e ./libs/mynets\n"):
         Path("envs/tiny.user.txt").write_text(user)
         before = lock_digest(Path("envs/tiny.txt"))
@@ -87,8 +104,8 @@ def test_a_folder_counts_without_what_a_build_leaves(tmp_path: Path, monkeypatch
             Path("libs/mynets", left).write_text(user)
         assert lock_digest(Path("envs/tiny.txt")) == before
         Path("libs/mynets/mynets/data.bin").write_text(user)
-        found += [before, lock_digest(Path("envs/tiny.txt"))]
-    assert len(set(found)) == 6
+        digests += [before, lock_digest(Path("envs/tiny.txt"))]
+    assert len(set(digests)) == 6
 
 
 def test_a_module_is_found_and_counts_without_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tests.toolchains.conftest import Stage
 from edgeflow import host
 from edgeflow.errors import ToolchainError
 from edgeflow.toolchains import client
+from edgeflow.toolchains.worker import NOUNS
 
 TEXT = "print('to stdout'); print('to stderr', file=sys.stderr)\n"
 ENDINGS = {
@@ -41,10 +42,10 @@ ENDINGS = {
 
 @pytest.mark.parametrize("code", ENDINGS.values(), ids=ENDINGS)
 def test_a_job_says_and_ends_as_in_a_process_of_its_own(warm: Stage, cold: Stage, code: str) -> None:
-    expected, found = cold.run(TEXT + code), warm.run(TEXT + code)
-    assert (found.returncode, found.stdout, found.stderr) == (expected.returncode, expected.stdout, expected.stderr)
+    expected, done = cold.run(TEXT + code), warm.run(TEXT + code)
+    assert (done.returncode, done.stdout, done.stderr) == (expected.returncode, expected.stdout, expected.stderr)
     assert warm.job()["worker"] == "warm"
-    assert "to stdout" in found.stdout
+    assert "to stdout" in done.stdout
 
 
 def test_a_job_inherits_what_a_process_inherits(warm: Stage, cold: Stage) -> None:
@@ -219,6 +220,22 @@ def test_edited_nouns_are_another_worker(own: Stage, project: Path, tmp_path: Pa
     assert stage.worker() != before
 
 
+def test_a_worker_holds_nothing_of_edgeflow_but_what_names_it(project: Path) -> None:
+    """An edit of anything else that the nouns import would be no other worker, and would not count."""
+    code = (
+        "import importlib, sys\n[importlib.import_module(name) for name in sys.argv[1:]]\n"
+        "print(*(module.__file__ for name, module in sorted(sys.modules.items()) if name.startswith('edgeflow')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *NOUNS],
+        env={"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(done.stdout.split()) == sorted(map(str, client.HELD_BY_WORKERS))
+
+
 def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:
     lock = tmp_path / "envs/core.txt"
     lock.parent.mkdir()
@@ -226,6 +243,9 @@ def test_another_lock_is_another_worker(own: Stage, tmp_path: Path) -> None:
     before = own.worker()
     assert own.worker() == before
     lock.write_text("numpy==2.4.1\n")
+    assert own.worker() != before
+    before = own.worker()
+    lock.with_suffix(".user.txt").write_text("einops==0.8.1\n")
     assert own.worker() != before
 
 

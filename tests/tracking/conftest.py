@@ -91,11 +91,11 @@ class Repository(Project):
     def moved(self, folder: Path, **variables: str) -> Repository:
         """A copy of everything, with a remote of its own."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        found = Repository(folder, {**self.variables, **variables})
+        copied = Repository(folder, {**self.variables, **variables})
         if self.remote.exists():
-            shutil.copytree(self.remote, found.remote)
-        found.set_remote(found.remote)
-        return found
+            shutil.copytree(self.remote, copied.remote)
+        copied.set_remote(copied.remote)
+        return copied
 
     def set_remote(self, remote: Path) -> None:
         """As `dvc remote modify --local storage url` does, which takes a second."""
@@ -135,16 +135,16 @@ def tracked(
     # any latency is good enough here, so that what is released does not depend on what else the machine does
     path = made.folder / "config/targets/linux_x86_ort.yaml"
     path.write_text("\n".join(line for line in path.read_text().splitlines() if "latency" not in line) + "\n")
-    found = Repository(made.folder)
-    (found.folder / ".gitignore").write_text(".toolchains/\n.snakemake/\n__pycache__/\nresults/\n")
-    found.git("init", "--quiet", "--initial-branch", "main")
-    found.commit("The project")
-    found.edgeflow("init-tracking")
-    found.commit("Track artifacts")
-    found.run("track")
-    found.commit("Results")
-    found.edgeflow("push")
-    return found
+    repository = Repository(made.folder)
+    (repository.folder / ".gitignore").write_text(".toolchains/\n.snakemake/\n__pycache__/\nresults/\n")
+    repository.git("init", "--quiet", "--initial-branch", "main")
+    repository.commit("The project")
+    repository.edgeflow("init-tracking")
+    repository.commit("Track artifacts")
+    repository.run("track")
+    repository.commit("Results")
+    repository.edgeflow("push")
+    return repository
 
 
 @pytest.fixture
@@ -196,9 +196,9 @@ def write_results(folder: Path, count: int) -> None:
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
         return port
 
 
@@ -323,13 +323,13 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def proxy(server: Server) -> Iterator[Proxy]:
     """A proxy before the MLflow server."""
-    found = Proxy(server)
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
+    before = Proxy(server)
+    thread = threading.Thread(target=before.serve_forever, daemon=True)
     thread.start()
-    yield found
-    found.over.set()
-    found.shutdown()
-    found.server_close()
+    yield before
+    before.over.set()
+    before.shutdown()
+    before.server_close()
 
 
 _READ = """
@@ -339,9 +339,9 @@ from mlflow import MlflowClient
 def read(uri, name):
     client = MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name(name)
-    found = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-    names = {run.info.run_id: run.info.run_name for run in found}
-    runs = [describe(client, run, names) for run in found]
+    every = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
+    names = {run.info.run_id: run.info.run_name for run in every}
+    runs = [describe(client, run, names) for run in every]
     versions = [
         {"model": v.name, "version": v.version, "source": v.source, "tags": v.tags,
          "run": names.get(v.run_id, "other"), "aliases": sorted(client.get_model_version(v.name, v.version).aliases)}
@@ -394,8 +394,8 @@ def read_store(
             stdin.flush()
             line = stdout.readline()
             assert line, log.read_text()
-            found: dict[str, list[dict[str, Any]]] = json.loads(line)
-            return found
+            stored: dict[str, list[dict[str, Any]]] = json.loads(line)
+            return stored
 
         yield read
         stdin.close()

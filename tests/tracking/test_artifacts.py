@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tests.tracking.conftest import Repository
 
-from edgeflow import files
+from edgeflow import files, host
 
 pytestmark = [pytest.mark.tracking, pytest.mark.toolchain, pytest.mark.xdist_group("tracking")]
 
@@ -28,9 +28,9 @@ def objects(folder: Path) -> list[Path]:
 
 def assert_whole(folder: Path) -> None:
     """Every object has the content that its name says."""
-    found = objects(folder)
-    assert found
-    for path in found:
+    paths = objects(folder)
+    assert paths
+    for path in paths:
         name = path.parent.name + path.name.removesuffix(".dir")
         assert hashlib.md5(path.read_bytes()).hexdigest() == name
 
@@ -100,9 +100,11 @@ def test_a_variant_is_not_taken_when_a_file_beside_its_package_is_damaged(copy: 
     assert (done.returncode, "came back with other bytes" in done.stderr) == (9, True), done.stderr
     assert not list(copy.folder.glob("*found*"))
     copy.edgeflow("track", "--check")
-    (copy.folder / ".found.coming").mkdir()  # of a call that was killed
+    left = copy.folder / f".found.{host.place()}-{2**22 + 1}-7.coming"  # of a call that was killed
+    left.mkdir()
     copy.edgeflow("fetch", "tiny_a/linux_x86_ort/fp32", "--output", "found")
     assert (copy.folder / "found/package.json").read_bytes() == record.read_bytes()
+    assert not left.exists()
 
 
 # --- again, interrupted, out of space --------------------------------------------------------------------------------

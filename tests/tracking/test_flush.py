@@ -34,9 +34,9 @@ def own_store(project: Repository) -> str:
     return f"sqlite:///{project.folder}/mlflow.db"
 
 
-def by_name(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    assert len({run["name"] for run in found["runs"]}) == len(found["runs"]), "a run is there twice"
-    return {run["name"]: run for run in found["runs"]}
+def by_name(content: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    assert len({run["name"] for run in content["runs"]}) == len(content["runs"]), "a run is there twice"
+    return {run["name"]: run for run in content["runs"]}
 
 
 def edit(project: Repository) -> None:
@@ -301,6 +301,11 @@ class Flusher:
         self.process.stdin.write(json.dumps(self._where) + "\n")
         self.process.stdin.flush()
 
+    def use(self, uri: str) -> None:
+        """A new process, for another address."""
+        self._where["uri"] = uri
+        self.restart()
+
     def next(self) -> None:
         """The next command's process, for a server that is well: on a busy machine it may take its time."""
         self.end()
@@ -341,23 +346,23 @@ class Flusher:
 @pytest.fixture
 def flusher(track_python: Path, project: Path, tmp_path: Path, proxy: Proxy) -> Iterator[Flusher]:
     """Flushes to the server through the proxy."""
-    found = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, proxy.uri)
-    yield found
-    found.close()
+    made = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, proxy.uri)
+    yield made
+    made.close()
 
 
 @pytest.fixture
 def own(track_python: Path, project: Path, tmp_path: Path) -> Iterator[Flusher]:
     """Flushes into a store of its own."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    found = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, uri)
-    yield found
-    found.close()
+    made = Flusher(track_python, project / "src/edgeflow/tracking/flush.py", tmp_path, uri)
+    yield made
+    made.close()
 
 
-def assert_complete(found: dict[str, list[dict[str, Any]]], content: dict[str, Any]) -> None:
+def assert_complete(stored: dict[str, list[dict[str, Any]]], content: dict[str, Any]) -> None:
     """Nothing lost, nothing twice."""
-    runs = by_name(found)
+    runs = by_name(stored)
     assert set(runs) == {content["build"]["name"], *(v["variant"] for v in content["variants"])}
     for variant in content["variants"]:
         run = runs[variant["variant"]]
@@ -368,7 +373,7 @@ def assert_complete(found: dict[str, list[dict[str, Any]]], content: dict[str, A
         assert len(run["inputs"]) == len(variant["inputs"])
         assert run["status"] == "FINISHED"
     digests = {v["tags"]["edgeflow.sha256"] for v in content["versions"]}
-    mine = [v for v in found["versions"] if v["tags"].get("edgeflow.sha256") in digests and "--target" in v["model"]]
+    mine = [v for v in stored["versions"] if v["tags"].get("edgeflow.sha256") in digests and "--target" in v["model"]]
     assert len(mine) == len(digests)
     for version in content["versions"]:
         assert version["source"] in [v["source"] for v in mine]
@@ -410,9 +415,8 @@ def test_a_killed_flush_is_completed_by_the_next(
     proxy.mode, proxy.good = "hang", good
     flusher.ask(content)
     assert proxy.spoiled.wait(60)
-    flusher.end()
     proxy.mode = ""
-    flusher.restart()
+    flusher.next()
     assert "error" not in flusher.flush(content)
     assert_complete(read_store(server.uri, flusher.experiment), content)
 
@@ -449,9 +453,9 @@ def test_a_changed_variant_takes_the_place_of_the_old_one(own: Flusher, read_sto
     own.flush(before)
     after = {**before, "variants": [before["variants"][0], *document(4, accuracy=0.8)["variants"][1:]]}
     assert own.flush(after) == {"created": 0, "replaced": 3, "kept": 1, "versions": 0}
-    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
-    assert_complete(found, after)
-    runs = {version["run"] for version in found["versions"]}
+    stored = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
+    assert_complete(stored, after)
+    runs = {version["run"] for version in stored["versions"]}
     assert runs == {version["variant"] for version in after["versions"]}  # and not runs that were replaced
 
 
@@ -462,11 +466,11 @@ def test_the_run_of_a_build_begins_with_its_first_variant(own: Flusher, read_sto
     late = {**nothing, "variants": whole["variants"][2:], "build": {**whole["build"], "start_ms": 2002}}
     for content in (nothing, late, whole):
         assert "error" not in own.flush(content)
-    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
-    assert_complete(found, whole)
-    build = by_name(found)[whole["build"]["name"]]
+    stored = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)
+    assert_complete(stored, whole)
+    build = by_name(stored)[whole["build"]["name"]]
     assert (build["start"], build["end"]) == (1000, 9000)
-    assert {run["tags"].get("parent") for run in found["runs"]} == {build["name"], None}
+    assert {run["tags"].get("parent") for run in stored["runs"]} == {build["name"], None}
 
 
 def test_an_alias_follows_the_report_also_to_a_package_that_was_built_before(own: Flusher, read_store: Read) -> None:
@@ -477,8 +481,8 @@ def test_an_alias_follows_the_report_also_to_a_package_that_was_built_before(own
         for version in (first, second):
             version["decided_ms"] = decided_ms
         own.flush(content)
-    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
-    aliases = {v["tags"]["edgeflow.sha256"]: v["aliases"] for v in found if v["model"] == "m0--target"}
+    versions = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
+    aliases = {v["tags"]["edgeflow.sha256"]: v["aliases"] for v in versions if v["model"] == "m0--target"}
     assert aliases == {first["tags"]["edgeflow.sha256"]: ["candidate"], second["tags"]["edgeflow.sha256"]: []}
 
 
@@ -494,8 +498,8 @@ def test_an_older_build_does_not_take_an_alias_back(own: Flusher, read_store: Re
     older["versions"][0] |= {"decided_ms": 1, "tags": tags}
     for content in (newer, older):
         own.flush(content)
-    found = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
-    aliases = {v["tags"]["edgeflow.built_ms"]: v["aliases"] for v in found}
+    versions = read_store(f"sqlite:///{own.path.with_name('mlflow.db')}", own.experiment)["versions"]
+    aliases = {v["tags"]["edgeflow.built_ms"]: v["aliases"] for v in versions}
     assert aliases == {"3000": ["candidate", "released"], "1": []}
 
 
@@ -507,11 +511,11 @@ SPELLED = "hunter2%2F%40%3Ax"
 
 def command_lines() -> list[str]:
     """The arguments of every process of this host, as `ps` shows them to everybody."""
-    found = []
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return found
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return lines
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="arguments of processes are read in /proc")
@@ -551,6 +555,7 @@ def test_what_is_printed_of_an_address_has_no_password(monkeypatch: pytest.Monke
         "cannot open postgresql://db:5432/mlflow?sslpassword=***&sslmode=require: '***', *** or *** is wrong; nor "
         "ssh://host/path"
     )
+    assert secrets.redacted("no http://me:p[w@host?", "http://me:p[w@host?key=1") == "no http://host?"
     assert secrets.redacted("sqlite:////home/me/it's here/mlflow.db") == "sqlite:////home/me/it's here/mlflow.db"
 
 
@@ -596,6 +601,20 @@ def test_a_database_that_is_none_of_mlflow_is_left_alone(own: Flusher, tmp_path:
     own.restart()
     assert "the database is not of MLflow; nothing was changed in it" in own.flush(document(1))["error"]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("http://me:p[ss@host", "MLFLOW_TRACKING_URI is no address (Invalid IPv6 URL): write [ and ] in a password as"),
+        ("mssql+pymssql://me@host/mlflow", "ModuleNotFoundError: No module named 'pymssql'"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_said(own: Flusher, uri: str, why: str) -> None:
+    own.end()
+    own.use(uri)
+    assert why in own.flush(document(1))["error"]
+    assert why in own.flush(document(1))["error"], "it waits for the next document"
 
 
 def test_a_server_does_not_choose_a_folder_of_this_machine(

@@ -56,9 +56,9 @@ def test_finished_variants_are_shown_before_the_build_is_over(
             process.wait()
         assert follow.stdout
         follow.stdout.close()
-    found = read_store(f"sqlite:///{copy.folder}/mlflow.db")
-    assert {run["name"] for run in found["runs"]} > VARIANTS
-    assert len(found["runs"]) == 3
+    stored = read_store(f"sqlite:///{copy.folder}/mlflow.db")
+    assert {run["name"] for run in stored["runs"]} > VARIANTS
+    assert len(stored["runs"]) == 3
 
 
 def test_following_a_finished_build_ends_at_once(copy: Repository) -> None:

@@ -115,6 +115,25 @@ def test_a_pointer_that_leads_elsewhere_is_none(pushed: Repository, changes: dic
     assert outside(pushed) == before
 
 
+@pytest.mark.parametrize("key", ["files", "wdir"])
+def test_a_pointer_that_has_dvc_write_elsewhere_is_none(pushed: Repository, key: str) -> None:
+    """`dvc pull` by itself writes there, and asks no list of the remote's that somebody could look at before."""
+    there = pushed.folder.parent / "there"
+    there.mkdir()
+    if key == "files":
+        evil = {"relpath": "../../../there/escaped", "md5": plant(pushed, b"evil"), "size": 4}
+        point(pushed, "results/compile.dvc", files=[evil])
+    else:
+        path = pushed.folder / "results/compile.dvc"
+        path.write_text(yaml.safe_dump({"wdir": "../config", **yaml.safe_load(path.read_text())}))
+    before = outside(pushed)
+    done = pushed.edgeflow("pull", "--force", check=False)
+    assert (outside(pushed), list(there.iterdir())) == (before, [])
+    assert not (pushed.folder / "config/compile").exists()
+    assert done.returncode == 3
+    assert "results/compile.dvc: not a pointer as 'dvc add' writes it" in done.stderr
+
+
 def test_what_a_remote_lacks_is_named_by_file_and_digest(pushed: Repository) -> None:
     lost = b"program 1 " * 2000
     md5 = hashlib.md5(lost, usedforsecurity=False).hexdigest()
@@ -127,6 +146,33 @@ def test_what_a_remote_lacks_is_named_by_file_and_digest(pushed: Repository) -> 
     assert "s0" not in done.stderr
     checked = pushed.edgeflow("track", "--check", check=False)
     assert f"results/compile/m/t/s1/program.bin (MD5 {md5}): missing in the cache" in checked.stderr
+
+
+def test_what_a_remote_has_and_does_not_give_is_not_called_missing(pushed: Repository) -> None:
+    """`track --check` would say to delete the rest of it."""
+    md5 = yaml.safe_load((pushed.folder / "results/compile.dvc").read_text())["outs"][0]["md5"]
+    path = pushed.remote / "files/md5" / md5[:2] / md5[2:]
+    path.unlink()
+    path.mkdir()  # whoever is root reads everything else
+    for command in (("pull",), ("track", "--check")):
+        done = pushed.edgeflow(*command, check=False)
+        assert (done.returncode, "Traceback" in done.stderr) == (9, False), done.stderr
+        assert "'dvc fetch' failed: ERROR: [Errno 21] Is a directory" in done.stderr
+        assert "missing" not in done.stderr
+    point(pushed, "results/compile.dvc", remote="nowhere")
+    done = pushed.edgeflow("pull", check=False)
+    assert done.stderr.startswith("TrackingError: 'dvc fetch' failed: ERROR: config file error: remote 'nowhere'")
+
+
+def test_a_password_of_a_remote_does_not_come_into_git(pushed: Repository) -> None:
+    before = (pushed.folder / ".dvc/config").read_text()
+    done = pushed.edgeflow("init-tracking", "https://me:hunter2@host/store", check=False)
+    assert done.returncode == 2
+    assert "https://host/store: its password would be in .dvc/config" in done.stderr
+    assert "hunter2" not in done.stderr
+    assert (pushed.folder / ".dvc/config").read_text() == before
+    pushed.edgeflow("init-tracking", "ssh://me@host/store")
+    assert "ssh://me@host/store" in (pushed.folder / ".dvc/config").read_text()
 
 
 def test_the_list_of_a_folder_that_a_remote_lacks_is_named(pushed: Repository) -> None:

@@ -85,9 +85,18 @@ def test_the_parameters_of_a_variant_are_its_own_and_not_those_of_its_baseline(j
     assert specs["package"] == {"target": {"id": "npu"}}
 
 
+def test_parameters_of_a_users_own_rule_are_no_spec() -> None:
+    records = Records()
+    records.add("download", ["results/own/raw"], [])
+    records.add("package", [PACKAGE], ["results/own/raw"], target={"id": "npu"})
+    (download, _) = records.content.values()
+    download["params"] = [repr("{a pattern}"), repr(["{1}"]), "not a literal"]
+    assert Jobs(records.content).specs(PACKAGE) == {"package": {"target": {"id": "npu"}}}
+
+
 def test_a_program_that_was_compiled_from_another_is_the_one_that_ships(jobs: Jobs) -> None:
-    found = {stage: jobs.artifact(PACKAGE, stage) for stage in ("train", "convert", "optimize", "compile")}
-    assert found == {
+    artifacts = {stage: jobs.artifact(PACKAGE, stage) for stage in ("train", "convert", "optimize", "compile")}
+    assert artifacts == {
         "train": layout.train("m", "qat")["checkpoint"],
         "convert": layout.convert("m", "qat", "tflite")["model"],
         "optimize": layout.optimize("m", "tflite", "int8", "tflite")["model"],

@@ -28,8 +28,8 @@ ACCURACY = "metrics.`accuracy`"
 @pytest.fixture
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    for name, found in programs.items():
-        if found is None:
+    for name, path in programs.items():
+        if path is None:
             pytest.fail(f"{name} is missing: run 'apt-get install chromium chromium-driver'")
     options = webdriver.ChromeOptions()
     options.binary_location = str(programs["chromium"])
@@ -41,7 +41,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 def _all(browser: webdriver.Chrome, css: str, text: str = "") -> list[WebElement]:
-    return [found for found in browser.find_elements(By.CSS_SELECTOR, css) if not text or found.text == text]
+    return [element for element in browser.find_elements(By.CSS_SELECTOR, css) if not text or element.text == text]
 
 
 def _click(browser: webdriver.Chrome, css: str, text: str = "") -> None:
@@ -58,8 +58,8 @@ def _experiment(server: Server) -> str:
     with urllib.request.urlopen(
         f"{server.uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={NAME}"
     ) as answer:
-        found: str = json.load(answer)["experiment"]["experiment_id"]
-        return found
+        experiment: str = json.load(answer)["experiment"]["experiment_id"]
+        return experiment
 
 
 def test_the_page_shows_a_models_from_variants_and_sorts_them_by_accuracy(

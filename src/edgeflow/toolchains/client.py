@@ -110,16 +110,16 @@ def _watched() -> tuple[int, ...]:
     run = _run_here()
     if not run or not hasattr(os, "pidfd_open"):
         return ()
-    found = []
+    descriptors = []
     for pid in (run, os.getppid()):
         try:
-            found.append(os.pidfd_open(pid))
+            descriptors.append(os.pidfd_open(pid))
         except ProcessLookupError:
             print("edgeflow: the run that this job belongs to has ended", file=sys.stderr)
             _die_by(signal.SIGKILL)
         except OSError:  # a parent outside this container has no number here
             continue
-    return tuple(found)
+    return tuple(descriptors)
 
 
 def send(pid: int, number: int) -> None:
@@ -293,8 +293,8 @@ def private_folder() -> str:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        found = os.lstat(folder)
-        if found.st_uid != os.getuid() or found.st_mode & 0o170077 != 0o040000:
+        status = os.lstat(folder)
+        if status.st_uid != os.getuid() or status.st_mode & 0o170077 != 0o040000:
             raise NoWorkerError(f"{folder} is not a folder that is yours alone; remove it") from None
     return folder
 
@@ -309,8 +309,9 @@ def _key(toolchain: str, python: str) -> str:
     parts = [os.fsencode(python), os.fsencode(HERE), _contents(WORKER, *HELD_BY_WORKERS)]
     parts.append(machine().encode())  # its socket may be in a folder that another container has too
     parts.append(b"%d" % os.getpriority(os.PRIO_PROCESS, 0))  # a job can be made nicer than its worker only
-    if os.path.exists(paths["lock"]):  # there is none where stages run by hand, outside a project
-        parts.append(_contents(paths["lock"]))
+    lock, _ = os.path.splitext(paths["lock"])
+    for path in (paths["lock"], f"{lock}.user.txt"):  # there are none where stages run by hand, outside a project
+        parts.append(_contents(path) if os.path.exists(path) else b"")
     # what says that libraries were changed: the stamp, or in an environment that somebody else keeps, their folder
     packages = f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     for path in (paths["stamp"], packages if python == sys.executable else ""):

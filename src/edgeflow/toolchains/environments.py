@@ -19,11 +19,12 @@ from edgeflow.toolchains import CORE, system
 
 
 def create(toolchain: str, lock: Path, stamp: Path) -> None:
-    """Make the environment of a toolchain from its lock; the stamp is written last. It depends on the lock and on the
-    minor version of Python alone: a clone on another machine has the same one.
+    """Make the environment of a toolchain from its lock; the stamp goes first and is written last. It depends on the
+    lock and on the minor version of Python alone: a clone on another machine has the same one.
 
     Raises ToolchainError with uv's message when a package cannot be installed.
     """
+    stamp.unlink(missing_ok=True)  # else it stands for an environment that was cleared and could not be filled
     environment = stamp.with_suffix("")
     _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
     locks = lock_files(lock)  # the toolchain's, and that of the user's own requirements

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from edgeflow import files, layout, pointers
-from edgeflow.errors import DataError, TrackingError
+from edgeflow.errors import DataError, TrackingError, UsageError
 from edgeflow.paths import problem
 from edgeflow.pointers import Pointer
 from edgeflow.tracking import dvc, git
-from edgeflow.tracking.secrets import redacted
+from edgeflow.tracking.secrets import has_password, redacted
 
 REMOTE = "storage"
 IGNORED = (f"{layout.TRACKING}/", layout.tracking()["store"], f"{layout.tracking()['copies']}/")
@@ -25,9 +25,15 @@ UNFINISHED = (f"/{layout.RESULTS}/*/**/.*",)
 def init(remote: str) -> str:
     """Set up DVC in this git repository, and what git ignores; "" keeps the remote, or takes a folder beside this one.
 
-    Returns the address of the remote, without a password. Raises TrackingError outside a git repository.
+    Returns the address of the remote, without a password. Raises TrackingError outside a git repository, and UsageError
+    for an address with a password: DVC keeps it in .dvc/config, which is committed.
     """
     git.require_repository()
+    if has_password(remote):
+        raise UsageError(
+            f"{redacted(remote)}: its password would be in .dvc/config and so in git. Give the address without it, "
+            f"then 'dvc remote modify --local {REMOTE} password …', which git ignores"
+        )
     if not Path(".dvc/config").is_file():
         dvc.run("init")
     # A hard link would make an artifact read-only and equal files one file.
@@ -113,10 +119,10 @@ def _write_index(file: Path) -> None:
     outs, _, meta = text.partition("\nmeta:\n")
     if meta.startswith(f"  of: {pointer.md5}\n"):
         return
-    found = sorted(
+    named = sorted(
         (path, files.sha256_file(pointer.out / path if pointer.folder else pointer.out)) for path in _named(pointer)
     )
-    lines = "".join(f"    {digest}  {path}\n" for path, digest in found)
+    lines = "".join(f"    {digest}  {path}\n" for path, digest in named)
     block = f"  of: {pointer.md5}\n" + (f"  sha256: |\n{lines}" if lines else "  sha256: ''\n")
     files.write_text(file, f"{outs.rstrip()}\nmeta:\n{block}")
 
@@ -132,15 +138,20 @@ def _named(pointer: Pointer) -> Iterable[str]:
 def digests(text: str) -> dict[str, str]:
     """Path inside what a pointer stands for → SHA-256, of a pointer's text.
 
-    Raises DataError for a path that leads out of it.
+    Raises DataError for a path that leads out of it, and for what is no pointer.
     """
-    content = yaml.safe_load(text) or {}
-    lines = ((content.get("meta") or {}).get("sha256") or "").splitlines()
-    found = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
-    for path in found:
+    try:
+        meta = (yaml.safe_load(text) or {}).get("meta") or {}
+        lines = (meta.get("sha256") or "").splitlines()
+    except (yaml.YAMLError, AttributeError):
+        raise DataError(
+            "a pointer of this commit is not as 'edgeflow track' writes it; 'git log' shows others"
+        ) from None
+    sha256s = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    for path in sha256s:
         if bad := problem(path):
             raise DataError(f"a pointer names {path!a}, which {bad}; restore it with 'git checkout'")
-    return found
+    return sha256s
 
 
 def push() -> None:

@@ -103,7 +103,8 @@ def _check() -> int:
                 f"{_names(bad.paths)} (MD5 {bad.md5}): {bad.state} in the cache, and no whole copy elsewhere"
                 for bad in checked.lost
             )
-            + "\nDelete what is left of these files, run 'snakemake', which makes them again, then 'edgeflow track'"
+            + "\nIs the remote right, and there ('dvc remote list')? Then delete what is left of these files, run "
+            "'snakemake', which makes them again, then 'edgeflow track'"
         )
     print(f"{checked.objects} objects are whole.")
     return 0
@@ -157,8 +158,8 @@ def fetch(rest: Sequence[str]) -> int:
 
     from edgeflow.tracking.fetch import fetch as bring
 
-    found, target = bring(arguments.what, arguments.rev, arguments.output)
-    print(f"{target}: {found.path} of commit {found.commit}, which {found.pointer} keeps")
+    origin, target = bring(arguments.what, arguments.rev, arguments.output)
+    print(f"{target}: {origin.path} of commit {origin.commit}, which {origin.pointer} keeps")
     return 0
 
 

@@ -20,7 +20,7 @@ _POINTERS = f"{layout.RESULTS}/*{layout.POINTER}"
 
 
 @dataclass(frozen=True)
-class Found:
+class Origin:
     """Where something is kept."""
 
     pointer: str  # path of the pointer file
@@ -30,7 +30,7 @@ class Found:
     files: Mapping[str, str]  # what the pointer names of it: path inside it, "" for the file itself → SHA-256
 
 
-def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
+def fetch(what: str, revision: str, output: Path | None) -> tuple[Origin, Path]:
     """Bring the file with a SHA-256, or the package folder of a variant `model/target/scheme`, as of a commit.
 
     Returns where it was found and where it is now. Raises UsageError for anything else, TrackingError when no commit
@@ -38,25 +38,25 @@ def fetch(what: str, revision: str, output: Path | None) -> tuple[Found, Path]:
     """
     git.require_repository()
     dvc.require()
-    found = locate(what, revision)
-    target = output or Path(Path(found.path).name if found.sha256 else what.replace("/", "-"))
+    origin = locate(what, revision)
+    target = output or Path(Path(origin.path).name if origin.sha256 else what.replace("/", "-"))
     if target.exists():
         raise UsageError(f"{target} is there already; choose another place with --output")
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.coming"):  # of a call that was killed
         if files.abandoned(left):
             _remove(left)
-    objects.bring_lists([pointers.parse(Path(found.pointer), git.show(found.commit, found.pointer))])
+    objects.bring_lists([pointers.parse(Path(origin.pointer), git.show(origin.commit, origin.pointer))])
     coming = target.with_name(f".{target.name}.{host.owner()}.coming")  # what is at its place is whole and checked
     try:
-        dvc.run("get", ".", found.path, "--rev", found.commit, "--out", str(coming))
-        _check(found, coming)
+        dvc.run("get", ".", origin.path, "--rev", origin.commit, "--out", str(coming))
+        _check(origin, coming)
         coming.rename(target)
     finally:
         _remove(coming)
-    return found, target
+    return origin, target
 
 
-def locate(what: str, revision: str) -> Found:
+def locate(what: str, revision: str) -> Origin:
     """Find the pointer and the commit; "" looks for a digest in all commits, and for a variant in the current one."""
     if _SHA256.fullmatch(what):
         return _by_digest(what, revision)
@@ -70,10 +70,10 @@ def locate(what: str, revision: str) -> Found:
         raise TrackingError(f"{pointer} is not in commit {commit[:12]}: 'git log -- {pointer}' shows where it is")
     prefix = f"{path.removeprefix(f'{pointer.removesuffix(layout.POINTER)}/')}/"
     named = {name.removeprefix(prefix): digest for name, digest in digests(text).items() if name.startswith(prefix)}
-    return Found(pointer, commit, path, "", named)
+    return Origin(pointer, commit, path, "", named)
 
 
-def _by_digest(sha256: str, revision: str) -> Found:
+def _by_digest(sha256: str, revision: str) -> Origin:
     commits = [git.resolve(revision)] if revision else git.commits_with(sha256, [_POINTERS])
     for commit in commits:
         for pointer, text in _pointers(commit):
@@ -81,7 +81,7 @@ def _by_digest(sha256: str, revision: str) -> Found:
             if path := next((path for path, digest in named.items() if digest == sha256), ""):
                 folder = pointers.parse(Path(pointer), text).folder
                 out = pointer.removesuffix(layout.POINTER)
-                return Found(pointer, commit, f"{out}/{path}" if folder else out, sha256, {"": sha256})
+                return Origin(pointer, commit, f"{out}/{path}" if folder else out, sha256, {"": sha256})
     where = f"commit {revision}" if revision else "any commit here"
     raise TrackingError(
         f"no pointer of {where} names {sha256}: 'git fetch' brings the commits of others; what was not tracked and "
@@ -95,12 +95,12 @@ def _pointers(commit: str) -> Iterator[tuple[str, str]]:
             yield name, git.show(commit, name)
 
 
-def _check(found: Found, came: Path) -> None:
+def _check(origin: Origin, came: Path) -> None:
     """Raises TrackingError when what came is not what the pointer and the package's own record say."""
-    named = all(_is(inside(came, name) if name else came, digest) for name, digest in found.files.items())
-    if not named or not (found.sha256 or _as_recorded(came)):
+    named = all(_is(inside(came, name) if name else came, digest) for name, digest in origin.files.items())
+    if not named or not (origin.sha256 or _as_recorded(came)):
         raise TrackingError(
-            f"{found.path} of commit {found.commit[:12]} came back with other bytes: the copy in the cache or the "
+            f"{origin.path} of commit {origin.commit[:12]} came back with other bytes: the copy in the cache or the "
             "remote is damaged; 'edgeflow track --check' repairs the cache, and names what the remote has no whole "
             "copy of"
         )

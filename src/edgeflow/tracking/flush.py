@@ -51,7 +51,8 @@ BATCH = 900  # metrics a request; stores take 1,000 values at once
 BUILD, VARIANT, FINGERPRINT = "edgeflow.build", "edgeflow.variant", "edgeflow.fingerprint"
 COPIED = "edgeflow.copied"
 SQLITE = "sqlite:///"
-FAILURES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError)
+# The last one: a database without its driver.
+FAILURES = (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError, ImportError)
 FINISHED = RunStatus.to_string(RunStatus.FINISHED)
 
 Json = dict[str, Any]
@@ -70,10 +71,10 @@ class Flush:
 
     def _experiment(self, copies: str) -> str:
         name = self.document["experiment"]
-        if found := self.client.get_experiment_by_name(name):
-            if found.lifecycle_stage != "active":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
+        if known := self.client.get_experiment_by_name(name):
+            if known.lifecycle_stage != "active":
+                self.client.restore_experiment(known.experiment_id)
+            return str(known.experiment_id)
         try:
             return str(self.client.create_experiment(name, artifact_location=copies or None))
         except MlflowException as error:
@@ -132,13 +133,13 @@ class Flush:
             if not token:
                 return
 
-    def _parent(self, found: list[Any]) -> str:
+    def _parent(self, parents: list[Any]) -> str:
         """The run of the build, made where there is none that began when this one did: that cannot be changed."""
         wanted = self.document["build"]
-        found = [run for run in found if wanted["start_ms"] in (0, run.info.start_time)]
+        begun_then = [run for run in parents if wanted["start_ms"] in (0, run.info.start_time)]
         tags = {**wanted["tags"], BUILD: self.build}
-        if found:
-            known = found[0]
+        if begun_then:
+            known = begun_then[0]
             run_id = known.info.run_id
         else:
             known = None
@@ -261,16 +262,16 @@ class Flush:
 
     def _known(self, name: str) -> tuple[dict[str, Any], list[Any]]:
         """SHA-256 of a package → its version, and the versions to remove: second ones of a package."""
-        found: dict[str, Any] = {}
+        first: dict[str, Any] = {}
         extra = []
         versions = self.client.search_model_versions(f"name = '{name}'", 10000)
         for version in sorted(versions, key=lambda v: (not self._is_current(v), int(v.version))):
             sha256 = version.tags.get("edgeflow.sha256", version.version)
-            if sha256 in found:
+            if sha256 in first:
                 extra.append(version)
             else:
-                found[sha256] = version
-        return found, extra
+                first[sha256] = version
+        return first, extra
 
     def _is_current(self, version: Any) -> bool:
         """True for a version whose run is there: of this build, or of another and not replaced since."""
@@ -339,6 +340,12 @@ def _connect(uri: str, lock: str, new: str) -> MlflowClient:
         with open(lock, "a") as stream:  # two that make it at once would spoil each other's
             fcntl.flock(stream, fcntl.LOCK_EX)
             _create_store(Path(uri.removeprefix(SQLITE)), new)
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise MlflowException(
+            f"MLFLOW_TRACKING_URI is no address ({error}): write [ and ] in a password as %5B and %5D"
+        ) from None
     _check_schema(uri)
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     client.search_experiments(max_results=1)
@@ -347,7 +354,7 @@ def _connect(uri: str, lock: str, new: str) -> MlflowClient:
 
 def _check_schema(uri: str) -> None:
     """Raises MlflowException for a database of another MLflow or of none: to open it is to add what this one misses."""
-    if urlsplit(uri).scheme.partition("+")[0] not in DATABASE_ENGINES:
+    if uri.partition("://")[0].partition("+")[0] not in DATABASE_ENGINES:
         return
     engine = sqlalchemy.create_engine(uri)
     try:
@@ -355,13 +362,13 @@ def _check_schema(uri: str) -> None:
             tables = sqlalchemy.inspection.inspect(connection).get_table_names()
             versioned = "alembic_version" in tables
             query = sqlalchemy.text("SELECT version_num FROM alembic_version")
-            found = list(connection.execute(query).scalars()) if versioned else []
+            versions = set(connection.execute(query).scalars()) if versioned else set()
     finally:
         engine.dispose()
     scripts = Path(mlflow.store.__path__[0], "db_migrations", "versions").glob("*.py")
-    if unknown := set(found) - {script.name.partition("_")[0] for script in scripts}:
+    if unknown := versions - {script.name.partition("_")[0] for script in scripts}:
         what = f"has the schema {min(unknown)!r}, which MLflow {mlflow.__version__} does not know"
-    elif tables and not found:
+    elif tables and not versions:
         what = "is not of MLflow"
     else:
         return

@@ -15,7 +15,6 @@ from edgeflow.tracking.lock import exclusive
 from edgeflow.tracking.provenance import Jobs
 
 POLL_S = 1.0
-ALIVE = provenance.SNAKEMAKE / "edgeflow.alive"  # held by every run of Snakemake until it ends
 
 
 def follow(title: str, say: Callable[[str], None]) -> None:
@@ -52,9 +51,10 @@ def _flush(opened: store.Store, title: str) -> tuple[runs.Document, store.Flushe
 
 def _running() -> bool:
     """True while a Snakemake runs on this project."""
-    if not ALIVE.is_file():
+    alive = Path(layout.running())
+    if not alive.is_file():
         return False
-    with ALIVE.open() as stream:
+    with alive.open() as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,9 +65,9 @@ def _running() -> bool:
 def _state() -> list[tuple[str, int]]:
     """The last files of variants, and what broke, with the times at which they were written."""
     records = (layout.plan()["plan"], layout.failures())
-    found = [*Path(layout.RESULTS).glob("package/*/*/*/package.json"), *map(Path, records)]
+    last_files = [*Path(layout.RESULTS).glob("package/*/*/*/package.json"), *map(Path, records)]
     times = []
-    for path in found:
+    for path in last_files:
         with suppress(FileNotFoundError):  # a job that begins removes what it made before
             times.append((str(path), path.stat().st_mtime_ns))
     return sorted(times)

@@ -60,23 +60,23 @@ def listing(cache: Path, pointer: Pointer) -> dict[Path, str]:
         named = {str(entry["relpath"]): entry["md5"] for entry in entries}
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{pointer.file}: the list of its files, {pointer.md5}, is not as DVC writes it") from None
-    found = {}
+    md5s = {}
     for name, md5 in named.items():
-        if found_problem := problem(name) or ("" if pointers.is_md5(md5) else "has a digest that is none"):
+        if bad := problem(name) or ("" if pointers.is_md5(md5) else "has a digest that is none"):
             raise DataError(
-                f"{pointer.file}: the list of its files, {pointer.md5}, names {name!a}, which {found_problem}: "
+                f"{pointer.file}: the list of its files, {pointer.md5}, names {name!a}, which {bad}: "
                 "whoever made it is hostile, or their disk is damaged. Nothing of it was written"
             )
-        found[inside(Path(), f"{pointer.out}/{name}")] = md5
-    return found
+        md5s[inside(Path(), f"{pointer.out}/{name}")] = md5
+    return md5s
 
 
-def bring_lists(found: Iterable[Pointer]) -> None:
+def bring_lists(kept: Iterable[Pointer]) -> None:
     """Bring the list of each folder into the cache and look at it, before DVC writes the files that it names.
 
     Raises DataError for a list that is damaged or hostile, TrackingError for one that the remote does not have.
     """
-    folders = [pointer for pointer in found if pointer.folder]
+    folders = [pointer for pointer in kept if pointer.folder]
     cache = dvc.cache()
     wanted = [pointer for pointer in folders if not whole(path_of(cache, pointer.md5), pointer.md5)]
     for pointer in wanted:
@@ -87,16 +87,16 @@ def bring_lists(found: Iterable[Pointer]) -> None:
         listing(cache, pointer)
 
 
-def pull(found: Sequence[Pointer], *options: str) -> None:
+def pull(kept: Sequence[Pointer], *options: str) -> None:
     """`dvc pull` of what pointers stand for, once it is known that no list names anything outside its folder.
 
     Raises as `bring_lists`, and TrackingError that names what the remote does not have or with DVC's own words.
     """
-    bring_lists(found)
+    bring_lists(kept)
     try:
-        dvc.run("pull", *options, *(str(pointer.file) for pointer in found))
+        dvc.run("pull", *options, *(str(pointer.file) for pointer in kept))
     except TrackingError:
-        require(dvc.cache(), lacking(found))
+        require(dvc.cache(), lacking(kept))
         raise
 
 
@@ -111,11 +111,11 @@ def require(cache: Path, wanted: Mapping[str, Sequence[Path]]) -> None:
         raise TrackingError("\n".join((*shown, NEXT)))
 
 
-def lacking(found: Iterable[Pointer]) -> dict[str, list[Path]]:
+def lacking(kept: Iterable[Pointer]) -> dict[str, list[Path]]:
     """MD5 → files, of what pointers stand for and the cache does not have; their lists must be there."""
     cache = dvc.cache()
     wanted: dict[str, list[Path]] = {}
-    for pointer in found:
+    for pointer in kept:
         for path, md5 in listing(cache, pointer).items():
             if not path_of(cache, md5).is_file():
                 wanted.setdefault(md5, []).append(path)
@@ -147,16 +147,16 @@ def check() -> Checked:
     Raises TrackingError when nothing is tracked.
     """
     dvc.require()
-    found = tracked()
-    if not found:
+    kept = tracked()
+    if not kept:
         raise TrackingError("nothing is tracked yet: run 'edgeflow track' first")
     cache = dvc.cache()
-    folders = {pointer.md5: (pointer.out,) for pointer in found if pointer.folder}
-    remotes = {pointer.md5: pointer.remote for pointer in found}
+    folders = {pointer.md5: (pointer.out,) for pointer in kept if pointer.folder}
+    remotes = {pointer.md5: pointer.remote for pointer in kept}
     repaired, lost = _mend(cache, _bad(cache, folders), remotes)
     lost_folders = {bad.md5 for bad in lost}
     paths: dict[str, list[Path]] = {}
-    for pointer in found:
+    for pointer in kept:
         if pointer.md5 not in lost_folders:
             for path, md5 in listing(cache, pointer).items():
                 paths.setdefault(md5, []).append(path)

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ Records = dict[str, dict[str, Any]]  # name of the file that Snakemake keeps →
 def collect() -> Records:
     """Pack the records of all outputs that are there; those of an earlier pull count where Snakemake has none."""
     path = Path(layout.provenance()["jobs"])
-    found = {**_read(path), **dict(_snakemake())}
-    records = {name: record for name, record in sorted(found.items()) if Path(output_of(name)).exists()}
-    if records and records != _read(path):
+    packed = _read(path)
+    known = sorted({**packed, **dict(_snakemake())}.items())
+    records = {name: record for name, record in known if Path(output_of(name)).exists()}
+    if records and records != packed:
         lines = (json.dumps({"output": output_of(n), "file": n, "record": r}) for n, r in records.items())
         files.write_text(path, "\n".join(lines) + "\n")
     return records
@@ -56,8 +58,8 @@ def output_of(name: str) -> str:
         raise ValueError(f"{name!a} is not a name of Snakemake's")
     encoded = name.replace("@", "").replace("/", "")
     output = base64.b64decode(encoded, b"-_", validate=True).decode()
-    if found := problem(output):
-        raise ValueError(f"{output!a} {found}")
+    if bad := problem(output):
+        raise ValueError(f"{output!a} {bad}")
     return output
 
 
@@ -83,10 +85,10 @@ def _read(path: Path) -> Records:
         return {}
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        found = {line["file"]: dict(line["record"]) for line in lines if output_of(line["file"]) == line["output"]}
-        if strange := [name for name in found if not _of_results(name)]:
+        records = {line["file"]: dict(line["record"]) for line in lines if output_of(line["file"]) == line["output"]}
+        if strange := [name for name in records if not _of_results(name)]:
             raise ValueError(f"{output_of(strange[0])} is not in {layout.RESULTS}")
-        return found
+        return records
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove it, 'edgeflow track' writes it again") from None
 
@@ -105,12 +107,12 @@ class Jobs:
 
     def specs(self, output: str) -> dict[str, dict[str, Any]]:
         """Stage → spec, of the job that made an output and of those that it goes back to, the nearest of each stage."""
-        found: dict[str, dict[str, Any]] = {}
+        specs: dict[str, dict[str, Any]] = {}
         for path in self._lineage(output):
             rule = self._by_output[path]["rule"]
-            if rule not in found and (spec := self._spec(path)) is not None:
-                found[rule] = spec
-        return found
+            if rule not in specs and (spec := self._spec(path)) is not None:
+                specs[rule] = spec
+        return specs
 
     def artifact(self, output: str, stage: str) -> str:
         """The nearest file that an output goes back to and that a stage made as its artifact; "" when there is none."""
@@ -150,6 +152,7 @@ def _spec(record: Mapping[str, Any]) -> dict[str, Any] | None:
         if isinstance(value, Mapping):  # all that a stage is called with
             value = value.get("spec")
         if isinstance(value, str) and value.startswith("{"):
-            found = json.loads(value)
-            return found if isinstance(found, dict) else None
+            with suppress(json.JSONDecodeError):  # of somebody else's rule, too
+                spec = json.loads(value)
+                return spec if isinstance(spec, dict) else None
     return None

@@ -173,7 +173,7 @@ def _failed(variant: Variant, failure: Failure) -> dict[str, Any]:
         "edgeflow.log": failure.log,
     }
     said = {"variant": variant.cell.id, "params": _params(variant, {}), "tags": tags, "status": "FAILED"}
-    start_ms, end_ms = _tried(Path(layout.job(failure.stage, *failure.key)))
+    start_ms, end_ms = _tried(inside(Path(), layout.job(failure.stage, *failure.key)))
     times = {"start_ms": start_ms, "end_ms": end_ms}
     return {**said, **times, "metrics": [], "inputs": [], "folder": "", "fingerprint": _digest(said)[:16]}
 
@@ -201,14 +201,14 @@ def _milliseconds(figure: Measurement, otherwise: int) -> int:
 
 
 def _params(variant: Variant, specs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    found: dict[str, Any] = dict(zip(("model", "target", "scheme"), _names(variant), strict=True))
+    params: dict[str, Any] = dict(zip(("model", "target", "scheme"), _names(variant), strict=True))
     for stage, keys in _PARAMETERS.items():
         for key in keys:
             value: Any = specs.get(stage, {})
             for part in key:
                 value = value.get(part) if isinstance(value, Mapping) else None
-            found.update(value if isinstance(value, Mapping) else {key[-1]: value})
-    return {name: str(value)[:_MAX_TEXT] for name, value in found.items() if value is not None}
+            params.update(value if isinstance(value, Mapping) else {key[-1]: value})
+    return {name: str(value)[:_MAX_TEXT] for name, value in params.items() if value is not None}
 
 
 def _figures(variant: Variant, end_ms: int) -> Iterator[list[Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")  # that MLflow sends to its server
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s'\"]*@")  # up to the last one: a password may have one
+_USER = re.compile(r"://([^/?#]*)@")
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token|key|credential", re.IGNORECASE)
 
 
@@ -18,9 +19,20 @@ def redacted(text: str, uri: str = "") -> str:
     return _IN_ADDRESS.sub("", text)
 
 
+def has_password(address: str) -> bool:
+    """True for an address that says a password."""
+    asked_as = _USER.search(address)
+    return asked_as is not None and ":" in asked_as[1]
+
+
 def known(uri: str) -> list[str]:
-    """The secrets of an address, as it spells them and as they are, and those of the environment; the longest first."""
-    user, _, password = urlsplit(uri).netloc.rpartition("@")[0].partition(":")
-    given = [value for key, value in parse_qsl(urlsplit(uri).query) if _SECRET_KEY.search(key)]
-    found = {password or user, *given, *(os.environ.get(name, "") for name in VARIABLES)}
-    return sorted(filter(None, {*found, *map(unquote, found)}), key=lambda secret: (-len(secret), secret))
+    """The secrets of an address, as it spells them and as they are, and those of the environment; the longest first.
+
+    Also of what is no address, such as one with a bracket in its password: whoever asks there says so.
+    """
+    asked_as = _USER.search(uri)
+    user, _, password = asked_as[1].partition(":") if asked_as else ("", "", "")
+    query = uri.partition("#")[0].partition("?")[2]
+    given = [value for key, value in parse_qsl(query) if _SECRET_KEY.search(key)]
+    secrets = {password or user, *given, *(os.environ.get(name, "") for name in VARIABLES)}
+    return sorted(filter(None, {*secrets, *map(unquote, secrets)}), key=lambda secret: (-len(secret), secret))
