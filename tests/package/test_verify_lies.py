@@ -172,6 +172,17 @@ LIES = [
         "golden.inputs 'x': has 980 bytes, 'net.cc' has 512",
     ),
     (_set("golden", "raw", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
+    (
+        _set("preprocessing", "scale", {"float32": [0.0, 1.0]}),
+        "golden.raw 0 is 'uint8', of which preprocessing.scale says nothing",
+    ),
+    *(
+        (
+            _set("preprocessing", "scale", {"uint8": limits}),
+            f"preprocessing.scale: 'uint8': {limits} is no range of two numbers",
+        )
+        for limits in ([], [0.0], [5.0, 5.0], [255.0, 0.0])
+    ),
     (_set("golden", "raw", 0, "shape", [1, 8, 9]), "golden.raw 0: has 72 bytes, 'samples/raw0.bin' has 64"),
     (_set("golden", "raw", 0, "shape", [-1, 8, -8]), "golden.raw 0: [-1, 8, -8] is not a shape"),
     (

@@ -135,7 +135,7 @@ def _ask(runtime: Runtime, program: Path, x: Any) -> Any:
     def predict(path: Path) -> Any:
         return harness.predict(str(runtime.backend), str(path), x, runtime.layout)
 
-    return attempt(runtime, "executing", program, predict)
+    return attempt(runtime, "executing", program, predict, probe=predict)
 
 
 if __name__ == "__main__":

@@ -194,6 +194,17 @@ def test_normalisation_is_per_channel(prepared: Prepare) -> None:
     )
 
 
+def test_of_mean_and_std_the_one_that_is_not_given_is_measured(prepared: Prepare) -> None:
+    x, y = np.linspace(0, 1, 12, dtype=np.float32).reshape(12, 1, 1, 1), np.arange(12) % 2
+    for given in ({"mean": (0.25,), "std": None}, {"mean": None, "std": (0.5,)}):
+        folder = prepared(x, y, shape=(1, 1, 1), **given)
+        record = json.loads((folder / "dataset.json").read_text())["preprocessing"]
+        known = {name: list(values) for name, values in given.items() if values}
+        assert known.items() <= record.items()
+        ((name, measured),) = ((name, record[name]) for name in given if name not in known)
+        assert measured[0] not in (0.0, 1.0), name
+
+
 def test_resizing_is_bilinear(prepared: Prepare) -> None:
     x = np.tile(np.float32([[0, 1], [0, 1]]), (6, 1, 1, 1))
     found = everything(prepared(x, np.arange(6) % 2, shape=(1, 3, 4)))

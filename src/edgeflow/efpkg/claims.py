@@ -89,7 +89,7 @@ def _digests(manifest: Common) -> Iterator[str]:
 
 
 def _interface(manifest: Common) -> Iterator[str]:
-    """Pre-processing, signature, post-processing and labels must fit together."""
+    """There is an input, and the output that answers."""
     outputs = [tensor.name for tensor in manifest.signature.outputs]
     if manifest.postprocessing.output not in outputs:
         yield f"postprocessing.output {quote(manifest.postprocessing.output)} is not an output of the signature"
@@ -113,6 +113,9 @@ def _normalisation(manifest: Manifest) -> Iterator[str]:
             yield f"preprocessing.{name} has {len(values)} numbers for {channels} channels"
     if 0 in how.std:
         yield "preprocessing.std has a 0, by which nothing is divided"
+    for dtype, limits in (how.scale or {}).items():
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            yield f"preprocessing.scale: {quote(dtype)}: {quote([*limits])} is no range of two numbers"
 
 
 def _golden(manifest: Manifest) -> Iterator[str]:
@@ -141,6 +144,10 @@ def _golden(manifest: Manifest) -> Iterator[str]:
     for name, array in {**named, **{f"raw {i}": array for i, array in enumerate(golden.raw)}}.items():
         if found := _array(array, sizes):
             yield f"golden.{name}: {found}"
+    scale = manifest.preprocessing.scale
+    for i, array in enumerate(golden.raw):
+        if scale is not None and array.dtype not in scale:
+            yield f"golden.raw {i} is {quote(array.dtype)}, of which preprocessing.scale says nothing"
     if {*golden.tolerance} != {*golden.outputs} or not all(value >= 0 for value in golden.tolerance.values()):
         yield "golden.tolerance is not a number from 0 for each output"
     if golden.artifact_sha256 not in manifest.ancestors.values():

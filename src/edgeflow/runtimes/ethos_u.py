@@ -121,7 +121,7 @@ def _refused(code: int, printed: str, model: bytes) -> str:
         return f"it dies of {signal.Signals(-code).name}; the model has {', '.join(sorted(operators))}"
     lines = printed.strip().splitlines()
     about = (i for i, line in enumerate(lines) if set(re.findall(r"\w+", line)) & operators.keys())
-    at = next(about, None) if code else None
+    at = next(about, None) if code > 0 else None  # a signal from outside says nothing of the model
     return "" if at is None else " ".join(line.strip() for line in lines[at : at + 2])
 
 

@@ -262,15 +262,15 @@ def _out_of_range(sample: NDArray[Any], declared: tuple[float, ...] | None) -> s
 
 
 def _normalized(spec: Spec, how: Preprocessing, x: Mapping[str, Float32]) -> Preprocessing:
-    """Normalise in place; with the mean and the standard deviation that were given, or those of train."""
-    if spec.mean is None or spec.std is None:
-        mean, std, constant = _moments(x["train"])
+    """Normalise in place; with the mean and the standard deviation that were given, and of train what was not."""
+    mean, std = spec.mean, spec.std
+    if mean is None or std is None:
+        measured_mean, measured_std, constant = _moments(x["train"])
+        mean, std = mean or measured_mean, std or measured_std
         if constant:
             print(
                 f"dataset {spec.dataset}: the same value in all of train, not divided: channels or features {constant}"
             )
-    else:
-        mean, std = spec.mean, spec.std
     how = replace(how, mean=mean, std=std)
     for part in x.values():
         preprocessing.normalize(how, part)
