@@ -174,7 +174,7 @@ LIES = [
     (_set("golden", "raw", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
     (
         _set("preprocessing", "scale", {"float32": [0.0, 1.0]}),
-        "golden.raw 0 is 'uint8', of which preprocessing.scale says nothing",
+        "golden.raw 0: preprocessing.scale says nothing of uint8",
     ),
     *(
         (
@@ -240,9 +240,9 @@ def _as_the_first_version(fields):
 
 def test_a_package_of_the_first_version_is_verified(lie, tmp_path):
     content = lie(_as_the_first_version)
-    found = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
-    assert isinstance(found, efpkg.ManifestV1)
-    assert (found.variant, found.preprocessing.resize) == ("net/board/int8_static", "bilinear")
+    manifest = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
+    assert isinstance(manifest, efpkg.ManifestV1)
+    assert (manifest.variant, manifest.preprocessing.resize) == ("net/board/int8_static", "bilinear")
     (tmp_path / "old.efpkg").write_bytes(content)
     said = efpkg.verify_command(tmp_path / "old.efpkg")
     assert "  format           of the first version: no golden samples, no example\n" in said

@@ -126,7 +126,7 @@ def _refuses(reason: str, how: str) -> Unsupported:
 )
 def test_a_machine_without_memory_makes_nothing_infeasible(reason: str, how: str) -> None:
     runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
-    with pytest.raises(StageError, match="working: .*; this machine has too little memory: free some, and run again"):
+    with pytest.raises(StageError, match=r"working: .*; this machine has too little memory: free some, and run again"):
         attempt(runtime, "working", Path("model"), lambda _: _refuses(reason, how))
 
 

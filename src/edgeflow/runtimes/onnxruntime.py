@@ -298,8 +298,8 @@ def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None
     from edgeflow.techniques import ranges
 
     model = onnx.load(source)
-    found = ranges.find(job.scheme, lambda: values(model, calibration))
-    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
+    limits = ranges.find(job.scheme, lambda: values(model, calibration))
+    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in limits.items()}
     path = job.work / "ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
     return path

@@ -101,11 +101,11 @@ def _rows(count: int, raw_bytes: Mapping[int, int], each_bytes: int) -> list[int
     return candidates[:1]
 
 
-def _raw(found: list[NDArray[Any]], wanted: int) -> tuple[list[NDArray[Any]], str]:
+def _raw(arrays: list[NDArray[Any]], wanted: int) -> tuple[list[NDArray[Any]], str]:
     """The raw samples of all chosen rows, or why they stay out."""
-    largest = max((array.nbytes for array in found), default=0)
-    if len(found) == wanted and largest <= MOST_RAW_BYTES:
-        return found, ""
+    largest = max((array.nbytes for array in arrays), default=0)
+    if len(arrays) == wanted and largest <= MOST_RAW_BYTES:
+        return arrays, ""
     return [], f"a raw sample takes more than {show(MOST_RAW_BYTES, 'byte')}, the most that a package holds of each"
 
 

@@ -88,16 +88,16 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if limit is None:
         raise DataError(f"scheme {spec.scheme.id}: sets no mixed_precision, so there is nothing to choose")
     ladder = files.read_as(Ladder, inputs.ladder)
-    found: Sensitivity | Unsupported
+    result: Sensitivity | Unsupported
     if ladder.infeasible:
-        found = Unsupported(ladder.infeasible)
+        result = Unsupported(ladder.infeasible)
     else:
         rank = partial(_ranking, spec, inputs, runtime, task, ladder.rungs[-1].value, limit)
         doing = f"quantizing single layers with scheme {spec.scheme.id}"
-        found = attempt(runtime, doing, inputs.model, rank, probe=partial(_quantize_all, spec, inputs, runtime))
-    if isinstance(found, Unsupported):
-        found = _nothing(spec, task, limit, found.reason)
-    files.write_json(outputs.sensitivity, found)
+        result = attempt(runtime, doing, inputs.model, rank, probe=partial(_quantize_all, spec, inputs, runtime))
+    if isinstance(result, Unsupported):
+        result = _nothing(spec, task, limit, result.reason)
+    files.write_json(outputs.sensitivity, result)
 
 
 def _ranking(
@@ -205,12 +205,12 @@ def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y
 
 def _rank(layers: Sequence[Layer], trial_of: Try) -> tuple[LayerSensitivity, ...]:
     """Each layer quantized alone, the worst first; where equally many samples are lost, by the noise at the output."""
-    found = []
+    ranked = []
     for layer in layers:
         alone = trial_of([other for other in layers if other is not layer])
         drop = alone.drop
-        found.append(LayerSensitivity(layer.name, layer.operator, drop.value, drop.interval, alone.output_db))
-    return tuple(sorted(found, key=lambda layer: (-layer.drop, layer.output_db)))
+        ranked.append(LayerSensitivity(layer.name, layer.operator, drop.value, drop.interval, alone.output_db))
+    return tuple(sorted(ranked, key=lambda layer: (-layer.drop, layer.output_db)))
 
 
 def fewest(ranked: Sequence[Layer], trial_of: Try, limit: float) -> tuple[list[Layer], Trial]:
