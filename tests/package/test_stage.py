@@ -583,8 +583,8 @@ def test_file_of_another_variant(made, package, name, key):
     )
 
 
-def test_a_program_for_another_build(made, package):
-    assert _refused(made, package, made.spec(build="arm")) == (
+def test_a_program_for_another_platform(made, package):
+    assert _refused(made, package, made.spec(platform="arm")) == (
         f"MismatchError: package: {made.folder}/info.json is about net/{TARGET.runtime}/any/int8_static, "
         f"expected net/{TARGET.runtime}/arm/int8_static; make it again"
     )

@@ -140,7 +140,7 @@ class Setting:
         info = Program(
             model="m",
             runtime="tiny",
-            build="any",
+            platform="any",
             scheme=scheme or name,
             infeasible="",
             sha256=files.sha256_file(program),

@@ -59,8 +59,6 @@ LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blo
 # 50 such runs are 2 % of all, and the 99th percentile would be theirs alone.
 REWARM_RUNS = 2
 HALF = np.nextafter(np.float32(0.5), np.float32(0))  # half would lift the float32 below a tie over it
-
-
 REFUSED = 3  # exit code where the runtime refuses the program
 
 

@@ -1,7 +1,8 @@
 """Work of libraries that may end their process: done in a child, so that a crash is an answer and the job goes on.
 
-The child is a fork: a process of its own would import the libraries again, a second for each job. Forking is safe as
-long as this process has started no threads itself, so all that a library does for a stage is done in children.
+The child is a fork: a process of its own would import the libraries again, a second for each job. Threads are not in
+the fork, and what they hold is held for ever in it. Those that libraries start when they are imported wait and hold
+nothing; those that compute could, so all that a library computes for a stage is done in children.
 """
 
 from __future__ import annotations
