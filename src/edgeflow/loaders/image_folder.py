@@ -192,9 +192,10 @@ def _decoding() -> tuple[str, ...]:
     import PIL
     from PIL import features
 
+    turbo = features.version("libjpeg_turbo")  # None where Pillow was built with another library
+    jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
     return (
-        f"the first frame is read with Pillow {PIL.__version__}, JPEG by libjpeg-turbo "
-        f"{features.version('libjpeg_turbo')}",
+        f"the first frame is read with Pillow {PIL.__version__}, JPEG by {jpeg}",
         "it is turned and mirrored upright, as its EXIF orientation (tag 0x0112) says",
         "greyscale and bilevel images have one channel; palettes, CMYK, YCbCr and all others become R, G, B, as "
         "Pillow's convert('RGB') does it; colour profiles and transparency are ignored",

@@ -61,7 +61,7 @@ def attempt(
             raise full
         if any(words in answer.reason for words in NO_MEMORY):
             raise StageError(f"{doing}: {answer.reason}; this machine has too little memory: free some, and run again")
-        print(f"infeasible: {answer.reason}", file=sys.stderr, flush=True)
+        print(f"cannot be done: {answer.reason}", file=sys.stderr, flush=True)
     return answer
 
 
