@@ -142,3 +142,14 @@ def test_a_refusal_is_infeasible(how: str) -> None:
     runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
     answer = attempt(runtime, "working", Path("model"), lambda _: _refuses("no kernel for SIN", how))
     assert answer == Unsupported("no kernel for SIN")
+
+
+def test_a_crash_that_does_not_happen_again_makes_nothing_infeasible(tmp_path: Path) -> None:
+    def work(model: Path) -> None:
+        if not model.exists():
+            model.touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
+    with pytest.raises(StageError, match=r"working ends in a crash \(SIGSEGV, signal 11\), and not when it was done"):
+        attempt(runtime, "working", tmp_path / "model", work)

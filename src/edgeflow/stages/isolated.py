@@ -45,7 +45,8 @@ def attempt(
 
     `doing` says in a few words what they do, for the reason: "executing the optimized model". With a `probe`, and where
     the runtime can cut its models, the operator is found that they crash at: it is done on ever closer beginnings.
-    Raises StageError or StorageError where this machine has too little memory or disk: that is not of the model.
+    Raises StageError or StorageError where this machine has too little memory or disk, and StageError for a crash that
+    does not happen again: that is not of the model, and the next run tries it again.
     """
     answer: T | Unsupported
     try:
@@ -53,6 +54,8 @@ def attempt(
     except RefusedError as refusal:
         answer = Unsupported(str(refusal).removeprefix(f"{model}: "))
     except CrashError as crash:
+        if _ending(lambda: work(model), doing) is not CrashError:
+            raise StageError(f"{crash}, and not when it was done again; give the same command again") from crash
         operator = _crashes_at(runtime, doing, model, probe) if probe else ""
         where = f"at operator {operator}" if operator else "at which operator is not known"
         answer = Unsupported(f"{runtime.description}: {crash}, {where}")
@@ -79,11 +82,7 @@ def _crashes_at(runtime: Runtime, doing: str, model: Path, probe: Callable[[Path
 
         def ending(at: int) -> type[Exception] | None:
             cut.write_bytes(beginnings[at][1]())
-            try:
-                refusal = in_child(lambda: probe(cut), doing, quiet=True)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with a part of a model
-                return type(error)
-            return StageError if isinstance(refusal, Unsupported) else None
+            return _ending(lambda: probe(cut), doing)
 
         good, bad, before = -1, len(beginnings) - 1, None
         if ending(bad) is not CrashError:  # the whole model, written again
@@ -96,6 +95,15 @@ def _crashes_at(runtime: Runtime, doing: str, model: Path, probe: Callable[[Path
             else:
                 good, before = middle, ended
         return beginnings[bad][0] if before is None else ""
+
+
+def _ending(work: Callable[[], object], doing: str) -> type[Exception] | None:
+    """What becomes of work in a child that says nothing: None where it is done."""
+    try:
+        answer = in_child(work, doing, quiet=True)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a part of a model
+        return type(error)
+    return RefusedError if isinstance(answer, Unsupported) else None
 
 
 def in_child(work: Callable[[], T], doing: str, *, quiet: bool = False) -> T:
