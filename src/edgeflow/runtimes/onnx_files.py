@@ -127,15 +127,24 @@ def _count_nothing_beyond(
 
 
 def beginning(model: onnx.ModelProto, last: int) -> bytes:
-    """The model up to its node number `last`, whose outputs are the model's."""
+    """The model up to its node number `last`, that answers with that node's first output as float32[1, values].
+
+    In that form every runner takes it, whatever the node computes: else no beginning before a float32 would run.
+    """
+    import numpy as np
     import onnx
+    from onnx import helper, numpy_helper
 
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     del cut.graph.node[last + 1 :]
     del cut.graph.output[:]
-    written = (name for name in cut.graph.node[-1].output if name)
-    cut.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in written)
+    written = next(name for name in cut.graph.node[-1].output if name)
+    real, row, shape = (f"{written}_{part}" for part in ("real", "row", "shape"))
+    cut.graph.initializer.append(numpy_helper.from_array(np.array([1, -1], np.int64), shape))
+    cut.graph.node.append(helper.make_node("Cast", [written], [real], real, to=onnx.TensorProto.FLOAT))
+    cut.graph.node.append(helper.make_node("Reshape", [real, shape], [row], row))
+    cut.graph.output.append(helper.make_tensor_value_info(row, onnx.TensorProto.FLOAT, [1, None]))
     content: bytes = cut.SerializeToString()
     return content
 
