@@ -101,8 +101,8 @@ def _resized(raw: NDArray[Any], shape: tuple[int, ...]) -> Float32:
     channels, height, width = shape
     # the mean has no other way than float32 for all pixels; else one channel at a time is enough
     planes = raw if len(raw) in (GREY, channels) else raw.mean(axis=0, dtype=np.float32, keepdims=True)
-    found = np.empty((len(planes), height, width), np.float32)
-    for plane, wanted in zip(planes, found, strict=True):
+    resized = np.empty((len(planes), height, width), np.float32)
+    for plane, wanted in zip(planes, resized, strict=True):
         image = Image.fromarray(np.asarray(plane, np.float32))
         wanted[:] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return np.broadcast_to(found, (channels, height, width))
+    return np.broadcast_to(resized, (channels, height, width))

@@ -49,6 +49,6 @@ def test_the_builder_builds(files: list[tuple[str, str]], tmp_path: Path, projec
 def test_the_models_are_valid(files: list[tuple[str, str]]) -> None:
     known = {"framework": ("torch",), "dataset": ("digits_3x32x32",), "task": ("classification",)}
     models = [yaml.safe_load(text) for path, text in files if path.endswith(".yaml")]
-    found = [ModelConfig.model_validate(model, context=known) for model in models]
-    assert [model.weights for model in found] == [None, "models/mine.safetensors"]
-    assert {model.builder for model in found} == {"nets/mine.py:build"}
+    valid = [ModelConfig.model_validate(model, context=known) for model in models]
+    assert [model.weights for model in valid] == [None, "models/mine.safetensors"]
+    assert {model.builder for model in valid} == {"nets/mine.py:build"}

@@ -119,8 +119,8 @@ class Odd(nn.Module):
         self.softmax = softmax
 
     def forward(self, x):
-        found = self.head(torch.relu(self.frozen(x.flatten(1))))
-        return found.softmax(1) if self.softmax else found
+        outputs = self.head(torch.relu(self.frozen(x.flatten(1))))
+        return outputs.softmax(1) if self.softmax else outputs
 
 def build(input_shape, classes, softmax):
     return Odd(input_shape[0] * input_shape[1] * input_shape[2], classes, softmax)
@@ -238,7 +238,7 @@ from edgeflow.zoo import dscnn, resnet8
 
 tiny = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {"epochs": 1})
 x, y = np.random.default_rng(0).random((600, 1, 10, 8), np.float32), np.arange(600) % 2
-found = {}
+results = {}
 
 
 def train(name="x", **changes):
@@ -251,22 +251,22 @@ def refused(name, function, *arguments, **keywords):
     try:
         function(*arguments, **keywords)
     except EdgeflowError as error:
-        found[name] = f"{type(error).__name__}: {error}"
+        results[name] = f"{type(error).__name__}: {error}"
     else:
-        found[name] = "no error"
+        results[name] = "no error"
 
 
 def count(network):
     return sum(p.numel() for p in network.parameters())
 
 
-found["dscnn parameters"] = count(dscnn.build((1, 49, 10), 10))
-found["resnet8 parameters"] = count(resnet8.build((3, 32, 32), 10))
-found["resnet8 parameters of 4 channels"] = count(resnet8.build((3, 32, 32), 10, channels=4))
+results["dscnn parameters"] = count(dscnn.build((1, 49, 10), 10))
+results["resnet8 parameters"] = count(resnet8.build((3, 32, 32), 10))
+results["resnet8 parameters of 4 channels"] = count(resnet8.build((3, 32, 32), 10, channels=4))
 for zoo in (dscnn, resnet8):
     for shape in ((1, 49, 10), (3, 32, 32), (2, 10, 8)):
         network = zoo.build(shape, 7).eval()
-        found[f"{zoo.__name__} {shape}"] = list(network(torch.zeros(5, *shape)).shape)
+        results[f"{zoo.__name__} {shape}"] = list(network(torch.zeros(5, *shape)).shape)
 
 Path("own.py").write_text("""
 import torch
@@ -303,16 +303,16 @@ for name in ("number", "three", "wide", "Two", "nothing"):
 refused("no module", train, builder="edgeflow.zoo.nowhere:build")
 refused("argument", train, arguments={"chanels": 4})
 refused("loss", train, training={"epochs": 3, "learning_rate": 1e38})
-found["left"] = Path("x.safetensors").exists()
+results["left"] = Path("x.safetensors").exists()
 
 checkpoint = train("tiny")
 native = plugin.load(tiny, checkpoint)
-found["tensors"] = sorted(native.state_dict())
-found["mode"] = [native.training, any(p.requires_grad for p in native.parameters())]
+results["tensors"] = sorted(native.state_dict())
+results["mode"] = [native.training, any(p.requires_grad for p in native.parameters())]
 answers = plugin.predict(native, x)
-found["answers"] = [str(answers.dtype), *answers.shape]
+results["answers"] = [str(answers.dtype), *answers.shape]
 alone = [plugin.predict(native, x[i : i + 1])[0] for i in range(600)]
-found["batches"] = float(abs(answers - alone).max())
+results["batches"] = float(abs(answers - alone).max())
 
 
 def run_stage(name, evaluation, seed):
@@ -330,12 +330,12 @@ def run_stage(name, evaluation, seed):
 order = np.arange(100, 200)
 first, answers = run_stage("first", order, 3)
 permuted, again = run_stage("permuted", np.random.default_rng(1).permutation(order), 3)
-found["permuted"] = [first == permuted, float(abs(answers - again).max())]
-found["seed"] = first == run_stage("seed", order, 4)[0]
+results["permuted"] = [first == permuted, float(abs(answers - again).max())]
+results["seed"] = first == run_stage("seed", order, 4)[0]
 
 tied = replace(tiny, builder="own.py:Tied", arguments={})
 again = plugin.load(tied, train("tied", builder="own.py:Tied", arguments={}))
-found["tied"] = bool((again.first.weight == again.second.weight).all())
+results["tied"] = bool((again.first.weight == again.second.weight).all())
 
 refused("missing", plugin.load, tiny, Path("nowhere.safetensors"))
 Path("damaged.safetensors").write_bytes(checkpoint.read_bytes()[:-9])
@@ -343,12 +343,12 @@ refused("damaged", plugin.load, tiny, Path("damaged.safetensors"))
 refused("fewer blocks", plugin.load, replace(tiny, arguments={"channels": 4, "blocks": 0}), checkpoint)
 refused("more blocks", plugin.load, replace(tiny, arguments={"channels": 4, "blocks": 2}), checkpoint)
 refused("more classes", plugin.load, replace(tiny, classes=3), checkpoint)
-json.dump(found, sys.stdout)
+json.dump(results, sys.stdout)
 '''
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
     """What the script found."""
     done = subprocess.run(
         [str(torch_python), "-c", SCRIPT],
@@ -364,17 +364,17 @@ def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python:
 
 
 @pytest.mark.toolchain
-def test_the_zoo_has_as_many_parameters_as_it_says(found: dict[str, Any]) -> None:
-    assert found["dscnn parameters"] == 23_050
-    assert found["resnet8 parameters"] == 77_946
-    assert found["resnet8 parameters of 4 channels"] == 5_190
+def test_the_zoo_has_as_many_parameters_as_it_says(results: dict[str, Any]) -> None:
+    assert results["dscnn parameters"] == 23_050
+    assert results["resnet8 parameters"] == 77_946
+    assert results["resnet8 parameters of 4 channels"] == 5_190
 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("network", ["dscnn", "resnet8"])
 @pytest.mark.parametrize("shape", ["(1, 49, 10)", "(3, 32, 32)", "(2, 10, 8)"])
-def test_the_zoo_takes_any_shape(found: dict[str, Any], network: str, shape: str) -> None:
-    assert found[f"edgeflow.zoo.{network} {shape}"] == [5, 7]
+def test_the_zoo_takes_any_shape(results: dict[str, Any], network: str, shape: str) -> None:
+    assert results[f"edgeflow.zoo.{network} {shape}"] == [5, 7]
 
 
 @pytest.mark.toolchain
@@ -407,25 +407,25 @@ def test_the_zoo_takes_any_shape(found: dict[str, Any], network: str, shape: str
         ("damaged", "DataError: damaged.safetensors: not a readable safetensors file: "),
     ],
 )
-def test_what_the_framework_refuses(found: dict[str, Any], case: str, message: str) -> None:
-    assert found[case].startswith(message)
+def test_what_the_framework_refuses(results: dict[str, Any], case: str, message: str) -> None:
+    assert results[case].startswith(message)
 
 
 @pytest.mark.toolchain
-def test_the_order_of_the_evaluation_split_changes_no_byte_of_the_checkpoint(found: dict[str, Any]) -> None:
-    same, difference = found["permuted"]
+def test_the_order_of_the_evaluation_split_changes_no_byte_of_the_checkpoint(results: dict[str, Any]) -> None:
+    same, difference = results["permuted"]
     assert same
     assert difference < 1e-5
 
 
 @pytest.mark.toolchain
-def test_the_seed_changes_the_checkpoint(found: dict[str, Any]) -> None:
-    assert found["seed"] is False
+def test_the_seed_changes_the_checkpoint(results: dict[str, Any]) -> None:
+    assert results["seed"] is False
 
 
 @pytest.mark.toolchain
-def test_a_refused_training_writes_no_checkpoint(found: dict[str, Any]) -> None:
-    assert found["left"] is False
+def test_a_refused_training_writes_no_checkpoint(results: dict[str, Any]) -> None:
+    assert results["left"] is False
 
 
 @pytest.mark.toolchain
@@ -437,25 +437,25 @@ def test_a_refused_training_writes_no_checkpoint(found: dict[str, Any]) -> None:
         ("more classes", "of another shape: ", ["classifier.weight", "classifier.bias"]),
     ],
 )
-def test_a_checkpoint_of_another_network(found: dict[str, Any], case: str, kind: str, tensors: list[str]) -> None:
-    assert found[case].startswith("StageError: tiny.safetensors: does not fit model tiny: ")
-    assert kind in found[case]
-    assert all(name in found[case] for name in tensors)
-    assert "stem.weight" not in found[case]
+def test_a_checkpoint_of_another_network(results: dict[str, Any], case: str, kind: str, tensors: list[str]) -> None:
+    assert results[case].startswith("StageError: tiny.safetensors: does not fit model tiny: ")
+    assert kind in results[case]
+    assert all(name in results[case] for name in tensors)
+    assert "stem.weight" not in results[case]
 
 
 @pytest.mark.toolchain
-def test_a_checkpoint_has_the_tensors_of_the_network(found: dict[str, Any]) -> None:
-    assert set(TENSORS) <= set(found["tensors"])
+def test_a_checkpoint_has_the_tensors_of_the_network(results: dict[str, Any]) -> None:
+    assert set(TENSORS) <= set(results["tensors"])
 
 
 @pytest.mark.toolchain
-def test_tensors_that_share_memory_or_are_transposed_can_be_kept(found: dict[str, Any]) -> None:
-    assert found["tied"] is True
+def test_tensors_that_share_memory_or_are_transposed_can_be_kept(results: dict[str, Any]) -> None:
+    assert results["tied"] is True
 
 
 @pytest.mark.toolchain
-def test_loaded_networks_only_infer_and_batches_change_nothing(found: dict[str, Any]) -> None:
-    assert found["mode"] == [False, False]
-    assert found["answers"] == ["float32", 600, 2]
-    assert found["batches"] < 1e-5
+def test_loaded_networks_only_infer_and_batches_change_nothing(results: dict[str, Any]) -> None:
+    assert results["mode"] == [False, False]
+    assert results["answers"] == ["float32", 600, 2]
+    assert results["batches"] < 1e-5

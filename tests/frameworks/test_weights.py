@@ -35,7 +35,7 @@ x, y = np.random.default_rng(0).random((60, 1, 10, 8), np.float32), np.arange(60
 files.write_npz(Path("train.npz"), x=x[:40], y=y[:40])
 files.write_npz(Path("golden.npz"), x=x[-4:])
 files.write_npz(Path("evaluation.npz"), x=x[40:], y=y[40:])
-found = {}
+results = {}
 
 
 def run(name, weights, steps=(), start=None, **changes):
@@ -52,9 +52,9 @@ def refused(name, *arguments, **keywords):
     try:
         run(name, *arguments, **keywords)
     except EdgeflowError as error:
-        found[name] = f"{type(error).__name__}: {error}"
+        results[name] = f"{type(error).__name__}: {error}"
     else:
-        found[name] = "no error"
+        results[name] = "no error"
 
 
 torch.manual_seed(1)
@@ -87,7 +87,7 @@ for file in ("w.safetensors", "w.pt", "lightning.pth", "old.safetensors"):
     answers = files.read_npz(outputs, "evaluation")[0]
     said = json.loads(info.read_text())
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    found[file] = {
+    results[file] = {
         "same": same,
         "answers": float(abs(answers - expected).max()),
         "weights": said["weights"] == {"file": file, "sha256": sha256},
@@ -98,7 +98,7 @@ for file in ("w.safetensors", "w.pt", "lightning.pth", "old.safetensors"):
 for file in ("whole.pt", "list.pt", "numbers.pt", "noise.pt", "cut.safetensors", "parallel.pt", "other.safetensors",
              "nan.safetensors", "nowhere.pt"):
     refused(file, file)
-    found[file + " left"] = Path("made", file, "checkpoint.safetensors").exists()
+    results[file + " left"] = Path("made", file, "checkpoint.safetensors").exists()
 refused("arguments", "w.safetensors", arguments={"channels": 8, "blocks": 1})
 refused("training", "w.safetensors", input_shape=(1, 10, 8), classes=3)
 
@@ -121,23 +121,23 @@ sys.path.append(".")
 import tied
 save_model(tied.build(None, 2), "tied.safetensors")
 run("tied", "tied.safetensors", builder="tied.py:build", arguments={})
-found["tied"] = len(load_file("made/tied/checkpoint.safetensors"))
+results["tied"] = len(load_file("made/tied/checkpoint.safetensors"))
 
 # a recipe goes on from what was taken
 base = run("base", "w.safetensors")[0]
 tuned = run("tuned", "w.safetensors", (Step("fine_tune", 1, 0.001, {}),), base)
-found["tuned"] = not torch.equal(load_file(tuned[0])["stem.weight"], state["stem.weight"])
-found["tuned weights"] = json.loads(tuned[3].read_text())["weights"]
+results["tuned"] = not torch.equal(load_file(tuned[0])["stem.weight"], state["stem.weight"])
+results["tuned weights"] = json.loads(tuned[3].read_text())["weights"]
 halved = Step("prune_channels", 1, 0.001, {"channels": 0.5, "round_to": 1, "iterations": 1})
 pruned = run("pruned", "w.safetensors", (halved,), base)[0]
 again = run("again", str(pruned))[0]
-found["pruned"] = again.read_bytes() == pruned.read_bytes()
-json.dump(found, sys.stdout)
+results["pruned"] = again.read_bytes() == pruned.read_bytes()
+json.dump(results, sys.stdout)
 '''
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
     """What the script found."""
     done = subprocess.run(
         [str(torch_python), "-c", SCRIPT],
@@ -153,8 +153,8 @@ def found(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python:
 
 
 @pytest.mark.parametrize("file", ["w.safetensors", "w.pt", "lightning.pth", "old.safetensors"])
-def test_weights_are_taken_as_they_are(found: dict[str, Any], file: str) -> None:
-    said = found[file]
+def test_weights_are_taken_as_they_are(results: dict[str, Any], file: str) -> None:
+    said = results[file]
     assert said["same"]  # every tensor, and so the statistics of batch normalisation
     assert said["answers"] < 1e-5
     assert said["weights"]
@@ -182,30 +182,30 @@ def test_weights_are_taken_as_they_are(found: dict[str, Any], file: str) -> None
         ("training", "StageError: w.safetensors: does not fit model tiny: of another shape: classifier.weight [2"),
     ],
 )
-def test_weights_that_are_refused(found: dict[str, Any], file: str, message: str) -> None:
-    assert found[file].startswith(message)
-    assert not found.get(f"{file} left")
+def test_weights_that_are_refused(results: dict[str, Any], file: str, message: str) -> None:
+    assert results[file].startswith(message)
+    assert not results.get(f"{file} left")
 
 
-def test_code_is_never_run_and_the_message_says_what_to_save(found: dict[str, Any]) -> None:
-    assert "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')" in found["whole.pt"]
+def test_code_is_never_run_and_the_message_says_what_to_save(results: dict[str, Any]) -> None:
+    assert "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')" in results["whole.pt"]
 
 
-def test_names_with_the_prefix_of_a_wrapper_are_explained(found: dict[str, Any]) -> None:
-    assert found["parallel.pt"] == (
+def test_names_with_the_prefix_of_a_wrapper_are_explained(results: dict[str, Any]) -> None:
+    assert results["parallel.pt"] == (
         "StageError: parallel.pt: does not fit model tiny: all names begin with 'module.'; "
         "save the state_dict() of the network inside"
     )
 
 
-def test_a_tensor_with_two_names_needs_one(found: dict[str, Any]) -> None:
-    assert found["tied"] == 6
+def test_a_tensor_with_two_names_needs_one(results: dict[str, Any]) -> None:
+    assert results["tied"] == 6
 
 
-def test_recipes_go_on_from_them(found: dict[str, Any]) -> None:
-    assert found["tuned"]
-    assert found["tuned weights"] is None
+def test_recipes_go_on_from_them(results: dict[str, Any]) -> None:
+    assert results["tuned"]
+    assert results["tuned weights"] is None
 
 
-def test_a_checkpoint_of_pruned_channels_can_be_brought(found: dict[str, Any]) -> None:
-    assert found["pruned"]
+def test_a_checkpoint_of_pruned_channels_can_be_brought(results: dict[str, Any]) -> None:
+    assert results["pruned"]

@@ -24,14 +24,14 @@ CLASSES = np.arange(1200) % 2
 def blocks(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     """A project in the current folder with the files that the guide shows, and its code blocks by their first line."""
     text = (project / "docs/guide/datasets.md").read_text(encoding="utf-8")
-    found = {block.partition("\n")[0]: block for block in re.findall(r"^```\w+\n(.*?)^```", text, re.M | re.S)}
+    by_file = {block.partition("\n")[0]: block for block in re.findall(r"^```\w+\n(.*?)^```", text, re.M | re.S)}
     shutil.copytree(project / "config", tmp_path / "config")
-    for line, block in found.items():
+    for line, block in by_file.items():
         if path := re.fullmatch(r"# (\S+\.(?:yaml|py))", line):
             (tmp_path / path[1]).parent.mkdir(exist_ok=True)
             (tmp_path / path[1]).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    return found
+    return by_file
 
 
 def described(dataset: str, **matrix: object) -> prepare.Outputs:
@@ -90,12 +90,12 @@ def test_an_apps_code_is_held_against_the_record(blocks: Mapping[str, str]) -> N
             x = (x @ (w / w.sum(axis=1, keepdims=True)).T).T
         return (x / 255 - record["mean"][0]) / record["std"][0]
 
-    found: dict[str, Any] = {"mine": mine}
-    exec(check, found)
-    assert found["worst"] < 1e-5
-    found["mine"] = lambda raw: mine(raw[:, ::-1])
-    exec(check, found)
-    assert found["worst"] > 0.1
+    names: dict[str, Any] = {"mine": mine}
+    exec(check, names)
+    assert names["worst"] < 1e-5
+    names["mine"] = lambda raw: mine(raw[:, ::-1])
+    exec(check, names)
+    assert names["worst"] > 0.1
 
 
 def test_a_loader_of_ones_own(blocks: Mapping[str, str], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from edgeflow.errors import ConfigError, DataError
 from edgeflow.loaders.image_folder import Images, plugin
@@ -370,3 +370,11 @@ def test_an_image_that_would_fill_the_memory(images: Path, tmp_path: Path, monke
 def test_the_option_must_be_text(tmp_path: Path, call: Any) -> None:
     with pytest.raises(ConfigError, match=r"dataset own: options\.folder: 3 is not text; put it in quotes"):
         call(LoadJob("own", {"folder": 3}, tmp_path))
+
+
+@pytest.mark.parametrize(("turbo", "said"), [("3.2.0", "libjpeg-turbo 3.2.0"), (None, "libjpeg 6.2")])
+def test_the_library_that_decodes_jpeg_is_recorded(
+    images: Path, monkeypatch: pytest.MonkeyPatch, turbo: str | None, said: str
+) -> None:
+    monkeypatch.setattr(features, "version", {"libjpeg_turbo": turbo, "jpg": "6.2"}.__getitem__)
+    assert load(images.parent).decode[0].endswith(f", JPEG by {said}")

@@ -294,24 +294,24 @@ def test_memory_that_no_budget_accepts_is_not_needed(made, package):
 
 def test_what_the_manifest_says(made, package):
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
-    found = efpkg.verify(package / ARCHIVE)
-    assert found.variant == "net/board/int8_static"
-    assert found.release_counter == 2
-    assert found.program == "program.tflite"
+    manifest = efpkg.verify(package / ARCHIVE)
+    assert manifest.variant == "net/board/int8_static"
+    assert manifest.release_counter == 2
+    assert manifest.program == "program.tflite"
     # the compiler made the program and estimated cycles; it need not be on the device
-    assert found.runtime == efpkg.RuntimeNeed("fake", {"interpreter": "2.1"})
+    assert manifest.runtime == efpkg.RuntimeNeed("fake", {"interpreter": "2.1"})
     # the arena that ran, not what the compiler expected
-    assert found.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
-    assert found.signature.inputs[0] == Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3)
-    assert found.preprocessing == PREPROCESSING
-    assert found.postprocessing == efpkg.Postprocessing("argmax", "y")
-    assert found.labels == ("a", "b")
-    assert found.operators == (Operators("CONV_2D", 3, "CPU"),)
-    assert found.measurements == made.measurements
-    assert [rung.stage for rung in found.ladder.rungs] == ["train", "convert", "optimize", "compile"]
-    assert found.verdict == files.read_as(Verdict, made.folder / "verdict.json")
-    assert found.shipped_without == ("latency_p90_s",)
-    assert found.ancestors == {
+    assert manifest.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
+    assert manifest.signature.inputs[0] == Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3)
+    assert manifest.preprocessing == PREPROCESSING
+    assert manifest.postprocessing == efpkg.Postprocessing("argmax", "y")
+    assert manifest.labels == ("a", "b")
+    assert manifest.operators == (Operators("CONV_2D", 3, "CPU"),)
+    assert manifest.measurements == made.measurements
+    assert [rung.stage for rung in manifest.ladder.rungs] == ["train", "convert", "optimize", "compile"]
+    assert manifest.verdict == files.read_as(Verdict, made.folder / "verdict.json")
+    assert manifest.shipped_without == ("latency_p90_s",)
+    assert manifest.ancestors == {
         "program": made.program,
         "dataset": files.sha256_file(made.folder / "dataset.json"),
         **{
@@ -319,7 +319,7 @@ def test_what_the_manifest_says(made, package):
             for name in ("checkpoint", "converted", "optimized", "evaluation", "calibration")
         },
     }
-    assert [file.path for file in found.files] == sorted([*ARRAYS, "net.h", "program.tflite", "src/net.cc"])
+    assert [file.path for file in manifest.files] == sorted([*ARRAYS, "net.h", "program.tflite", "src/net.cc"])
 
 
 def test_files_of_the_runtime_are_in_the_package_and_beside_it(made, package, tmp_path):
@@ -354,15 +354,15 @@ def test_what_is_not_released_has_its_reason_and_no_package(made, package, relea
     made.judge(release, status, (reason,))
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     assert _everything(package).keys() == {"package.json"}
-    found = json.loads((package / "package.json").read_text())
-    assert (found["status"], found["reasons"], found["package"]) == (release.value, [reason], None)
+    record = json.loads((package / "package.json").read_text())
+    assert (record["status"], record["reasons"], record["package"]) == (release.value, [reason], None)
 
 
 def test_what_the_plan_refuses_needs_no_inputs(made, package):
     run(made.spec("absent", infeasible="no float16 kernels"), Inputs(), Outputs(package / "package.json"))
-    found = json.loads((package / "package.json").read_text())
+    record = json.loads((package / "package.json").read_text())
     assert _everything(package).keys() == {"package.json"}
-    assert (found["status"], found["reasons"]) == ("infeasible", ["no float16 kernels"])
+    assert (record["status"], record["reasons"]) == ("infeasible", ["no float16 kernels"])
 
 
 def test_a_package_that_is_held_now_is_gone(made, package):
@@ -389,21 +389,21 @@ def _array(package: Path, folder: Path, described: efpkg.Array) -> np.ndarray:
 
 def test_golden_samples_on_their_way(made, package, tmp_path):
     run(made.spec(activations="int8"), made.inputs(), Outputs(package / "package.json"))
-    found = efpkg.verify(package / ARCHIVE).golden
+    shipped = efpkg.verify(package / ARCHIVE).golden
     rows = [0, 1, 3, 4]  # spread over the split
-    assert (found.samples, found.raw_left_out, found.answered_by) == (4, "", "interpreter 2.1")
-    assert found.artifact_sha256 == made.program
-    raw = np.stack([_array(package, tmp_path, array) for array in found.raw])
+    assert (shipped.samples, shipped.raw_left_out, shipped.answered_by) == (4, "", "interpreter 2.1")
+    assert shipped.artifact_sha256 == made.program
+    raw = np.stack([_array(package, tmp_path, array) for array in shipped.raw])
     assert (raw == made.raw[rows]).all()
     (x,) = files.read_npz(made.folder / "golden", "x")
-    prepared = _array(package, tmp_path, found.prepared["x"])
+    prepared = _array(package, tmp_path, shipped.prepared["x"])
     assert (prepared == x[rows].transpose(0, 2, 3, 1)).all()
-    inputs = _array(package, tmp_path, found.inputs["x"])
+    inputs = _array(package, tmp_path, shipped.inputs["x"])
     assert inputs.dtype == np.int8
     assert (inputs == harness.quantize(prepared, 0.5, -3, np.int8)).all()
-    outputs = _array(package, tmp_path, found.outputs["y"])
+    outputs = _array(package, tmp_path, shipped.outputs["y"])
     assert ((outputs.astype(np.float32) - 4) * np.float32(0.1) == made.answers[rows]).all()
-    assert found.tolerance["y"] == pytest.approx(0.03 * np.ptp(made.answers))
+    assert shipped.tolerance["y"] == pytest.approx(0.03 * np.ptp(made.answers))
 
 
 def test_integers_may_be_a_step_apart(made, package):
@@ -436,25 +436,25 @@ def test_a_package_stays_small(made, package, monkeypatch, signature_type):
     for most, samples in ((4 * sample, 4), (4 * sample - 1, 3), (2 * sample, 2), (0, 1)):
         monkeypatch.setattr(golden, "MOST_BYTES", most)
         run(made.spec(), made.inputs(), Outputs(package / "package.json"))
-        found = efpkg.verify(package / ARCHIVE).golden
-        assert (found.samples, len(found.raw)) == (samples, samples)
-        assert (found.prepared == found.inputs) == (signature_type == "float32")
+        shipped = efpkg.verify(package / ARCHIVE).golden
+        assert (shipped.samples, len(shipped.raw)) == (samples, samples)
+        assert (shipped.prepared == shipped.inputs) == (signature_type == "float32")
 
 
 def test_raw_samples_that_are_too_large_stay_out(made, package, monkeypatch):
     monkeypatch.setattr(golden, "MOST_RAW_BYTES", 59)
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
-    found = efpkg.verify(package / ARCHIVE).golden
-    assert (found.samples, found.raw) == (4, ())
-    assert found.raw_left_out == "a raw sample takes more than 59 B, the most that a package holds of each"
+    shipped = efpkg.verify(package / ARCHIVE).golden
+    assert (shipped.samples, shipped.raw) == (4, ())
+    assert shipped.raw_left_out == "a raw sample takes more than 59 B, the most that a package holds of each"
 
 
 def test_samples_whose_raw_values_are_small_are_chosen(made, package, monkeypatch):
     """And those that prepare kept."""
     made.edit("dataset", golden_raw={**files.read_json(made.folder / "dataset.json")["golden_raw"], "rows": [1, 5]})
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
-    found = efpkg.verify(package / ARCHIVE).golden
-    assert (found.samples, len(found.raw)) == (2, 2)
+    shipped = efpkg.verify(package / ARCHIVE).golden
+    assert (shipped.samples, len(shipped.raw)) == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["golden", "golden_raw"])
@@ -583,8 +583,8 @@ def test_file_of_another_variant(made, package, name, key):
     )
 
 
-def test_a_program_for_another_build(made, package):
-    assert _refused(made, package, made.spec(build="arm")) == (
+def test_a_program_for_another_platform(made, package):
+    assert _refused(made, package, made.spec(platform="arm")) == (
         f"MismatchError: package: {made.folder}/info.json is about net/{TARGET.runtime}/any/int8_static, "
         f"expected net/{TARGET.runtime}/arm/int8_static; make it again"
     )

@@ -172,6 +172,17 @@ LIES = [
         "golden.inputs 'x': has 980 bytes, 'net.cc' has 512",
     ),
     (_set("golden", "raw", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
+    (
+        _set("preprocessing", "scale", {"float32": [0.0, 1.0]}),
+        "golden.raw 0: preprocessing.scale says nothing of uint8",
+    ),
+    *(
+        (
+            _set("preprocessing", "scale", {"uint8": limits}),
+            f"preprocessing.scale: 'uint8': {limits} is no range of two numbers",
+        )
+        for limits in ([], [0.0], [5.0, 5.0], [255.0, 0.0])
+    ),
     (_set("golden", "raw", 0, "shape", [1, 8, 9]), "golden.raw 0: has 72 bytes, 'samples/raw0.bin' has 64"),
     (_set("golden", "raw", 0, "shape", [-1, 8, -8]), "golden.raw 0: [-1, 8, -8] is not a shape"),
     (
@@ -229,9 +240,9 @@ def _as_the_first_version(fields):
 
 def test_a_package_of_the_first_version_is_verified(lie, tmp_path):
     content = lie(_as_the_first_version)
-    found = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
-    assert isinstance(found, efpkg.ManifestV1)
-    assert (found.variant, found.preprocessing.resize) == ("net/board/int8_static", "bilinear")
+    manifest = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
+    assert isinstance(manifest, efpkg.ManifestV1)
+    assert (manifest.variant, manifest.preprocessing.resize) == ("net/board/int8_static", "bilinear")
     (tmp_path / "old.efpkg").write_bytes(content)
     said = efpkg.verify_command(tmp_path / "old.efpkg")
     assert "  format           of the first version: no golden samples, no example\n" in said

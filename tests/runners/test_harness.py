@@ -274,11 +274,11 @@ def test_without_times_there_are_predictions_and_an_arena_only(timed: SimpleName
 )
 def test_layout(shape: tuple[int, ...], layout: str, expected: tuple[int, ...]) -> None:
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    found = harness.to_layout(x, layout)
-    assert found.shape == expected
-    assert found.flags.c_contiguous
+    laid_out = harness.to_layout(x, layout)
+    assert laid_out.shape == expected
+    assert laid_out.flags.c_contiguous
     if expected != shape:
-        assert found[1, 2, 3, 0] == x[1, 0, 2, 3]
+        assert laid_out[1, 2, 3, 0] == x[1, 0, 2, 3]
 
 
 # --- backends are files --------------------------------------------------------------------------------------------
@@ -345,8 +345,8 @@ def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[s
 
 
 def _result(device: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((device / "result.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((device / "result.json").read_text())
+    return result
 
 
 def test_it_runs_alone_and_writes_what_the_program_answers(device: Path) -> None:

@@ -115,8 +115,8 @@ def test_this_machine_is_itself_and_with_another_kernel_it_is_not() -> None:
             [sys.executable, "-c", code],
             cwd=Path(identity.__file__).parent, capture_output=True, text=True, check=True, preexec_fn=start,
         )  # fmt: skip
-        found: dict[str, str] = json.loads(done.stdout)
-        return found
+        identified: dict[str, str] = json.loads(done.stdout)
+        return identified
 
     assert identity.difference(in_a_process(0), identity.here()) == ""
     assert identity.difference(identity.here(), in_a_process(UNAME26)).startswith("OS build 'Linux 2.6.")

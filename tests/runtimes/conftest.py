@@ -60,8 +60,8 @@ class Running:
         said, _ = self.process.communicate()
         if self.process.returncode != 0:
             pytest.fail(f"{JOBS.name}: exit code {self.process.returncode}\n{said[-3000:]}")
-        found: list[Any] = json.loads(self.answers.read_text())
-        return found
+        answers: list[Any] = json.loads(self.answers.read_text())
+        return answers
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def finer(optimized: Path, edge: Toolchain) -> Path:
     x = optimized / "x.npy"
     int4 = [*itertools.product(("wide", "sparse"), ("weights4", "static4")), ("roomy", "static4")]
     variants = [*(("mixed", name) for name in FINER), *int4]
-    found = edge(
+    sizes = edge(
         *(
             [
                 "optimize",
@@ -167,5 +167,5 @@ def finer(optimized: Path, edge: Toolchain) -> Path:
             for net, name in variants
         )
     )
-    assert all(isinstance(size, int) for size in found), found
+    assert all(isinstance(size, int) for size in sizes), sizes
     return optimized

@@ -57,8 +57,8 @@ def convert(folder: Path) -> None:
 
 def inspect(folder: Path) -> None:
     """Layers, types of weights, and activations of both runtimes, with all layers quantized and with some kept."""
-    found = {runtime.id: _inspect(folder, runtime) for runtime in RUNTIMES}
-    (folder / "edge.json").write_text(json.dumps(found))
+    by_runtime = {runtime.id: _inspect(folder, runtime) for runtime in RUNTIMES}
+    (folder / "edge.json").write_text(json.dumps(by_runtime))
 
 
 def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
@@ -68,13 +68,13 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
     assert runtime.layers
     assert runtime.activations
     assert runtime.optimize
-    found: dict[str, Any] = {"layers": [asdict(layer) for layer in runtime.layers(source)]}
+    inspected: dict[str, Any] = {"layers": [asdict(layer) for layer in runtime.layers(source)]}
     for name, keep in (("all", ()), ("mixed", KEPT)):
         output, work = folder / f"{name}.{runtime.format}", folder / f"{name}.{runtime.id}"
         work.mkdir()
         runtime.optimize(OptimizeJob(source, output, INT8, PROFILES[runtime.id], x, work, keep))
         each = list(runtime.activations(source, output, x))
-        found[name] = {
+        inspected[name] = {
             "float": sorted(_float_weights(output)),
             "reads": {one.layer.name: list(one.reads) for one in each},
             "shapes": {one.layer.name: [list(one.before.shape), list(one.after.shape)] for one in each},
@@ -84,8 +84,8 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
             ).tolist(),
         }
     answers = [one.before for one in runtime.activations(source, folder / f"all.{runtime.format}", x)]
-    found["last"] = answers[-1].tolist()
-    return found
+    inspected["last"] = answers[-1].tolist()
+    return inspected
 
 
 def _worst(before: Any, after: Any) -> float:

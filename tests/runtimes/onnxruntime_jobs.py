@@ -191,8 +191,8 @@ def ask(folder: Path) -> None:
         session = harness.load_backend(str(subject.plugin.backend)).Session(str(path), 1)
         alone = np.concatenate([session.invoke(x[i : i + 1]) for i in range(len(x))])
         with mock.patch.object(session, "invoke", wraps=session.invoke) as invoke:
-            found = session.predict(x)
-        said[path.stem] = {"calls": invoke.call_count, "distance": float(abs(found - alone).max() / np.ptp(alone))}
+            together = session.predict(x)
+        said[path.stem] = {"calls": invoke.call_count, "distance": float(abs(together - alone).max() / np.ptp(alone))}
     (folder / "ask.json").write_text(json.dumps(said))
 
 
@@ -228,11 +228,11 @@ def _shifts(reference: Any, model: Any, samples: Any) -> list[float]:
 
     def means(of: Any) -> dict[str, Any]:
         layers = {node.name: node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS}
-        found = onnx_files._means(of, list(layers.values()), samples)
-        return {name: found[output] for name, output in layers.items()}
+        means_of = onnx_files._means(of, list(layers.values()), samples)
+        return {name: means_of[output] for name, output in layers.items()}
 
-    expected, found = means(reference), means(model)
-    return [float(abs(found[name] - expected[name]).max() / np.ptp(expected[name])) for name in expected]
+    expected, shifted = means(reference), means(model)
+    return [float(abs(shifted[name] - expected[name]).max() / np.ptp(expected[name])) for name in expected]
 
 
 def _scale_of_input(model: Any) -> float | None:

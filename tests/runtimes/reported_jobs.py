@@ -42,8 +42,8 @@ SINGLE = 3  # samples that the optimized model is asked one by one too
 
 
 def _runtime(name: str) -> Runtime:
-    found: Runtime = load_reference(f"edgeflow.runtimes.{name}:plugin")
-    return found
+    runtime: Runtime = load_reference(f"edgeflow.runtimes.{name}:plugin")
+    return runtime
 
 
 # --- with the torch toolchain ----------------------------------------------------------------------------------------
@@ -75,12 +75,12 @@ def build(folder: Path) -> None:
     """Everything in asked.json, a list of [net, runtime, scheme]."""
     answered, refused = {}, {}
     for net, target, scheme in json.loads((folder / "asked.json").read_text()):
-        found = _build(folder, net, target, scheme)
+        built = _build(folder, net, target, scheme)
         name = f"{net} {target} {scheme}"
-        if isinstance(found, Unsupported):
-            refused[name] = found.reason
+        if isinstance(built, Unsupported):
+            refused[name] = built.reason
         else:
-            answered.update({f"{name} {how}": answers for how, answers in found.items()})
+            answered.update({f"{name} {how}": answers for how, answers in built.items()})
     np.savez(folder / "answered.npz", **answered)
     (folder / "refused.json").write_text(json.dumps(refused))
 
@@ -127,15 +127,15 @@ def _compile(runtime: Runtime, scheme: Scheme, target: Target, output: Path, sou
     assert runtime.compiles_for is not None
     seen = runtime.compiles_for(scheme, replace(target, runtime=runtime.id))
     with tempfile.TemporaryDirectory() as work:
-        found = runtime.compile(CompileJob(source, output, scheme, seen, Path(work)))
-    return found if isinstance(found, Unsupported) else None
+        compiled = runtime.compile(CompileJob(source, output, scheme, seen, Path(work)))
+    return compiled if isinstance(compiled, Unsupported) else None
 
 
 def _ask(runtime: Runtime, program: Path, x: Any) -> Any:
     def predict(path: Path) -> Any:
         return harness.predict(str(runtime.backend), str(path), x, runtime.layout)
 
-    return attempt(runtime, "executing", program, predict)
+    return attempt(runtime, "executing", program, predict, probe=predict)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def test_supports(scheme: str, accelerator: str, system: str) -> None:
 
 
 def test_a_program_depends_on_what_vela_is_told() -> None:
-    found = compiles_for(INT8, U55)
-    assert found == replace(U55, id="ethos-u55-128-high_end_embedded-shared_sram-2097152", arch="")
-    assert compiles_for(INT8, replace(U55, id="other", arch="x", clock_hz=1e9, flash_bytes=10, threads=2)) == found
+    platform = compiles_for(INT8, U55)
+    assert platform == replace(U55, id="ethos-u55-128-high_end_embedded-shared_sram-2097152", arch="")
+    assert compiles_for(INT8, replace(U55, id="other", arch="x", clock_hz=1e9, flash_bytes=10, threads=2)) == platform
     told = (
         {"ram_bytes": None},
         {"accelerator": "ethos-u55-256"},
@@ -112,13 +112,13 @@ def test_choices_are_the_sections_of_vela(edge: Toolchain) -> None:
 @pytest.mark.parametrize("scheme", ["int8_static", "int16x8"])
 def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, scheme: str) -> None:
     source = optimized / f"mixed.{scheme}.tflite"
-    found, made = edge(_job(source, scheme=SCHEMES[scheme]), ["operators_of", source.with_suffix(".program")])
+    compiled, made = edge(_job(source, scheme=SCHEMES[scheme]), ["operators_of", source.with_suffix(".program")])
     assert made == {"ethos-u": 1}
     names = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN")
-    assert found["operators"] == [{"operator": name, "count": 1, "placement": "Ethos-U55"} for name in names]
-    assert found["tools"].keys() == {"ethos-u-vela"}
-    assert found["zero_weights_ratio"] == pytest.approx(3 / 496)  # of the model: weights of less than half a step
-    estimates = {e["metric"]: e["value"] for e in found["estimates"]}
+    assert compiled["operators"] == [{"operator": name, "count": 1, "placement": "Ethos-U55"} for name in names]
+    assert compiled["tools"].keys() == {"ethos-u-vela"}
+    assert compiled["zero_weights_ratio"] == pytest.approx(3 / 496)  # of the model: weights of less than half a step
+    estimates = {e["metric"]: e["value"] for e in compiled["estimates"]}
     assert estimates.keys() == {
         *("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "flash_bytes", "accelerator_cycles", "cpu_operators")
     }
@@ -129,7 +129,7 @@ def test_all_operators_are_on_the_accelerator(optimized: Path, edge: Toolchain, 
     image = 12 * 10 * 16 * (2 if scheme == "int16x8" else 1)
     assert 2 * image <= estimates["memory_peak_bytes"] <= 4 * image
     assert estimates["flash_bytes"] <= source.with_suffix(".program").stat().st_size
-    (method,) = {e["method"] for e in found["estimates"] if e["metric"] == "latency_p90_s"}
+    (method,) = {e["method"] for e in compiled["estimates"] if e["metric"] == "latency_p90_s"}
     assert method == (
         "vela's estimate for ethos-u55-128 at 500 MHz, Ethos_U55_High_End_Embedded, Shared_Sram; deterministic: one "
         "figure stands for every percentile"
@@ -166,8 +166,8 @@ def test_operators_on_the_cpu_are_refused_by_name(optimized: Path, edge: Toolcha
 @toolchain
 def test_too_little_sram_shows_in_the_estimate(optimized: Path, edge: Toolchain) -> None:
     """Vela warns and exits with 0; that the target has less is for measure to see."""
-    (found,) = edge(_job(optimized / "mixed.int8_static.tflite", replace(U55, ram_bytes=1024)))
-    assert next(e["value"] for e in found["estimates"] if e["metric"] == "memory_peak_bytes") > 1024
+    (compiled,) = edge(_job(optimized / "mixed.int8_static.tflite", replace(U55, ram_bytes=1024)))
+    assert next(e["value"] for e in compiled["estimates"] if e["metric"] == "memory_peak_bytes") > 1024
 
 
 @toolchain
@@ -183,10 +183,10 @@ def test_vela_plans_for_the_sram_that_there_is(optimized: Path, edge: Toolchain)
 @toolchain
 def test_a_failure_of_vela_is_an_error(optimized: Path, edge: Toolchain) -> None:
     target = replace(U55, options={**HIGH_END, "system_config": "Ethos_U55_Unknown"})
-    (found,) = edge(_job(optimized / "mixed.int8_static.tflite", target))
-    assert found["error"] == "StageError"
-    assert found["message"].startswith("compile: vela failed for camera: ")
-    assert "System_Config.Ethos_U55_Unknown not found" in found["message"]
+    (compiled,) = edge(_job(optimized / "mixed.int8_static.tflite", target))
+    assert compiled["error"] == "StageError"
+    assert compiled["message"].startswith("compile: vela failed for camera: ")
+    assert "System_Config.Ethos_U55_Unknown not found" in compiled["message"]
 
 
 # --- package ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ RUNTIMES = ("onnxruntime", "litert")
 
 
 @pytest.fixture(scope="module")
-def found(
+def inspected(
     tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path, edge_python: Path
 ) -> dict[str, Any]:
     """What layers_jobs.py says, by runtime."""
@@ -35,8 +35,8 @@ def found(
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_layers_have_the_names_of_their_modules(found: dict[str, Any], runtime: str) -> None:
-    layers = [layer["name"] for layer in found[runtime]["layers"]]
+def test_layers_have_the_names_of_their_modules(inspected: dict[str, Any], runtime: str) -> None:
+    layers = [layer["name"] for layer in inspected[runtime]["layers"]]
     expected = ["stem", "second.conv", "second.add", "third.conv", "third.add"]
     assert [name for name in layers if name in expected] == expected
     assert len(set(layers)) == len(layers)
@@ -44,33 +44,35 @@ def test_layers_have_the_names_of_their_modules(found: dict[str, Any], runtime: 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_layers_that_are_kept_have_float_weights_and_the_others_have_not(found: dict[str, Any], runtime: str) -> None:
-    assert found[runtime]["all"]["float"] == []
-    assert found[runtime]["mixed"]["float"] == [[8, 8, 3, 3] if runtime == "onnxruntime" else [8, 3, 3, 8]]
+def test_layers_that_are_kept_have_float_weights_and_the_others_have_not(
+    inspected: dict[str, Any], runtime: str
+) -> None:
+    assert inspected[runtime]["all"]["float"] == []
+    assert inspected[runtime]["mixed"]["float"] == [[8, 8, 3, 3] if runtime == "onnxruntime" else [8, 3, 3, 8]]
 
 
 @pytest.mark.toolchain
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_what_each_layer_reads_and_answers(found: dict[str, Any], runtime: str) -> None:
-    each = found[runtime]["all"]
+def test_what_each_layer_reads_and_answers(inspected: dict[str, Any], runtime: str) -> None:
+    each = inspected[runtime]["all"]
     assert each["reads"]["stem"] == []
     assert each["reads"]["second.conv"] == ["stem"]
     assert sorted(each["reads"]["third.add"]) == ["second.add", "third.conv"]
     assert each["shapes"]["second.add"] == [[16, 10, 10, 8], [16, 10, 10, 8]]  # channels last, whatever the layout
     # One range for all channels of the stem: what answers 300 times less than the others has few steps left.
     assert each["error"]["stem"] > 0.1
-    quantized = np.array(found[runtime]["last"])
+    quantized = np.array(inspected[runtime]["last"])
     assert quantized.shape == (16, 4)
     assert abs(quantized - np.array(each["outputs"])).max() < 0.1 * np.ptp(quantized)
 
 
 @pytest.mark.toolchain
-def test_both_runtimes_see_the_same_network(found: dict[str, Any]) -> None:
-    one, other = (np.array(found[runtime]["last"]) for runtime in RUNTIMES)
+def test_both_runtimes_see_the_same_network(inspected: dict[str, Any]) -> None:
+    one, other = (np.array(inspected[runtime]["last"]) for runtime in RUNTIMES)
     assert abs(one - other).max() < 1e-4 * np.ptp(one)
     for layer in ("stem", "second.conv", "second.add", "third.conv", "third.add"):
-        assert found["litert"]["all"]["error"][layer] == pytest.approx(
-            found["onnxruntime"]["all"]["error"][layer], rel=0.2
+        assert inspected["litert"]["all"]["error"][layer] == pytest.approx(
+            inspected["onnxruntime"]["all"]["error"][layer], rel=0.2
         )
 
 

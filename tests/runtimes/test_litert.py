@@ -28,9 +28,9 @@ toolchain = pytest.mark.toolchain
 pytestmark = pytest.mark.xdist_group("tflite")  # one worker makes the networks for all
 
 
-def distance(found: list[list[float]], expected: NDArray[np.float32]) -> float:
+def distance(answers: list[list[float]], expected: NDArray[np.float32]) -> float:
     """Greatest difference, relative to the range of what is expected."""
-    return float(abs(np.array(found) - expected).max() / np.ptp(expected))
+    return float(abs(np.array(answers) - expected).max() / np.ptp(expected))
 
 
 # --- without a toolchain ---------------------------------------------------------------------------------------------
@@ -89,8 +89,8 @@ def test_importing_the_plugins_loads_no_heavy_library(project: Path) -> None:
 @toolchain
 @pytest.mark.parametrize("net", ["mixed", "sine", "wide", "roomy"])
 def test_a_converted_network_answers_as_pytorch(converted: Path, edge: Toolchain, net: str) -> None:
-    (found,) = edge(["predict", "litert", converted / f"{net}.tflite", converted / "x.npy"])
-    assert distance(found, np.load(converted / f"{net}.npy")) <= plugin.converters["torch"].tolerance.relative / 10
+    (answers,) = edge(["predict", "litert", converted / f"{net}.tflite", converted / "x.npy"])
+    assert distance(answers, np.load(converted / f"{net}.npy")) <= plugin.converters["torch"].tolerance.relative / 10
 
 
 @toolchain
@@ -145,8 +145,8 @@ def test_a_scheme_quantizes_as_it_says(
     optimized: Path, edge: Toolchain, scheme: str, dtype: str, least: float, greatest: float
 ) -> None:
     program = optimized / f"mixed.{scheme}.tflite"
-    found, seen = edge(["predict", "litert", program, optimized / "x.npy"], ["inspect", "litert", program])
-    assert least <= distance(found, np.load(optimized / "mixed.npy")) <= greatest
+    answers, seen = edge(["predict", "litert", program, optimized / "x.npy"], ["inspect", "litert", program])
+    assert least <= distance(answers, np.load(optimized / "mixed.npy")) <= greatest
     signature = seen["signature"]
     assert [tensor["dtype"] for side in ("inputs", "outputs") for tensor in signature[side]] == [dtype, dtype]
     assert signature["inputs"][0]["shape"] == [1, 12, 10, 2]
@@ -199,8 +199,8 @@ def test_per_channel_is_what_the_scheme_says(optimized: Path, edge: Toolchain, s
         ["predict", "litert", output, optimized / "x.npy"],
     )
     scales = [
-        sorted(t["scales"] for t in found["tensors"] if t["constant"] and t["dtype"] == "INT8")
-        for found in (tensor, channel)
+        sorted(t["scales"] for t in inspected["tensors"] if t["constant"] and t["dtype"] == "INT8")
+        for inspected in (tensor, channel)
     ]
     assert scales == [[1, 1, 1], [4, 16, 16]]
     assert distance(answers, np.load(optimized / "mixed.npy")) < 0.05
@@ -209,9 +209,9 @@ def test_per_channel_is_what_the_scheme_says(optimized: Path, edge: Toolchain, s
 @toolchain
 @pytest.mark.parametrize("scheme", ["fp16", "int8_dynamic", "int8_static"])
 def test_weights_stay_inside_of_large_models(optimized: Path, edge: Toolchain, scheme: str) -> None:
-    (found,) = edge(["layout", optimized / f"wide.{scheme}.tflite"])
-    assert found["outside"] == []
-    assert {position % 16 for position in found["positions"]} == {0}
+    (stored,) = edge(["layout", optimized / f"wide.{scheme}.tflite"])
+    assert stored["outside"] == []
+    assert {position % 16 for position in stored["positions"]} == {0}
 
 
 @toolchain
@@ -297,16 +297,16 @@ def test_ranges_that_are_the_extremes_change_nothing(finer: Path) -> None:
     ],
 )
 def test_finer_schemes_answer_rightly(finer: Path, edge: Toolchain, scheme: str, greatest: float) -> None:
-    (found,) = edge(["predict", "litert", finer / f"mixed.{scheme}.tflite", finer / "x.npy"])
-    assert 0 < distance(found, np.load(finer / "mixed.npy")) < greatest
+    (answers,) = edge(["predict", "litert", finer / f"mixed.{scheme}.tflite", finer / "x.npy"])
+    assert 0 < distance(answers, np.load(finer / "mixed.npy")) < greatest
 
 
 @toolchain
 @pytest.mark.parametrize("scheme", ["static4", "static16x4", "weights4"])
 def test_depthwise_weights_keep_8_bits(finer: Path, edge: Toolchain, scheme: str) -> None:
     """No tool quantizes them to 4; float ones would make an int4 model larger than an int8 one."""
-    (found,) = edge(["layout", finer / f"mixed.{scheme}.tflite"])
-    types = [tensor["dtype"] for tensor in found["tensors"] if tensor["constant"] and tensor["scales"]]
+    (stored,) = edge(["layout", finer / f"mixed.{scheme}.tflite"])
+    types = [tensor["dtype"] for tensor in stored["tensors"] if tensor["constant"] and tensor["scales"]]
     assert sorted(kind for kind in types if kind in ("INT4", "INT8")) == ["INT4", "INT4", "INT8"]
 
 
@@ -330,8 +330,8 @@ def test_corrected_models_answer_on_average_as_before(finer: Path, edge: Toolcha
     """Of the layers, the last has no activation, behind which means are not what was corrected."""
     reference, x = finer / "mixed.tflite", finer / "x.npy"
     after, before = (
-        np.array(found)
-        for found in edge(*(["shifts", reference, finer / f"mixed.{name}.tflite", x] for name in (scheme, plain)))
+        np.array(shifts)
+        for shifts in edge(*(["shifts", reference, finer / f"mixed.{name}.tflite", x] for name in (scheme, plain)))
     )
     assert len(before) == 3
     assert before[-1] > 0.05, "there must be a shift to correct"
@@ -357,8 +357,8 @@ def test_operators_of_a_file_are_counted_alike(finer: Path, edge: Toolchain, sch
 @toolchain
 def test_the_program_is_the_model(optimized: Path, edge: Toolchain) -> None:
     source, output = optimized / "mixed.int8_static.tflite", optimized / "program.tflite"
-    (found,) = edge(["compile_program", "litert", source, INT8, PHONE, output])
-    assert {**found, "zero_weights_ratio": None} == to_json(Compiled())
+    (compiled,) = edge(["compile_program", "litert", source, INT8, PHONE, output])
+    assert {**compiled, "zero_weights_ratio": None} == to_json(Compiled())
     assert output.read_bytes() == source.read_bytes()
     assert plugin.compile_tolerance(INT8).relative == 0
 
@@ -369,8 +369,8 @@ def test_zeros_are_those_of_the_network(optimized: Path, edge: Toolchain) -> Non
         source = optimized / f"wide.{scheme.id}.tflite"
         return ["compile_program", "litert", source, scheme, HOST, optimized / "program.tflite"]
 
-    found = dict(zip(SCHEMES, edge(*map(job, SCHEMES.values())), strict=True))
-    ratios = {scheme: compiled["zero_weights_ratio"] for scheme, compiled in found.items()}
+    programs = dict(zip(SCHEMES, edge(*map(job, SCHEMES.values())), strict=True))
+    ratios = {scheme: compiled["zero_weights_ratio"] for scheme, compiled in programs.items()}
     assert ratios["fp32"] == ratios["fp16"] == 0.5
     # what is less than half a step becomes zero too
     assert all(0.5 <= ratios[scheme] < 0.55 for scheme in ("int8_dynamic", "int8_static", "int16x8"))
@@ -395,10 +395,10 @@ def test_a_model_that_does_not_load_is_an_error(optimized: Path, edge: Toolchain
     damaged = optimized / "damaged.tflite"
     damaged.write_bytes((optimized / "mixed.tflite").read_bytes()[:2000])
     job = ["compile_program", "litert", damaged, INT8, HOST, optimized / "program.tflite"]
-    (found,) = edge(job)
-    assert found["error"] == "StageError"
-    assert "program.tflite: LiteRT" in found["message"]
-    assert "cannot load it: The model is not a valid Flatbuffer buffer" in found["message"]
+    (failure,) = edge(job)
+    assert failure["error"] == "StageError"
+    assert "program.tflite: LiteRT" in failure["message"]
+    assert "cannot load it: The model is not a valid Flatbuffer buffer" in failure["message"]
 
 
 @toolchain

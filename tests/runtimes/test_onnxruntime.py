@@ -86,8 +86,8 @@ def test_refuses_with_a_reason(scheme: Scheme, target: Target, reason: str) -> N
 
 
 def test_targets_of_one_instruction_set_share_an_optimized_model() -> None:
-    found = {arch: profile(INT8, replace(X86, arch=arch)) for arch in ("x86_64", "aarch64", "armv7l")}
-    assert found == {"x86_64": "onnxruntime-x86", "aarch64": "onnxruntime-arm", "armv7l": "onnxruntime-arm"}
+    profiles = {arch: profile(INT8, replace(X86, arch=arch)) for arch in ("x86_64", "aarch64", "armv7l")}
+    assert profiles == {"x86_64": "onnxruntime-x86", "aarch64": "onnxruntime-arm", "armv7l": "onnxruntime-arm"}
 
 
 @pytest.mark.parametrize("scheme", ["fp32", "fp16", "int8_dynamic", "int16x8"])
@@ -191,22 +191,22 @@ def built(root: Path, converted: SimpleNamespace, edge_python: Path) -> SimpleNa
 def asked(root: Path, built: SimpleNamespace, edge_python: Path) -> dict[str, dict[str, float]]:
     """How the models and programs of one network are asked."""
     _finish(_start(edge_python, root / "asked", 4, "ask"))
-    found: dict[str, dict[str, float]] = json.loads((root / "asked" / "ask.json").read_text())
-    return found
+    calls: dict[str, dict[str, float]] = json.loads((root / "asked" / "ask.json").read_text())
+    return calls
 
 
 @pytest.fixture(scope="module")
 def finer(root: Path, converted: SimpleNamespace, edge_python: Path) -> dict[str, Any]:
     """What the finer schemes make of one network, and how biases of networks by hand are corrected."""
     _finish(_start(edge_python, root / "finer", 5, "finer", "correct"))
-    found: dict[str, Any] = json.loads((root / "finer" / "finer.json").read_text())
-    return found
+    by_scheme: dict[str, Any] = json.loads((root / "finer" / "finer.json").read_text())
+    return by_scheme
 
 
 def _answers(path: Path) -> np.ndarray[Any, Any]:
     with np.load(path) as archive:
-        found: np.ndarray[Any, Any] = archive["y"]
-    return found
+        answers: np.ndarray[Any, Any] = archive["y"]
+    return answers
 
 
 def _accuracy(root: Path, network: str, answers: np.ndarray[Any, Any]) -> float:
@@ -214,9 +214,9 @@ def _accuracy(root: Path, network: str, answers: np.ndarray[Any, Any]) -> float:
         return float(np.mean(answers.argmax(1) == archive["y"]))
 
 
-def _distance(found: np.ndarray[Any, Any], before: np.ndarray[Any, Any]) -> float:
+def _distance(after: np.ndarray[Any, Any], before: np.ndarray[Any, Any]) -> float:
     """As the ladder has it: greatest difference over the range of what was before."""
-    return float(np.abs(found - before).max() / np.ptp(before))
+    return float(np.abs(after - before).max() / np.ptp(before))
 
 
 @pytest.mark.toolchain
@@ -225,8 +225,8 @@ class TestConvert:
     @pytest.mark.parametrize("network", NETWORKS)
     def test_answers_as_torch_does(self, root: Path, built: SimpleNamespace, converted: Any, network: str) -> None:
         torch = _answers(converted.first / f"{network}.torch.npz")
-        found = _answers(built.first / f"{network}.convert.npz")
-        assert _distance(found, torch) <= plugin.converters["torch"].tolerance.relative
+        converted = _answers(built.first / f"{network}.convert.npz")
+        assert _distance(converted, torch) <= plugin.converters["torch"].tolerance.relative
         assert _accuracy(root, network, torch) > 0.7, "the network must have an accuracy to lose"
 
     def test_same_bytes_in_another_process(self, converted: SimpleNamespace) -> None:
@@ -275,17 +275,17 @@ class TestOptimize:
     def test_float32_changes_nothing(self, built: SimpleNamespace) -> None:
         assert plugin.optimize_tolerance is not None
         for network in NETWORKS:
-            before, found = (_answers(built.first / f"{network}.{step}.npz") for step in ("convert", "fp32.x86.model"))
-            assert _distance(found, before) <= plugin.optimize_tolerance.relative
+            before, after = (_answers(built.first / f"{network}.{step}.npz") for step in ("convert", "fp32.x86.model"))
+            assert _distance(after, before) <= plugin.optimize_tolerance.relative
 
     @pytest.mark.parametrize("network", NETWORKS)
     @pytest.mark.parametrize("variant", VARIANTS)
     def test_loses_at_most_two_points(self, root: Path, built: SimpleNamespace, network: str, variant: str) -> None:
-        before, found = (
+        before, after = (
             _accuracy(root, network, _answers(built.first / f"{network}.{step}.npz"))
             for step in ("convert", f"{variant}.model")
         )
-        assert found >= before - 0.02
+        assert after >= before - 0.02
 
     @pytest.mark.parametrize(
         ("variant", "kernels", "activations"),
@@ -471,12 +471,12 @@ class TestCompile:
     ) -> None:
         with np.load(converted.first / f"{network}.torch.npz") as archive:
             expected = float(archive["zeros"])
-        found = json.loads((built.first / f"{network}.{variant}.zeros.json").read_text())
+        ratio = json.loads((built.first / f"{network}.{variant}.zeros.json").read_text())
         assert 0.3 < expected < 0.35
         if variant.startswith("fp"):
-            assert found == expected
+            assert ratio == expected
         else:  # what is less than half a step becomes one too
-            assert expected <= found < expected + 0.05
+            assert expected <= ratio < expected + 0.05
 
     @pytest.mark.parametrize("scheme", ["fp32", "fp16", "int8_dynamic", "int16x8"])
     @pytest.mark.parametrize("step", ["model", "program"])

@@ -94,7 +94,8 @@ def test_what_runs_here_says_nothing_about_time() -> None:
 def test_answers_are_those_of_litert_within_the_tolerance(optimized: Path, edge: Toolchain, scheme: str) -> None:
     program, x = optimized / f"mixed.{scheme}.tflite", optimized / "x.npy"
     micro, lite = (
-        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+        np.array(answers)
+        for answers in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
     )
     assert abs(micro - lite).max() <= compile_tolerance(SCHEMES[scheme]).relative * np.ptp(lite)
 
@@ -111,7 +112,8 @@ def test_answers_are_those_of_litert_within_the_tolerance(optimized: Path, edge:
 def test_finer_schemes_answer_as_litert(finer: Path, edge: Toolchain, net: str, scheme: str, most: float) -> None:
     program, x = finer / f"{net}.{scheme}.tflite", finer / "x.npy"
     micro, lite = (
-        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+        np.array(answers)
+        for answers in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
     )
     assert compile_tolerance(FINER[scheme]).relative == most
     assert abs(micro - lite).max() <= most * np.ptp(lite)
@@ -122,7 +124,8 @@ def test_weights_with_a_scale_for_each_channel_answer_wrongly(finer: Path, edge:
     """The interpreter reports success; that is why `supports` refuses them."""
     program, x = finer / "mixed.weights8.tflite", finer / "x.npy"
     micro, lite = (
-        np.array(found) for found in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
+        np.array(answers)
+        for answers in edge(["predict", "tflite_micro", program, x], ["predict", "litert", program, x])
     )
     assert abs(micro - lite).max() > 10 * compile_tolerance(FINER["weights8"]).relative * np.ptp(lite)
 
@@ -132,9 +135,9 @@ def test_large_models_answer_right(optimized: Path, edge: Toolchain) -> None:
     """The quantizer puts weights beyond 256 KiB where this interpreter reads noise and reports success."""
     program = optimized / "wide.int8_static.tflite"
     assert program.stat().st_size > 256 * 1024
-    (found,) = edge(["predict", "tflite_micro", program, optimized / "x.npy"])
+    (answers,) = edge(["predict", "tflite_micro", program, optimized / "x.npy"])
     expected = np.load(optimized / "wide.npy")
-    assert abs(np.array(found) - expected).max() < 0.05 * np.ptp(expected)
+    assert abs(np.array(answers) - expected).max() < 0.05 * np.ptp(expected)
 
 
 @toolchain
@@ -154,8 +157,8 @@ def test_signature_operators_and_arena(optimized: Path, edge: Toolchain) -> None
 
 @toolchain
 def test_activations_may_be_larger_than_the_model(converted: Path, edge: Toolchain) -> None:
-    (found,) = edge(["inspect", "tflite_micro", converted / "roomy.tflite"])
-    assert found["arena_bytes"] > 10 * (converted / "roomy.tflite").stat().st_size
+    (inspected,) = edge(["inspect", "tflite_micro", converted / "roomy.tflite"])
+    assert inspected["arena_bytes"] > 10 * (converted / "roomy.tflite").stat().st_size
 
 
 @toolchain
@@ -173,16 +176,16 @@ def test_the_runner_refuses_what_it_cannot_run(
     if content is not None:
         program = optimized / "no_model.tflite"
         program.write_bytes(content)
-    (found,) = edge(["refusal", "tflite_micro", program])
-    assert found.startswith(f"{program}: TFLite Micro 0.dev")
-    assert found.endswith(words)
+    (refusal,) = edge(["refusal", "tflite_micro", program])
+    assert refusal.startswith(f"{program}: TFLite Micro 0.dev")
+    assert refusal.endswith(words)
 
 
 @toolchain
 def test_ties_are_rounded_as_the_kernel_rounds_them(optimized: Path, edge: Toolchain) -> None:
-    (found,) = edge(["ties", optimized / "mixed.int8_static.tflite"])
-    assert found["litert"] == found["tflite_micro"] == found["layers"] == found["kernel"]
-    assert len(set(found["kernel"])) > 50
+    (rounded,) = edge(["ties", optimized / "mixed.int8_static.tflite"])
+    assert rounded["litert"] == rounded["tflite_micro"] == rounded["layers"] == rounded["kernel"]
+    assert len(set(rounded["kernel"])) > 50
 
 
 # --- compile ---------------------------------------------------------------------------------------------------------
@@ -191,16 +194,16 @@ def test_ties_are_rounded_as_the_kernel_rounds_them(optimized: Path, edge: Toolc
 def _compile(edge: Toolchain, source: Path, target: Target) -> tuple[Any, Path]:
     output = source.with_suffix(".program")
     output.unlink(missing_ok=True)
-    (found,) = edge(["compile_program", "tflite_micro", source, SCHEMES["int8_static"], target, output])
-    return found, output
+    (compiled,) = edge(["compile_program", "tflite_micro", source, SCHEMES["int8_static"], target, output])
+    return compiled, output
 
 
 @toolchain
 def test_the_program_is_the_model_whatever_the_target(optimized: Path, edge: Toolchain) -> None:
     source = optimized / "mixed.int8_static.tflite"
-    found, output = _compile(edge, source, ANY)
-    assert {**found, "zero_weights_ratio": None} == to_json(Compiled())
-    assert found["zero_weights_ratio"] == pytest.approx(3 / 496)  # weights of less than half a step
+    compiled, output = _compile(edge, source, ANY)
+    assert {**compiled, "zero_weights_ratio": None} == to_json(Compiled())
+    assert compiled["zero_weights_ratio"] == pytest.approx(3 / 496)  # weights of less than half a step
     assert output.read_bytes() == source.read_bytes()
 
 
@@ -244,8 +247,8 @@ def test_nothing_of_a_target_is_compiled_in(scheme: str) -> None:
     ],
 )
 def test_what_cannot_run_has_no_program(finer: Path, edge: Toolchain, file: str, reason: str) -> None:
-    found, output = _compile(edge, finer / f"{file}.tflite", ANY)
-    assert found == {"unsupported": reason}
+    compiled, output = _compile(edge, finer / f"{file}.tflite", ANY)
+    assert compiled == {"unsupported": reason}
     assert not output.exists()
 
 
@@ -253,9 +256,9 @@ def test_what_cannot_run_has_no_program(finer: Path, edge: Toolchain, file: str,
 def test_a_damaged_model_is_an_error(optimized: Path, edge: Toolchain) -> None:
     damaged = optimized / "damaged_for_micro.tflite"
     damaged.write_bytes((optimized / "mixed.tflite").read_bytes()[:1000])
-    found, _ = _compile(edge, damaged, ANY)
-    assert found["error"] == "StageError"
-    assert "not a whole TFLite file" in found["message"]
+    compiled, _ = _compile(edge, damaged, ANY)
+    assert compiled["error"] == "StageError"
+    assert "not a whole TFLite file" in compiled["message"]
 
 
 # --- package ---------------------------------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> 
 
 def predict(runtime: str, program: str, inputs: str) -> list[list[float]]:
     """What a program answers in the runner of a runtime."""
-    found: list[list[float]] = harness.predict(_backend(runtime), program, np.load(inputs), "NHWC").tolist()
-    return found
+    answers: list[list[float]] = harness.predict(_backend(runtime), program, np.load(inputs), "NHWC").tolist()
+    return answers
 
 
 def inspect(runtime: str, program: str) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def compile_program(runtime: str, source: str, scheme: Any, target: Any, output:
     """What a runtime's compiler says of a model."""
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme), from_json(Target, target)
-        found = _runtime(runtime).compile(CompileJob(Path(source), Path(output), *asked, Path(work)))
-    return to_json(found) if isinstance(found, Compiled) else {"unsupported": found.reason}
+        compiled = _runtime(runtime).compile(CompileJob(Path(source), Path(output), *asked, Path(work)))
+    return to_json(compiled) if isinstance(compiled, Compiled) else {"unsupported": compiled.reason}
 
 
 def ties(program: str) -> dict[str, list[int]]:
@@ -208,11 +208,11 @@ def without_values(program: str) -> dict[str, list[bool]]:
 
     session = Session(program, 1)
     session.invoke(session.encode(np.zeros(session.signature()["inputs"][0]["shape"], np.float32)))
-    found: dict[str, list[bool]] = {}
+    by_operator: dict[str, list[bool]] = {}
     for node in session._interpreter._get_ops_details():
         if node["op_name"] != DELEGATE:
-            found.setdefault(node["op_name"], []).extend(_has_no_values(session, int(i)) for i in node["outputs"])
-    return found
+            by_operator.setdefault(node["op_name"], []).extend(_has_no_values(session, int(i)) for i in node["outputs"])
+    return by_operator
 
 
 def _has_no_values(session: Any, tensor: int) -> bool:
@@ -229,8 +229,8 @@ def shifts(reference: str, program: str, inputs: str) -> list[float]:
     Answers after the activation, of the program as it stands and not of what the correction cuts out of it.
     """
     x = harness.to_layout(np.load(inputs), "NHWC")
-    expected, found = _means(reference, x), _means(program, x)
-    return [float(abs(a - b).max() / np.ptp(b)) for a, b in zip(found, expected, strict=True)]
+    expected, actual = _means(reference, x), _means(program, x)
+    return [float(abs(a - b).max() / np.ptp(b)) for a, b in zip(actual, expected, strict=True)]
 
 
 def _means(program: str, x: Any) -> list[Any]:
@@ -272,10 +272,10 @@ def vela_sections() -> list[str]:
 
     import ethosu
 
-    found = configparser.ConfigParser()
+    parser = configparser.ConfigParser()
     (folder,) = ethosu.__path__
-    assert found.read(Path(folder, "config_files", "Arm", "vela.ini"))
-    return found.sections()
+    assert parser.read(Path(folder, "config_files", "Arm", "vela.ini"))
+    return parser.sections()
 
 
 def _backend(runtime: str) -> str:
@@ -283,8 +283,8 @@ def _backend(runtime: str) -> str:
 
 
 def _runtime(name: str) -> Runtime:
-    found: Runtime = load_reference(f"edgeflow.runtimes.{name}:plugin")
-    return found
+    runtime: Runtime = load_reference(f"edgeflow.runtimes.{name}:plugin")
+    return runtime
 
 
 def main(output: str, *jobs: str) -> None:

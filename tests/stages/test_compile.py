@@ -53,9 +53,12 @@ class Session:
 
 PLUGINS = """
 import dataclasses
+import io
 import os
 import signal
 from pathlib import Path
+
+import numpy as np
 
 from edgeflow.plugin import Compiled, Runtime, Tolerance, Unsupported
 from edgeflow.types.figures import Evidence
@@ -84,19 +87,32 @@ def spoil(job):
 
 
 def crash(job):
-    if b"NUMPY" in job.source.read_bytes():
+    if np.load(job.source).any():
         os.kill(os.getpid(), signal.SIGSEGV)
     return Compiled()
 
 
+def vague(job):
+    if not np.load(job.source).any():
+        raise ValueError("a model without an output")
+    return crash(job)
+
+
+def sound():
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((6, 3), np.float32))
+    return stream.getvalue()
+
+
 def cut(source):
-    return [("ADD", lambda: b"only ADD"), ("MATMUL", lambda: source.read_bytes()), ("SIN", lambda: source.read_bytes())]
+    return [("ADD", sound), ("MATMUL", lambda: source.read_bytes()), ("SIN", lambda: source.read_bytes())]
 
 
 garbage = dataclasses.replace(plugin, id="npu", compile=spoil, runs="model")
 unreadable = dataclasses.replace(plugin, compile=spoil)
 crashing = dataclasses.replace(plugin, description="Tiny runtime", compile=crash)
 cutting = dataclasses.replace(crashing, beginnings=cut)
+obscure = dataclasses.replace(cutting, compile=vague)
 killed = dataclasses.replace(plugin, compile=lambda job: os.kill(os.getpid(), signal.SIGKILL))
 raising = dataclasses.replace(plugin, compile=lambda job: {}["key of our own"])
 dying = dataclasses.replace(
@@ -158,7 +174,8 @@ def setting(tmp_path: Path) -> Setting:
     step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")
     files.write_json(tmp_path / "ladder", Ladder((step,)))
     (tmp_path / "backend.py").write_text(BACKEND)
-    (tmp_path / "dying.py").write_text(BACKEND.replace("x @ self.weights", "os.kill(os.getpid(), signal.SIGSEGV)"))
+    death = "os.kill(os.getpid(), signal.SIGSEGV) if self.weights.any() else x @ self.weights"
+    (tmp_path / "dying.py").write_text(BACKEND.replace("x @ self.weights", death))
     refusal = 'raise RefusedError("MATMUL: no kernel for int8")'
     (tmp_path / "choosy.py").write_text(BACKEND.replace("return x @ self.weights", refusal))
     (tmp_path / "plugins.py").write_text(PLUGINS)
@@ -239,6 +256,10 @@ def _reason(setting: Setting, plugin: str) -> str:
     [
         (
             "crashing",
+            "Tiny runtime: compiling the model ends in a crash (SIGSEGV, signal 11), at which operator is not known",
+        ),
+        (
+            "obscure",
             "Tiny runtime: compiling the model ends in a crash (SIGSEGV, signal 11), at which operator is not known",
         ),
         ("cutting", "Tiny runtime: compiling the model ends in a crash (SIGSEGV, signal 11), at operator MATMUL"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgeflow.errors import StageError
-from edgeflow.plugin import CRASHES
-from edgeflow.stages.isolated import CrashError, in_child
+from edgeflow.errors import StageError, StorageError
+from edgeflow.plugin import CRASHES, Runtime, Unsupported
+from edgeflow.registry import load_reference
+from edgeflow.runners.harness import RefusedError
+from edgeflow.stages.isolated import CrashError, attempt, in_child
 
 
 def test_what_is_returned_and_written_is_there(tmp_path: Path) -> None:
@@ -62,3 +66,90 @@ def test_a_signal_from_outside_is_no_crash(number: signal.Signals) -> None:
 def test_a_process_that_ends_without_an_answer_is_an_error() -> None:
     with pytest.raises(StageError, match="working ended its process with exit code 5"):
         in_child(lambda: os._exit(5), "working")
+
+
+def test_temporary_files_of_what_crashed_are_removed(tmp_path: Path) -> None:
+    def work() -> None:
+        (tmp_path / "folder").write_text(tempfile.mkdtemp())
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(CrashError):
+        in_child(work, "working", quiet=True)
+    folder = Path((tmp_path / "folder").read_text())
+    assert not folder.exists()
+    assert not folder.parent.exists()
+    assert folder.parent != Path(tempfile.gettempdir())
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    readable, writable = os.pipe()
+
+    def child() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: os.write(writable, b"outlived its parent"))
+        signal.alarm(10)
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()
+
+    with pytest.raises(StageError, match="SIGKILL"):
+        in_child(lambda: in_child(child, "working"), "working", quiet=True)
+    os.close(writable)
+    with os.fdopen(readable, "rb") as pipe:
+        assert pipe.read() == b""
+
+
+def test_a_full_disk_is_told_where_a_library_hides_it() -> None:
+    def work() -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.onnx")
+        except OSError as error:
+            raise RuntimeError("cannot save the model") from error
+
+    with pytest.raises(StorageError, match=r"model\.onnx.*No space left on device") as full:
+        in_child(work, "working")
+    assert "in work" in full.value.__notes__[0]
+
+
+def _refuses(reason: str, how: str) -> Unsupported:
+    if how == "raises":
+        raise RefusedError(reason)
+    return Unsupported(reason)
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ONNX Runtime cannot run it: 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 8",
+        "its interpreter dies of SIGABRT: terminate called after throwing an instance of 'std::bad_alloc'",
+        "litert_torch cannot convert the model: [enforce fail] DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_a_machine_without_memory_makes_nothing_infeasible(reason: str, how: str) -> None:
+    runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
+    with pytest.raises(StageError, match=r"working: .*; this machine has too little memory: free some, and run again"):
+        attempt(runtime, "working", Path("model"), lambda _: _refuses(reason, how))
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+def test_a_full_disk_makes_nothing_infeasible(how: str) -> None:
+    runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
+    with pytest.raises(StorageError, match="No space left on device"):
+        attempt(runtime, "working", Path("model"), lambda _: _refuses("cannot save: No space left on device", how))
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+def test_a_refusal_is_infeasible(how: str) -> None:
+    runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
+    answer = attempt(runtime, "working", Path("model"), lambda _: _refuses("no kernel for SIN", how))
+    assert answer == Unsupported("no kernel for SIN")
+
+
+def test_a_crash_that_does_not_happen_again_makes_nothing_infeasible(tmp_path: Path) -> None:
+    def work(model: Path) -> None:
+        if not model.exists():
+            model.touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    runtime: Runtime = load_reference("edgeflow.runtimes.onnxruntime:plugin")
+    with pytest.raises(StageError, match=r"working ends in a crash \(SIGSEGV, signal 11\), and not when it was done"):
+        attempt(runtime, "working", tmp_path / "model", work)

@@ -80,8 +80,8 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
 
 def everything(folder: Path) -> Any:
     """The samples of evaluation, golden and train, sorted by their first value."""
-    found = read(folder)
-    x = np.concatenate([found[name][0] for name in ("train", "evaluation", "golden")])
+    splits = read(folder)
+    x = np.concatenate([splits[name][0] for name in ("train", "evaluation", "golden")])
     return x[np.argsort(x[:, 0, 0, 0], kind="stable")]
 
 
@@ -90,16 +90,16 @@ def everything(folder: Path) -> Any:
 
 def test_every_sample_is_in_one_split_and_calibration_is_drawn_from_train(data: Path) -> None:
     prepare.run(SPEC, prepare.Inputs(), outputs(data / "out"))
-    found = {name: np.rint(x.ravel() * N).astype(int).tolist() for name, (x, _) in read(data / "out").items()}
-    assert {name: len(i) for name, i in found.items()} == {
+    numbers = {name: np.rint(x.ravel() * N).astype(int).tolist() for name, (x, _) in read(data / "out").items()}
+    assert {name: len(i) for name, i in numbers.items()} == {
         "train": N - 60 - 8,
         "calibration": 20,
         "evaluation": 60,
         "golden": 8,
     }
-    assert sorted(found["train"] + found["evaluation"] + found["golden"]) == list(range(N))
-    assert set(found["calibration"]) <= set(found["train"])
-    assert len(set(found["calibration"])) == 20
+    assert sorted(numbers["train"] + numbers["evaluation"] + numbers["golden"]) == list(range(N))
+    assert set(numbers["calibration"]) <= set(numbers["train"])
+    assert len(set(numbers["calibration"])) == 20
 
 
 def test_classes_stay_with_their_samples(data: Path) -> None:
@@ -130,11 +130,11 @@ def test_a_split_takes_the_same_share_of_every_class(
     calibration = max(1, int(shares[2] * (len(y) - evaluation - golden)))
     spec = replace(SPEC, classes=len(sizes), seed=seed, calibration=calibration, evaluation=evaluation, golden=golden)
     try:
-        found = prepare.split(y, spec)
+        splits = prepare.split(y, spec)
     except DataError as error:
         assert "has no sample left for training" in str(error)  # noqa: PT017 - hypothesis also finds those
         return
-    for indices in found.values():
+    for indices in splits.values():
         counts = np.bincount(y[indices], minlength=len(sizes))
         # there is one share that every class's count is within one sample of
         assert max((counts - 1) / sizes) <= min((counts + 1) / sizes) + 1e-9
@@ -194,16 +194,27 @@ def test_normalisation_is_per_channel(prepared: Prepare) -> None:
     )
 
 
+def test_of_mean_and_std_the_one_that_is_not_given_is_measured(prepared: Prepare) -> None:
+    x, y = np.linspace(0, 1, 12, dtype=np.float32).reshape(12, 1, 1, 1), np.arange(12) % 2
+    for half in ({"mean": (0.25,), "std": None}, {"mean": None, "std": (0.5,)}):
+        folder = prepared(x, y, shape=(1, 1, 1), **half)
+        record = json.loads((folder / "dataset.json").read_text())["preprocessing"]
+        known = {name: list(values) for name, values in half.items() if values}
+        assert known.items() <= record.items()
+        ((name, measured),) = ((name, record[name]) for name in half if name not in known)
+        assert measured[0] not in (0.0, 1.0), name
+
+
 def test_resizing_is_bilinear(prepared: Prepare) -> None:
     x = np.tile(np.float32([[0, 1], [0, 1]]), (6, 1, 1, 1))
-    found = everything(prepared(x, np.arange(6) % 2, shape=(1, 3, 4)))
-    np.testing.assert_allclose(found, np.tile(np.float32([0, 0.25, 0.75, 1]), (6, 1, 3, 1)), atol=1e-6)
+    resized = everything(prepared(x, np.arange(6) % 2, shape=(1, 3, 4)))
+    np.testing.assert_allclose(resized, np.tile(np.float32([0, 0.25, 0.75, 1]), (6, 1, 3, 1)), atol=1e-6)
 
 
 def test_images_of_the_wanted_shape_are_not_touched(prepared: Prepare) -> None:
     x = np.random.default_rng(0).random((6, 2, 5, 3), np.float32)
-    found = everything(prepared(x, np.arange(6) % 2, shape=(2, 5, 3)))
-    np.testing.assert_array_equal(found, x[np.argsort(x[:, 0, 0, 0])])
+    kept = everything(prepared(x, np.arange(6) % 2, shape=(2, 5, 3)))
+    np.testing.assert_array_equal(kept, x[np.argsort(x[:, 0, 0, 0])])
 
 
 def test_grey_is_repeated_and_colour_averaged_whatever_the_sizes(prepared: Prepare) -> None:
@@ -340,8 +351,8 @@ def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
 def test_files_of_the_system_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = Samples(X, Y, ("a", "b"), skipped=("p/.DS_Store", "p/a/Thumbs.db"))
-    loader = DatasetLoader("own", "a stand-in", "", lambda _: found, lambda _: ())
+    samples = Samples(X, Y, ("a", "b"), skipped=("p/.DS_Store", "p/a/Thumbs.db"))
+    loader = DatasetLoader("own", "a stand-in", "", lambda _: samples, lambda _: ())
     monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
     spec = replace(SPEC, classes=2, calibration=1, evaluation=2, golden=1)
     prepare.run(spec, prepare.Inputs(), outputs(tmp_path))

@@ -55,15 +55,15 @@ def resize(record: Mapping[str, Any], x: Any, _: str) -> Any:
     if record["resize"] is None:
         return x
     _, height, width = record["shape"]
-    found = x @ weights(x.shape[2], width, record["resize"]["antialias"]).T
-    return weights(x.shape[1], height, record["resize"]["antialias"]) @ found
+    along_width = x @ weights(x.shape[2], width, record["resize"]["antialias"]).T
+    return weights(x.shape[1], height, record["resize"]["antialias"]) @ along_width
 
 
 def weights(n: int, m: int, antialias: bool) -> Any:
     """float64[m, n], as the record's formula has them; without antialiasing they are those of OpenCV's INTER_LINEAR."""
     i, j = np.arange(m)[:, None], np.arange(n)[None]
-    found = np.maximum(0, 1 - np.abs(j + 0.5 - (i + 0.5) * n / m) / (max(1, n / m) if antialias else 1))
-    return found / found.sum(axis=1, keepdims=True)
+    triangle = np.maximum(0, 1 - np.abs(j + 0.5 - (i + 0.5) * n / m) / (max(1, n / m) if antialias else 1))
+    return triangle / triangle.sum(axis=1, keepdims=True)
 
 
 def scale(record: Mapping[str, Any], x: Any, kind: str) -> Any:

@@ -102,8 +102,8 @@ class Project:
         return float(sum((t == 0).sum() for t in tensors) / sum(t.size for t in tensors))
 
     def answers(self, name: str) -> np.ndarray[Any, Any]:
-        (found,) = files.read_npz(self.folder / name / "outputs.npz", "evaluation")
-        return found
+        (evaluation,) = files.read_npz(self.folder / name / "outputs.npz", "evaluation")
+        return evaluation
 
 
 BASE = {"start": "base/checkpoint.safetensors"}
@@ -172,12 +172,12 @@ import numpy as np, torch
 from edgeflow.frameworks.torch import load
 from edgeflow.plugin import ModelSpec
 
-x, found = torch.from_numpy(np.load("evaluation.npz")["x"]), []
+x, outputs = torch.from_numpy(np.load("evaluation.npz")["x"]), []
 for model, checkpoint, module in json.load(sys.stdin):
     network = load(ModelSpec(**model), Path(checkpoint))
-    network.get_submodule(module).register_forward_hook(lambda m, i, output: found.append(output))
+    network.get_submodule(module).register_forward_hook(lambda m, i, output: outputs.append(output))
     network(x)
-given, wanted = (torch.nn.functional.normalize(features, dim=1) for features in found)
+given, wanted = (torch.nn.functional.normalize(features, dim=1) for features in outputs)
 print(float((given - wanted).square().sum(1).mean()))
 """
 

@@ -42,8 +42,8 @@ def pack(path: Path, described: Manifest, contents: Mapping[str, Content]) -> No
         raise PackageError(f"{path.name}: {manifest.NAME}: {error}") from None
     if [file.path for file in described.files] != sorted(contents):
         raise PackageError(f"{path.name}: the manifest's files are not those to be packed")
-    if found := claims.problem(described):
-        raise PackageError(f"{path.name}: {manifest.NAME}: {found}")
+    if problem := claims.problem(described):
+        raise PackageError(f"{path.name}: {manifest.NAME}: {problem}")
     with files.atomic(path) as temporary:
         with temporary.open("wb") as stream:
             _write_member(stream, manifest.NAME, encoded)
@@ -106,11 +106,11 @@ def _read_manifest(reader: _Reader) -> Manifest | ManifestV1:
     content = b"".join(reader.content(manifest.NAME, size))
     try:
         described = manifest.decode(content)
-        found = claims.problem(described)
+        problem = claims.problem(described)
     except ValueError as error:
         raise reader.error(f"{manifest.NAME}: {error}", at=start) from None
-    if found:
-        raise reader.error(f"{manifest.NAME}: {found}", at=start)
+    if problem:
+        raise reader.error(f"{manifest.NAME}: {problem}", at=start)
     return described
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from edgeflow.efpkg import ustar
-from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Manifest, quote
+from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Golden, Manifest, quote
 from edgeflow.figures import bad_end, task_metrics
 from edgeflow.paths import clash
 from edgeflow.types.figures import Direction
@@ -51,8 +51,8 @@ def _names(manifest: Common) -> Iterator[str]:
 
 def _files(manifest: Common) -> Iterator[str]:
     paths = [file.path for file in manifest.files]
-    if found := clash([NAME, *paths]):
-        yield f"files: {found}"
+    if conflict := clash([NAME, *paths]):
+        yield f"files: {conflict}"
     for before, after in pairwise(paths):
         if after <= before:
             yield f"files: {after!r} after {before!r}: not sorted, or twice"
@@ -89,7 +89,7 @@ def _digests(manifest: Common) -> Iterator[str]:
 
 
 def _interface(manifest: Common) -> Iterator[str]:
-    """Pre-processing, signature, post-processing and labels must fit together."""
+    """There is an input, and the output that answers."""
     outputs = [tensor.name for tensor in manifest.signature.outputs]
     if manifest.postprocessing.output not in outputs:
         yield f"postprocessing.output {quote(manifest.postprocessing.output)} is not an output of the signature"
@@ -113,6 +113,9 @@ def _normalisation(manifest: Manifest) -> Iterator[str]:
             yield f"preprocessing.{name} has {len(values)} numbers for {channels} channels"
     if 0 in how.std:
         yield "preprocessing.std has a 0, by which nothing is divided"
+    for dtype, limits in (how.scale or {}).items():
+        if len(limits) != 2 or not limits[0] < limits[1]:
+            yield f"preprocessing.scale: {quote(dtype)}: {quote([*limits])} is no range of two numbers"
 
 
 def _golden(manifest: Manifest) -> Iterator[str]:
@@ -123,9 +126,7 @@ def _golden(manifest: Manifest) -> Iterator[str]:
         yield f"example {quote(manifest.example)} is not among the files"
     if golden.samples < 1:
         yield f"golden.samples is {golden.samples}; a package has at least one"
-    if len(golden.raw) not in (0, golden.samples) or bool(golden.raw) == bool(golden.raw_left_out):
-        left_out = quote(golden.raw_left_out)
-        yield f"golden.raw: {len(golden.raw)} of {golden.samples} samples, and raw_left_out {left_out}"
+    yield from _raw(golden, manifest.preprocessing.scale)
     signature = manifest.signature
     sides = {"prepared": signature.inputs, "inputs": signature.inputs, "outputs": signature.outputs}
     for side, tensors in sides.items():
@@ -135,16 +136,26 @@ def _golden(manifest: Manifest) -> Iterator[str]:
             continue
         for tensor in tensors:
             dtype = "float32" if side == "prepared" else tensor.dtype
-            if found := _misfit(arrays[tensor.name], dtype, (golden.samples, *tensor.shape[1:])):
-                yield f"golden.{side}: {quote(tensor.name)}: {found}"
+            if misfit := _misfit(arrays[tensor.name], dtype, (golden.samples, *tensor.shape[1:])):
+                yield f"golden.{side}: {quote(tensor.name)}: {misfit}"
     named = {f"{side} {quote(name)}": array for side in sides for name, array in getattr(golden, side).items()}
     for name, array in {**named, **{f"raw {i}": array for i, array in enumerate(golden.raw)}}.items():
-        if found := _array(array, sizes):
-            yield f"golden.{name}: {found}"
+        if misfit := _array(array, sizes):
+            yield f"golden.{name}: {misfit}"
     if {*golden.tolerance} != {*golden.outputs} or not all(value >= 0 for value in golden.tolerance.values()):
         yield "golden.tolerance is not a number from 0 for each output"
     if golden.artifact_sha256 not in manifest.ancestors.values():
         yield f"golden: answers of artifact {quote(golden.artifact_sha256)}, which is no ancestor"
+
+
+def _raw(golden: Golden, scale: Mapping[str, tuple[float, ...]] | None) -> Iterator[str]:
+    """Raw samples are all there or none, and of types that preprocessing knows."""
+    if len(golden.raw) not in (0, golden.samples) or bool(golden.raw) == bool(golden.raw_left_out):
+        left_out = quote(golden.raw_left_out)
+        yield f"golden.raw: {len(golden.raw)} of {golden.samples} samples, and raw_left_out {left_out}"
+    for i, array in enumerate(golden.raw):
+        if array.dtype in ITEM_BYTES and scale is not None and array.dtype not in scale:
+            yield f"golden.raw {i}: preprocessing.scale says nothing of {array.dtype}"
 
 
 def _misfit(array: Array, dtype: str, shape: tuple[int, ...]) -> str:
@@ -177,8 +188,8 @@ def _verdict(manifest: Common) -> Iterator[str]:
     if manifest.shipped_without != verdict.shipped_without:
         yield "shipped_without differs between the package and its verdict"
     for check in verdict.checks:
-        if found := _check(check, manifest):
-            yield f"check of {quote(check.metric)}: {found}"
+        if refusal := _check(check, manifest):
+            yield f"check of {quote(check.metric)}: {refusal}"
     task = task_metrics([*(check.metric for check in verdict.checks), *(m.metric for m in manifest.measurements)])
     if not any(check.metric in task and check.status == Status.PASS for check in verdict.checks):
         yield "the verdict has no check that the model still does its task; nothing is released without one"

@@ -183,9 +183,9 @@ def decode(content: bytes) -> Manifest | ManifestV1:
             "checked with the edgeflow that made it"
         )
     claimed = fields.pop(DIGEST_KEY, None)
-    found = _digest(fields)
-    if claimed != found:
-        raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {found!r}: damaged or edited")
+    digest = _digest(fields)
+    if claimed != digest:
+        raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {digest!r}: damaged or edited")
     described = from_json(kind, fields)
     if to_json(described) != fields:
         raise ValueError("a key is missing: every key is written, null where there is no value")
@@ -230,12 +230,12 @@ def _check_depth(content: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in fields:
             raise ValueError(f"duplicate key {quote(key)}")
-        found[key] = value
-    return found
+        fields[key] = value
+    return fields
 
 
 def _refuse_constant(name: str) -> Any:

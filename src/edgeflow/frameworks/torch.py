@@ -49,12 +49,12 @@ SETTINGS: Mapping[str, Option] = {
 
 def _settings(model: ModelSpec) -> Training:
     """Checked training settings; ConfigError names every key that is unknown or whose value is unusable."""
-    found = {name: f"unknown key; known: {', '.join(SETTINGS)}" for name in model.training if name not in SETTINGS}
+    problems = {name: f"unknown key; known: {', '.join(SETTINGS)}" for name in model.training if name not in SETTINGS}
     for name, value in model.training.items():
         if name in SETTINGS and (problem := SETTINGS[name].problem(value)):
-            found[name] = problem
-    if found:
-        raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in found.items()])
+            problems[name] = problem
+    if problems:
+        raise ConfigError([f"model {model.id}: training.{name}: {problem}" for name, problem in problems.items()])
     return Training(**{name: SETTINGS[name].read(value) for name, value in model.training.items()})
 
 
@@ -68,10 +68,10 @@ def _build(model: ModelSpec) -> Any:
         inspect.signature(builder).bind(model.input_shape, model.classes, **model.arguments)
     except TypeError as error:
         raise ConfigError([f"{where}: {error}; it is called as function(input_shape, classes, **arguments)"]) from None
-    found = builder(model.input_shape, model.classes, **model.arguments)
-    if not isinstance(found, torch.nn.Module):
-        raise ConfigError([f"{where}: gave a {type(found).__name__}; expected a torch.nn.Module"])
-    return found
+    network = builder(model.input_shape, model.classes, **model.arguments)
+    if not isinstance(network, torch.nn.Module):
+        raise ConfigError([f"{where}: gave a {type(network).__name__}; expected a torch.nn.Module"])
+    return network
 
 
 def train(job: TrainJob) -> Trained:
@@ -130,7 +130,7 @@ def _brought(file: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
     if file.suffix == ".safetensors":
         return _read(file, "save it again")
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{file}: holds pickled code, which is not run, or is no file of torch.save; where it comes from, save the "
@@ -138,14 +138,15 @@ def _brought(file: Path) -> tuple[dict[str, Any], Mapping[str, str]]:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{file}: not a readable file of torch.save: {_first_line(error)}") from None
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
-        keys = f" with {', '.join(map(str, list(found)[:5]))}" if isinstance(found, Mapping) else ""
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+        keys = f" with {', '.join(map(str, list(content)[:5]))}" if isinstance(content, Mapping) else ""
         raise DataError(
-            f"{file}: holds a {type(found).__name__}{keys}; expected tensors by name: torch.save(model.state_dict(), …)"
+            f"{file}: holds a {type(content).__name__}{keys}; expected tensors by name: "
+            "torch.save(model.state_dict(), …)"
         )
-    return dict(found), {}
+    return dict(content), {}
 
 
 def _save(network: Any, checkpoint: Path, *, fewer: bool) -> None:
@@ -214,12 +215,12 @@ def _check_fit(model: ModelSpec, network: Any, x: Float32) -> None:
     """One forward pass: StageError when that fails or the network has another number of outputs."""
     where = f"train: model {model.id}: the network of {model.builder}"
     try:
-        found = list(predict(network.eval(), x).shape)
+        shape = list(predict(network.eval(), x).shape)
     except (RuntimeError, TypeError) as error:
         raise StageError(f"{where} cannot be run on inputs of shape {list(x.shape)}: {error}") from error
-    if found != [1, model.classes]:
+    if shape != [1, model.classes]:
         expected = [1, model.classes]
-        raise StageError(f"{where} gives outputs of shape {found} for one sample; expected {expected}, one per class")
+        raise StageError(f"{where} gives outputs of shape {shape} for one sample; expected {expected}, one per class")
 
 
 def load(model: ModelSpec, checkpoint: Path) -> Any:
@@ -228,9 +229,9 @@ def load(model: ModelSpec, checkpoint: Path) -> Any:
     Raises DataError for a file that is missing or damaged; StageError names tensors that are missing, too many or of
     another shape.
     """
-    found = _build(model)
-    _restore(model, found, *_read(checkpoint, "train again"), checkpoint)
-    return found.eval().requires_grad_(False)
+    network = _build(model)
+    _restore(model, network, *_read(checkpoint, "train again"), checkpoint)
+    return network.eval().requires_grad_(False)
 
 
 def _read(file: Path, next_step: str) -> tuple[dict[str, Any], Mapping[str, str]]:
@@ -262,15 +263,15 @@ def _restore(model: ModelSpec, network: Any, tensors: Mapping[str, Any], said: M
         raise StageError(f"{file}: not finite: {_listed(bad)}")
 
 
-def _misfits(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _misfits(expected: Mapping[str, Any], brought: Mapping[str, Any]) -> str:
     """Which tensors are missing, too many or of another shape; "" when all fit."""
     # One of several names of a tensor is enough, as safetensors.torch.save_model has it. Batches are counted since
     # PyTorch 0.4.1 only.
-    told = {tensor.data_ptr() for name, tensor in expected.items() if name in found}
+    told = {tensor.data_ptr() for name, tensor in expected.items() if name in brought}
     told |= {tensor.data_ptr() for name, tensor in expected.items() if name.endswith("num_batches_tracked")}
-    missing = [name for name, tensor in expected.items() if name not in found and tensor.data_ptr() not in told]
-    unexpected = [name for name in found if name not in expected]
-    shapes = {name: (list(found[name].shape), list(t.shape)) for name, t in expected.items() if name in found}
+    missing = [name for name, tensor in expected.items() if name not in brought and tensor.data_ptr() not in told]
+    unexpected = [name for name in brought if name not in expected]
+    shapes = {name: (list(brought[name].shape), list(t.shape)) for name, t in expected.items() if name in brought}
     other = [f"{name} {mine}, and {theirs} in the network" for name, (mine, theirs) in shapes.items() if mine != theirs]
     parts = {"missing": missing, "unexpected": unexpected, "of another shape": other}
     for prefix in ("module.", "model.", "_orig_mod."):  # of DataParallel, a Lightning module, torch.compile
@@ -294,8 +295,8 @@ def predict(model: Any, x: Float32) -> Float32:
 
     with torch.no_grad():
         parts = [model(torch.from_numpy(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
-    found: Float32 = torch.cat(parts).numpy()
-    return found
+    outputs: Float32 = torch.cat(parts).numpy()
+    return outputs
 
 
 def versions() -> Mapping[str, str]:

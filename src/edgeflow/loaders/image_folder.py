@@ -45,7 +45,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Found:
+class Contents:
     """What is in the folder."""
 
     classes: tuple[tuple[str, tuple[Path, ...]], ...]  # name → images, both by name
@@ -66,16 +66,16 @@ def load(job: LoadJob) -> Samples:
     """
     import numpy as np
 
-    found = _scan(_root(job))
-    if found.problems:
-        raise _unusable(job, [*found.problems, *_damaged(found.images)])
-    y = np.repeat(np.arange(len(found.classes)), [len(paths) for _, paths in found.classes])
+    contents = _scan(_root(job))
+    if contents.problems:
+        raise _unusable(job, [*contents.problems, *_damaged(contents.images)])
+    y = np.repeat(np.arange(len(contents.classes)), [len(paths) for _, paths in contents.classes])
     return Samples(
-        Images(found.images),
+        Images(contents.images),
         y.astype(np.int64),
-        tuple(name for name, _ in found.classes),
-        names=[str(path) for path in found.images],
-        skipped=tuple(map(str, found.skipped)),
+        tuple(name for name, _ in contents.classes),
+        names=[str(path) for path in contents.images],
+        skipped=tuple(map(str, contents.skipped)),
         decode=_decoding(),
     )
 
@@ -94,7 +94,7 @@ def _unusable(job: LoadJob, problems: Sequence[str]) -> DataError:
     return DataError.of_all(f"dataset {job.dataset}: folder {job.options['folder']} cannot be used", problems)
 
 
-def _scan(root: Path) -> Found:
+def _scan(root: Path) -> Contents:
     entries, skipped, problems = _listing(root)
     classes = []
     for entry in entries:
@@ -110,20 +110,20 @@ def _scan(root: Path) -> Found:
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folders"
         problems.append(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
-    return Found(tuple(classes), tuple(skipped), tuple(problems))
+    return Contents(tuple(classes), tuple(skipped), tuple(problems))
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
     """What is in a folder, by name: what the user put there, what a system did, and what is wrong."""
     try:
-        found = sorted(folder.iterdir())
+        entries = sorted(folder.iterdir())
     except OSError as error:
         return [], [], [f"{folder}: cannot be read: {error.strerror}"]
-    unnamed = [path for path in found if _unprintable(path)]
-    systems = [path for path in found if path.name.startswith(".") or path.name.lower() in SYSTEM]
+    unnamed = [path for path in entries if _unprintable(path)]
+    systems = [path for path in entries if path.name.startswith(".") or path.name.lower() in SYSTEM]
     wrong = [f"{os.fsencode(path)!r}: its name is not UTF-8; rename it" for path in unnamed]
     aside = {*unnamed, *systems}
-    return [path for path in found if path not in aside], [path for path in systems if path not in unnamed], wrong
+    return [path for path in entries if path not in aside], [path for path in systems if path not in unnamed], wrong
 
 
 def _misplaced(path: Path) -> str:
@@ -192,9 +192,10 @@ def _decoding() -> tuple[str, ...]:
     import PIL
     from PIL import features
 
+    turbo = features.version("libjpeg_turbo")  # None where Pillow was built with another library
+    jpeg = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
     return (
-        f"the first frame is read with Pillow {PIL.__version__}, JPEG by libjpeg-turbo "
-        f"{features.version('libjpeg_turbo')}",
+        f"the first frame is read with Pillow {PIL.__version__}, JPEG by {jpeg}",
         "it is turned and mirrored upright, as its EXIF orientation (tag 0x0112) says",
         "greyscale and bilevel images have one channel; palettes, CMYK, YCbCr and all others become R, G, B, as "
         "Pillow's convert('RGB') does it; colour profiles and transparency are ignored",
@@ -204,10 +205,10 @@ def _decoding() -> tuple[str, ...]:
 
 def files(job: LoadJob) -> tuple[Path, ...]:
     """Every image; raises as `load` does, but for images that cannot be read: none is opened."""
-    found = _scan(_root(job))
-    if found.problems:
-        raise _unusable(job, found.problems)
-    return found.images
+    contents = _scan(_root(job))
+    if contents.problems:
+        raise _unusable(job, contents.problems)
+    return contents.images
 
 
 plugin = DatasetLoader(

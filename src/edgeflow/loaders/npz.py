@@ -41,17 +41,17 @@ class Settings:
 def _settings(job: LoadJob) -> Settings:
     """Checked options; ConfigError names every key whose value is unusable."""
     given = dict(job.options)
-    found = {name: problem for name in ("file", "x", "y", "url", "sha256") if (problem := _no_text(given, name))}
+    problems = {name: problem for name in ("file", "x", "y", "url", "sha256") if (problem := _no_text(given, name))}
     if "labels" in given and (problem := _no_labels(given["labels"])):
-        found["labels"] = problem
+        problems["labels"] = problem
     if "layout" in given and given["layout"] not in tuple(LAYOUTS):
-        found["layout"] = f"{given['layout']!r} is not one of {', '.join(LAYOUTS)}"
+        problems["layout"] = f"{given['layout']!r} is not one of {', '.join(LAYOUTS)}"
     if "url" in given and "sha256" not in given:
-        found["sha256"] = "missing; 'url' needs it, so that the data stay what they are"
-    elif "sha256" in given and "sha256" not in found and not re.fullmatch(r"[0-9a-fA-F]{64}", given["sha256"]):
-        found["sha256"] = f"{given['sha256']!r} is not a SHA-256 of 64 hexadecimal digits"
-    if found:
-        raise ConfigError([f"dataset {job.dataset}: options.{name}: {problem}" for name, problem in found.items()])
+        problems["sha256"] = "missing; 'url' needs it, so that the data stay what they are"
+    elif "sha256" in given and "sha256" not in problems and not re.fullmatch(r"[0-9a-fA-F]{64}", given["sha256"]):
+        problems["sha256"] = f"{given['sha256']!r} is not a SHA-256 of 64 hexadecimal digits"
+    if problems:
+        raise ConfigError([f"dataset {job.dataset}: options.{name}: {problem}" for name, problem in problems.items()])
     if "labels" in given:
         given["labels"] = tuple(map(str, given["labels"]))
     return Settings(**given)
@@ -112,13 +112,13 @@ def _download(job: LoadJob, settings: Settings) -> Path:
     # A folder per content: two datasets prepared at once may keep different files under the same name.
     folder = job.root / DOWNLOADS / digest[:12]
     try:
-        found = pooch.retrieve(settings.url, f"sha256:{digest}", fname=name, path=folder, progressbar=False)
+        kept = pooch.retrieve(settings.url, f"sha256:{digest}", fname=name, path=folder, progressbar=False)
     except (ValueError, OSError) as error:  # those of requests are OSError
         raise DataError(
             f"dataset {job.dataset}: cannot get {settings.url}: {error}; check options.url and options.sha256, or put "
             "the file into the project and name it in options.file without a url"
         ) from error
-    return Path(found)
+    return Path(kept)
 
 
 def _read(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
@@ -141,12 +141,12 @@ def _array(path: Path, archive: Mapping[str, Any], name: str) -> NDArray[Any]:
     if name not in archive:
         raise DataError(f"{path}: no array {name!r}; it has: {', '.join(sorted(archive)) or 'none'}")
     try:
-        found = archive[name]
+        array = archive[name]
     except UNREADABLE as error:
         raise DataError(f"{path}: array {name!r} cannot be read: {error}") from None
-    if not isinstance(found, np.ndarray):  # numpy gives the bytes of members that are no .npy files
+    if not isinstance(array, np.ndarray):  # numpy gives the bytes of members that are no .npy files
         raise DataError(f"{path}: {name!r} is not an array")
-    return found
+    return array
 
 
 def _classes(
@@ -186,11 +186,11 @@ def _values(path: Path, settings: Settings, x: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     name, layout = settings.x, settings.layout
-    found = f"{path}: {name} has shape {list(x.shape)}"
+    has_shape = f"{path}: {name} has shape {list(x.shape)}"
     if x.ndim not in (2, 3, 4):
-        raise DataError(f"{found}; expected [N, features], [N, channels, length], [N, H, W] or [N, channels, H, W]")
+        raise DataError(f"{has_shape}; expected [N, features], [N, channels, length], [N, H, W] or [N, channels, H, W]")
     if not x.size:
-        raise DataError(f"{found}: it is empty")
+        raise DataError(f"{has_shape}: it is empty")
     if x.dtype.kind not in "iuf":
         raise DataError(f"{path}: {name} is {x.dtype}; expected integers or floats")
     if x.dtype.kind == "f":
@@ -198,7 +198,7 @@ def _values(path: Path, settings: Settings, x: NDArray[Any]) -> NDArray[Any]:
     if len(layout) == x.ndim:
         return x.transpose(LAYOUTS[layout])
     if layout and not (len(layout) == 4 and x.ndim == 3):  # images without channels are grey in any layout
-        raise DataError(f"{found}, and options.layout says {layout}: {len(layout)} axes; correct or remove it")
+        raise DataError(f"{has_shape}, and options.layout says {layout}: {len(layout)} axes; correct or remove it")
     return x
 
 

@@ -12,9 +12,9 @@ def load(job: LoadJob) -> Samples:
     import numpy as np
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    x = (found.images[:, None] / 16).astype(np.float32)  # pixels are counts of 0 to 16
-    return Samples(x, found.target.astype(np.int64), tuple(str(name) for name in found.target_names))
+    digits = load_digits()
+    x = (digits.images[:, None] / 16).astype(np.float32)  # pixels are counts of 0 to 16
+    return Samples(x, digits.target.astype(np.int64), tuple(str(name) for name in digits.target_names))
 
 
 def files(job: LoadJob) -> tuple[Path, ...]:

@@ -59,8 +59,6 @@ LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blo
 # 50 such runs are 2 % of all, and the 99th percentile would be theirs alone.
 REWARM_RUNS = 2
 HALF = np.nextafter(np.float32(0.5), np.float32(0))  # half would lift the float32 below a tie over it
-
-
 REFUSED = 3  # exit code where the runtime refuses the program
 
 
@@ -108,8 +106,8 @@ def to_layout(x: Float32, layout: str) -> Float32:
 def predict(backend: str, program: str, x: Float32, layout: str, threads: int = 1) -> Float32:
     """float32[N, K] that `program` answers to x float32[N, C, H, W]."""
     session = load_backend(backend).Session(program, threads)
-    found: Float32 = session.predict(to_layout(x, layout))
-    return found
+    answers: Float32 = session.predict(to_layout(x, layout))
+    return answers
 
 
 def inspect(backend: str, program: str, threads: int) -> dict[str, Any]:
@@ -216,20 +214,20 @@ class _Timed:
 
     def block(self, runs: int, seconds: float) -> None:
         """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median."""
-        found: list[float] = []
+        latencies: list[float] = []
         spent = 0
         for _ in range(runs):
             native = self._native[self._at : self._at + 1]
             start = time.perf_counter_ns()
             answer = self.session.invoke(native)
             spent += (taken := time.perf_counter_ns() - start)
-            found.append(taken * 1e-9)
+            latencies.append(taken * 1e-9)
             if len(self.answers) < len(self._native):
                 self.answers.append(answer)
             self._at = (self._at + 1) % len(self._native)
-            if spent * 1e-9 > seconds and len(found) >= LEAST_BLOCK_RUNS:
+            if spent * 1e-9 > seconds and len(latencies) >= LEAST_BLOCK_RUNS:
                 break
-        self.blocks.append(found)
+        self.blocks.append(latencies)
 
 
 def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> list[_Timed]:
@@ -252,10 +250,10 @@ def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32)
 
 def _evaluation(session: Any, answers: list[Any], x: Float32) -> Float32:
     """float32[N, K] to all samples: what was answered while it was timed, and the rest."""
-    found = [session.decode(np.concatenate(answers))] if answers else []
+    parts = [session.decode(np.concatenate(answers))] if answers else []
     if len(answers) < len(x):
-        found.append(session.predict(x[len(answers) :]))
-    return np.concatenate(found)
+        parts.append(session.predict(x[len(answers) :]))
+    return np.concatenate(parts)
 
 
 @contextmanager
@@ -320,9 +318,9 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def main(job: str, result: str) -> None:
     """Read a JOB, write its RESULT, whole or not at all."""
-    found = measure(json.loads(Path(job).read_text(encoding="utf-8")))
+    measured = measure(json.loads(Path(job).read_text(encoding="utf-8")))
     with _replacing(Path(result)) as temporary:
-        temporary.write_text(json.dumps(found), encoding="utf-8")
+        temporary.write_text(json.dumps(measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,19 +47,19 @@ def short(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
+def difference(expected: Mapping[str, str], actual: Mapping[str, str]) -> str:
     """In which of the expected parts a machine is another, "CPU governor 'powersave', not 'performance'"; "" in none.
 
     A machine that does not say which one it is could be any, and is another.
     """
-    parts = [name for name, value in expected.items() if found[name] != value or (name == "machine_id" and not value)]
-    return ", ".join(f"{PARTS[name]} {found[name]!r}, not {expected[name]!r}" for name in parts)
+    parts = [name for name, value in expected.items() if actual[name] != value or (name == "machine_id" and not value)]
+    return ", ".join(f"{PARTS[name]} {actual[name]!r}, not {expected[name]!r}" for name in parts)
 
 
 def arch() -> str:
     """Instruction set of the CPU as Linux calls it: "x86_64", "aarch64"."""
-    found = platform.machine()
-    return _MACHINES.get(found, found)
+    machine = platform.machine()
+    return _MACHINES.get(machine, machine)
 
 
 # Each of these takes the root of the file system: `Path("/")`.
@@ -68,16 +68,16 @@ def arch() -> str:
 def _machine_id(root: Path) -> str:
     """32 hexadecimal digits; "" where nothing tells this machine from another."""
     known = "" if any((root / name.lstrip("/")).exists() for name in IN_CONTAINER) else _system_id(root)
-    found = known or _read(root / "proc/sys/kernel/random/boot_id")
-    return hmac.new(found.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32] if found else ""
+    identifier = known or _read(root / "proc/sys/kernel/random/boot_id")
+    return hmac.new(identifier.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32] if identifier else ""
 
 
 def _system_id(root: Path) -> str:
     if platform.system() == "Darwin":
         said = re.search(r'"IOPlatformUUID" = "([^"]+)"', _said("ioreg", "-rd1", "-c", "IOPlatformExpertDevice"))
         return said[1] if said else ""
-    found = _read(root / "etc/machine-id")
-    return found if re.fullmatch("[0-9a-f]{32}", found) else ""  # empty or "uninitialized" in an image
+    identifier = _read(root / "etc/machine-id")
+    return identifier if re.fullmatch("[0-9a-f]{32}", identifier) else ""  # empty or "uninitialized" in an image
 
 
 def _cpu(root: Path) -> str:
@@ -99,7 +99,7 @@ def _os() -> str:
 def _governor(root: Path) -> str:
     """ "" where the system does not tell, as in most virtual machines."""
     files = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    return ", ".join(sorted({found for file in files if (found := _read(file))}))
+    return ", ".join(sorted({governor for file in files if (governor := _read(file))}))
 
 
 def _read(path: Path) -> str:

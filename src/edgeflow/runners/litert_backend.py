@@ -59,8 +59,8 @@ class Session:
         except (RuntimeError, ValueError) as error:
             name = f"LiteRT {version('ai-edge-litert')}"
             raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        found: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
-        return found
+        raw: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
+        return raw
 
     def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """[N, K] in the program's own type → float32[N, K]."""
@@ -127,13 +127,13 @@ def _only(program: str, kind: str, tensors: list[dict[str, Any]]) -> dict[str, A
     return tensors[0]
 
 
-def _tensor(found: dict[str, Any]) -> dict[str, Any]:
-    scale, zero_point = found["quantization"]
-    quantized = found["dtype"] != np.float32
+def _tensor(details: dict[str, Any]) -> dict[str, Any]:
+    scale, zero_point = details["quantization"]
+    quantized = details["dtype"] != np.float32
     return {
-        "name": found["name"],
-        "dtype": np.dtype(found["dtype"]).name,
-        "shape": [int(axis) for axis in found["shape"]],
+        "name": details["name"],
+        "dtype": np.dtype(details["dtype"]).name,
+        "shape": [int(axis) for axis in details["shape"]],
         "scale": float(scale) if quantized else None,
         "zero_point": int(zero_point) if quantized else None,
     }

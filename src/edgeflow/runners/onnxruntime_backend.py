@@ -52,11 +52,11 @@ class Session:
     def invoke(self, native: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[N, …] → float32[N, K]; N is 1 but for models with a dynamic batch."""
         try:
-            found: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
+            raw: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
         except REFUSALS as error:
             name = f"ONNX Runtime {onnxruntime.__version__}"
             raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        return found
+        return raw
 
     def decode(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32[N, K] as it is."""
@@ -116,8 +116,8 @@ def operators_in(program: str) -> dict[str, int]:
     with open(program, "rb") as stream:  # mapped: of weights nothing is read
         content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     graphs, nodes, kind = 7, 1, 4  # ModelProto.graph, GraphProto.node, NodeProto.op_type
-    found = (node for graph in _fields(content, graphs) for node in _fields(graph, nodes))
-    return Counter(bytes(next(_fields(node, kind))).decode() for node in found)
+    every_node = (node for graph in _fields(content, graphs) for node in _fields(graph, nodes))
+    return Counter(bytes(next(_fields(node, kind))).decode() for node in every_node)
 
 
 def _fields(message: memoryview, wanted: int) -> Iterator[memoryview]:
@@ -146,10 +146,10 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
 
 def _weights_alone_are_quantized(program: str) -> bool:
     try:
-        found = operators_in(program)
+        counts = operators_in(program)
     except (IndexError, ValueError):  # no ONNX file: ONNX Runtime says so
         return False
-    return found.get("DequantizeLinear", 0) > 0 and found.get("QuantizeLinear", 0) == 0
+    return counts.get("DequantizeLinear", 0) > 0 and counts.get("QuantizeLinear", 0) == 0
 
 
 def _options(program: str, threads: int) -> onnxruntime.SessionOptions:
@@ -177,9 +177,9 @@ def _load(program: str, options: onnxruntime.SessionOptions) -> onnxruntime.Infe
 
 def _only(program: str, kind: str, tensors: list[Any]) -> Any:
     """The one input or output; ValueError when there are more, or it does not hold float32."""
-    found = ", ".join(f"{tensor.name} {tensor.type}" for tensor in tensors)
+    described = ", ".join(f"{tensor.name} {tensor.type}" for tensor in tensors)
     if len(tensors) != 1 or tensors[0].type != "tensor(float)":
-        raise ValueError(f"{program}: expected one float32 {kind}, found {len(tensors)}: {found}")
+        raise ValueError(f"{program}: expected one float32 {kind}, found {len(tensors)}: {described}")
     return tensors[0]
 
 

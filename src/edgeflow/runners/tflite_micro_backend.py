@@ -73,8 +73,8 @@ class Session:
         except RuntimeError as error:
             name = f"TFLite Micro {version('tflite-micro')}"
             raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        found: NDArray[Any] = self._interpreter.get_output(0)
-        return found
+        raw: NDArray[Any] = self._interpreter.get_output(0)
+        return raw
 
     def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """[N, K] in the program's own type → float32[N, K]."""
@@ -95,15 +95,15 @@ class Session:
         as wide on this host. The head, with the activations, is the same.
         """
         printed = _printed_by(self._interpreter.print_allocations)
-        found = re.search(r"Arena allocation total (\d+) bytes", printed)
-        if found is None:
+        total = re.search(r"Arena allocation total (\d+) bytes", printed)
+        if total is None:
             raise RuntimeError(f"TFLite Micro printed no arena size: {printed[:200]!r}")
-        return int(found[1])
+        return int(total[1])
 
     def operators(self) -> list[dict[str, Any]]:
         """Operators of the model; all run as reference kernels on the CPU."""
-        found = sorted(operators_of(self._content).items())
-        return [{"operator": name, "count": n, "placement": "CPU"} for name, n in found]
+        counts = sorted(operators_of(self._content).items())
+        return [{"operator": name, "count": n, "placement": "CPU"} for name, n in counts]
 
     @staticmethod
     def versions() -> dict[str, str]:
@@ -141,28 +141,28 @@ def operators_of(content: bytes) -> dict[str, int]:
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = schema.Model.GetRootAs(content, 0)
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for graph in (model.Subgraphs(i) for i in range(model.SubgraphsLength())):
         for operator in (graph.Operators(i) for i in range(graph.OperatorsLength())):
             code = model.OperatorCodes(operator.OpcodeIndex())
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())  # old files have the second only
             name = names[number] if code.CustomCode() is None else code.CustomCode().decode()
-            found[name] = found.get(name, 0) + 1
-    return found
+            counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
-def _quantization(found: dict[str, Any]) -> tuple[float, int]:
-    parameters = found["quantization_parameters"]
+def _quantization(details: dict[str, Any]) -> tuple[float, int]:
+    parameters = details["quantization_parameters"]
     return float(parameters["scales"][0]), int(parameters["zero_points"][0])
 
 
-def _tensor(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    quantized = found["dtype"] != np.float32
-    scale, zero_point = _quantization(found) if quantized else (None, None)
+def _tensor(name: str, details: dict[str, Any]) -> dict[str, Any]:
+    quantized = details["dtype"] != np.float32
+    scale, zero_point = _quantization(details) if quantized else (None, None)
     return {
         "name": name,
-        "dtype": np.dtype(found["dtype"]).name,
-        "shape": [int(axis) for axis in found["shape"]],
+        "dtype": np.dtype(details["dtype"]).name,
+        "shape": [int(axis) for axis in details["shape"]],
         "scale": scale,
         "zero_point": zero_point,
     }

@@ -48,8 +48,8 @@ class Arena:
 
 def identifier(*parts: str) -> str:
     """A C identifier made of names: letters, digits and single underscores, as the language leaves to users."""
-    found = re.sub(r"[^0-9A-Za-z]+", "_", "_".join(parts)).strip("_")
-    return f"model_{found}" if found[:1].isdigit() else found
+    name = re.sub(r"[^0-9A-Za-z]+", "_", "_".join(parts)).strip("_")
+    return f"model_{name}" if name[:1].isdigit() else name
 
 
 def registration(operator: str) -> str:
@@ -168,13 +168,13 @@ def _tensors(job: PackageJob) -> tuple[Tensor, Tensor]:
     signature = job.info.signature
     if signature is None or len(signature.inputs) != 1 or len(signature.outputs) != 1:
         raise StageError(f"{variant}: C++ source is made for programs of one input and one output")
-    found = signature.inputs[0], signature.outputs[0]
-    for tensor in found:
+    tensors = signature.inputs[0], signature.outputs[0]
+    for tensor in tensors:
         if tensor.dtype not in _TYPES or min(tensor.shape) < 1:
             raise StageError(f"{variant}: tensor {tensor.name} is {tensor.dtype}{[*tensor.shape]}, which C++ has not")
     if not job.labels:
         raise StageError(f"{variant}: no labels; an answer is one of them")
-    return found
+    return tensors
 
 
 def _channels_last(job: PackageJob) -> bool:

@@ -121,7 +121,7 @@ def _refused(code: int, printed: str, model: bytes) -> str:
         return f"it dies of {signal.Signals(-code).name}; the model has {', '.join(sorted(operators))}"
     lines = printed.strip().splitlines()
     about = (i for i, line in enumerate(lines) if set(re.findall(r"\w+", line)) & operators.keys())
-    at = next(about, None) if code else None
+    at = next(about, None) if code > 0 else None  # a signal from outside says nothing of the model
     return "" if at is None else " ".join(line.strip() for line in lines[at : at + 2])
 
 
@@ -129,12 +129,12 @@ def _left_on_cpu(program: bytes, said: str) -> Mapping[str, int]:
     """Operators of the program that are not the accelerator's, by name; StageError when vela denies them."""
     from edgeflow.runners.tflite_micro_backend import operators_of
 
-    found = {name: count for name, count in operators_of(program).items() if name != CUSTOM}
+    left = {name: count for name, count in operators_of(program).items() if name != CUSTOM}
     counted = re.search(r"^CPU operators = (\d+)", said, re.MULTILINE)
-    if counted is None or (int(counted[1]) == 0) != (not found):
+    if counted is None or (int(counted[1]) == 0) != (not left):
         says = counted[0] if counted else "nothing about operators on the CPU"
-        raise StageError(f"compile: vela says {says!r}, its program has {found or 'none'}")
-    return found
+        raise StageError(f"compile: vela says {says!r}, its program has {left or 'none'}")
+    return left
 
 
 def _operators(job: CompileJob) -> tuple[Operators, ...]:
@@ -142,8 +142,8 @@ def _operators(job: CompileJob) -> tuple[Operators, ...]:
     from edgeflow.runners.tflite_micro_backend import operators_of
 
     family = _family(job.target.accelerator).upper()
-    found = sorted(operators_of(job.source.read_bytes()).items())
-    return tuple(Operators(name, count, f"Ethos-{family}") for name, count in found)
+    counts = sorted(operators_of(job.source.read_bytes()).items())
+    return tuple(Operators(name, count, f"Ethos-{family}") for name, count in counts)
 
 
 def _summary(work: Path) -> Mapping[str, str]:

@@ -151,10 +151,10 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
     tool = quantizer.Quantizer(str(job.source), recipe.get_quantization_recipe())
     try:
         ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
-        found = tool.quantize(ranges, enable_progress_report=False)
+        quantized = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
         return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}")
-    model = compact(bytes(found.quantized_model))
+    model = compact(bytes(quantized.quantized_model))
     if clipped := clipped_biases(model):
         return Unsupported(
             f"LiteRT: ai-edge-quantizer clips the biases of {', '.join(clipped)}: in steps of input times weights "
@@ -176,7 +176,7 @@ def clipped_biases(content: bytes) -> list[str]:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     limits = np.iinfo(np.int32)
     dtypes = {schema.TensorType.INT32: np.int32, schema.TensorType.INT64: np.int64}
-    found = []
+    clipped = []
     for graph in model.subgraphs:
         for operator in graph.operators:
             kind = litert_layers.kind_of(model, operator)
@@ -188,8 +188,8 @@ def clipped_biases(content: bytes) -> list[str]:
             if tensor.type in dtypes and data is not None:
                 values = np.frombuffer(bytes(data), dtypes[tensor.type])
                 if np.isin(values, (limits.min, limits.max)).any():
-                    found.append(kind)
-    return found
+                    clipped.append(kind)
+    return clipped
 
 
 def _corrected(model: bytes, job: OptimizeJob) -> bytes:
@@ -248,13 +248,13 @@ def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
     tool = calibrator.Calibrator(job.source.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
     signature, name = _signature(job.source)
     tool.calibrate({signature: _feeds(name, samples)}, recipe)
-    found = tool.get_model_qsvs()
+    extremes = tool.get_model_qsvs()
     if job.scheme.calibration_method != "minmax":
-        _replace_ranges(found, job, samples)
-    return found
+        _replace_ranges(extremes, job, samples)
+    return extremes
 
 
-def _replace_ranges(found: dict[str, Any], job: OptimizeJob, samples: Float32) -> None:
+def _replace_ranges(extremes: dict[str, Any], job: OptimizeJob, samples: Float32) -> None:
     """Put the ranges of the scheme's method in the place of the extremes, in the shape that the quantizer wants."""
     import numpy as np
 
@@ -262,9 +262,9 @@ def _replace_ranges(found: dict[str, Any], job: OptimizeJob, samples: Float32) -
     from edgeflow.techniques import ranges
 
     model = job.source.read_bytes()
-    for name, (low, high) in ranges.find(job.scheme, lambda: values(model, samples, tuple(found))).items():
+    for name, (low, high) in ranges.find(job.scheme, lambda: values(model, samples, tuple(extremes))).items():
         for end, value in (("min", low), ("max", high)):
-            found[name][end] = np.full_like(found[name][end], value)
+            extremes[name][end] = np.full_like(extremes[name][end], value)
 
 
 def _samples(job: OptimizeJob) -> Float32:

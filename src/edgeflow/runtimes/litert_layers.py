@@ -24,8 +24,8 @@ MODULE = re.compile(r"(?:.*\.)?_*[A-Z][A-Za-z0-9]*_(?P<attribute>\w+)")
 def tensor_names(model: Any, graph: Any) -> dict[int, str]:
     """Number of a tensor → the module that it comes from, of what operators write: "blocks.0.conv1", "blocks.0.add"."""
     written = [operator.outputs[0] for operator in graph.operators]
-    found = (_name(_text(graph.tensors[op.outputs[0]].name), kind_of(model, op)) for op in graph.operators)
-    return dict(zip(written, names.distinct(found), strict=True))
+    modules = (_name(_text(graph.tensors[op.outputs[0]].name), kind_of(model, op)) for op in graph.operators)
+    return dict(zip(written, names.distinct(modules), strict=True))
 
 
 def _name(text: str, kind: str) -> str:
@@ -91,13 +91,13 @@ def _answers(model: Path, x: Float32) -> dict[int, Float32]:
     _, graph = _read(model)
     written = {operator.outputs[0] for operator in graph.operators}
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    found: dict[int, list[Float32]] = {tensor: [] for tensor in written}
+    answers: dict[int, list[Float32]] = {tensor: [] for tensor in written}
     for sample in x:
         interpreter.set_tensor(entry["index"], _encode(sample[None], entry))
         interpreter.invoke()
         for tensor in written:
-            found[tensor].append(_decode(interpreter.get_tensor(tensor), details[tensor]))
-    return {tensor: np.concatenate(arrays) for tensor, arrays in found.items()}
+            answers[tensor].append(_decode(interpreter.get_tensor(tensor), details[tensor]))
+    return {tensor: np.concatenate(arrays) for tensor, arrays in answers.items()}
 
 
 def _encode(x: Float32, detail: Any) -> Any:
@@ -113,8 +113,8 @@ def _decode(values: Any, detail: Any) -> Float32:
     from edgeflow.runners import harness
 
     scale, zero_point = detail["quantization"]
-    found: Float32 = harness.dequantize(values, scale, zero_point) if scale else values.astype("float32")
-    return found
+    real: Float32 = harness.dequantize(values, scale, zero_point) if scale else values.astype("float32")
+    return real
 
 
 def _read(path: Path) -> tuple[Any, Any]:

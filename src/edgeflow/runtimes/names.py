@@ -9,11 +9,11 @@ from collections.abc import Iterable
 def distinct(names: Iterable[str]) -> list[str]:
     """The same names, those that were there before with a number behind: a, b, a → a, b, a_2."""
     seen: Counter[str] = Counter()
-    found: list[str] = []
+    unique: list[str] = []
     for name in names:
         seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return found
+        unique.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return unique
 
 
 def of(modules: str, operator: str) -> str:

@@ -44,7 +44,7 @@ def _weights(model: onnx.ModelProto, constants: Mapping[str, Any]) -> dict[str, 
     """Constant float32 weights of layers and matrix products → the axis of their output channels."""
     import onnx
 
-    found = {}
+    axes = {}
     for node in model.graph.node:
         if node.op_type not in (*LAYERS, "MatMul") or node.input[1] not in constants:
             continue
@@ -52,8 +52,8 @@ def _weights(model: onnx.ModelProto, constants: Mapping[str, Any]) -> dict[str, 
         if weights.data_type == onnx.TensorProto.FLOAT:
             transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
             first = node.op_type == "Conv" or (node.op_type == "Gemm" and transposed)
-            found[weights.name] = 0 if first else 1 if node.op_type != "MatMul" else len(weights.dims) - 1
-    return found
+            axes[weights.name] = 0 if first else 1 if node.op_type != "MatMul" else len(weights.dims) - 1
+    return axes
 
 
 def _quantized(values: Float32, bits: int, axis: int | None) -> tuple[Float32, NDArray[Any]]:
@@ -79,7 +79,7 @@ def pad_average_pools(model: onnx.ModelProto) -> bool:
 
     shapes = {value.name: value.type.tensor_type.shape.dim for value in (*model.graph.input, *model.graph.value_info)}
     shapes.update({value.name: value.type.tensor_type.shape.dim for value in model.graph.output})
-    found = False
+    changed = False
     for at, node in reversed(list(enumerate(model.graph.node))):
         given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         if node.op_type != "AveragePool" or not given.get("ceil_mode"):
@@ -93,8 +93,8 @@ def pad_average_pools(model: onnx.ModelProto) -> bool:
             sizes = [size + low + high for size, low, high in zip(sizes, pads, pads[len(sizes) :], strict=False)]
             pads = [0] * len(pads)
         _count_nothing_beyond(node, given, sizes, windows, pads)
-        found = True
-    return found
+        changed = True
+    return changed
 
 
 def _pad(model: onnx.ModelProto, node: onnx.NodeProto, pads: list[int]) -> onnx.NodeProto:
@@ -127,15 +127,24 @@ def _count_nothing_beyond(
 
 
 def beginning(model: onnx.ModelProto, last: int) -> bytes:
-    """The model up to its node number `last`, whose outputs are the model's."""
+    """The model up to its node number `last`, that answers with that node's first output as float32[1, values].
+
+    In that form every runner takes it, whatever the node computes: else no beginning before a float32 would run.
+    """
+    import numpy as np
     import onnx
+    from onnx import helper, numpy_helper
 
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     del cut.graph.node[last + 1 :]
     del cut.graph.output[:]
-    written = (name for name in cut.graph.node[-1].output if name)
-    cut.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in written)
+    written = next(name for name in cut.graph.node[-1].output if name)
+    real, row, shape = (f"{written}_{part}" for part in ("real", "row", "shape"))
+    cut.graph.initializer.append(numpy_helper.from_array(np.array([1, -1], np.int64), shape))
+    cut.graph.node.append(helper.make_node("Cast", [written], [real], real, to=onnx.TensorProto.FLOAT))
+    cut.graph.node.append(helper.make_node("Reshape", [real, shape], [row], row))
+    cut.graph.output.append(helper.make_tensor_value_info(row, onnx.TensorProto.FLOAT, [1, None]))
     content: bytes = cut.SerializeToString()
     return content
 
@@ -189,8 +198,8 @@ def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: 
         return
     expected = _means(reference, [known[node.name] for node in layers], samples)
     for node in layers:
-        (found,) = _means(model, [node.output[0]], samples).values()
-        _move(model, node, expected[known[node.name]] - found)
+        (answered,) = _means(model, [node.output[0]], samples).values()
+        _move(model, node, expected[known[node.name]] - answered)
 
 
 def _means(model: onnx.ModelProto, names: list[str], samples: Float32) -> dict[str, NDArray[np.float64]]:

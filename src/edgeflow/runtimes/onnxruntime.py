@@ -161,11 +161,11 @@ def _drop_notes(model: onnx.ModelProto) -> None:
 
 def optimize(job: OptimizeJob) -> Unsupported | None:
     """Apply a scheme; inputs and outputs stay float32. Unsupported says what ONNX Runtime's quantizer refuses."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
+    from edgeflow.runners.onnxruntime_backend import REFUSALS
 
     try:
         _apply(job)
-    except (NotImplementedError, refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
+    except (NotImplementedError, *REFUSALS) as error:
         return Unsupported(f"ONNX Runtime's quantizer cannot apply {job.scheme.id}: {_first_line(error)}")
     return None
 
@@ -298,8 +298,8 @@ def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None
     from edgeflow.techniques import ranges
 
     model = onnx.load(source)
-    found = ranges.find(job.scheme, lambda: values(model, calibration))
-    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
+    limits = ranges.find(job.scheme, lambda: values(model, calibration))
+    data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in limits.items()}
     path = job.work / "ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), path)
     return path
@@ -336,8 +336,9 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """
     import onnx
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as refusals
     from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
+
+    from edgeflow.runners.onnxruntime_backend import REFUSALS
 
     model = onnx.load(job.source)
     for name in {axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim if axis.dim_param}:
@@ -346,7 +347,7 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     options.optimized_model_filepath = str(job.output)
     try:
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except (refusals.Fail, refusals.InvalidGraph, refusals.NotImplemented) as error:
+    except REFUSALS as error:
         return Unsupported(f"ONNX Runtime {onnxruntime.__version__} cannot fuse the model: {_first_line(error)}")
     return Compiled(tools={"onnxruntime": onnxruntime.__version__}, zero_weights_ratio=zero_weights(job.output))
 

@@ -80,9 +80,9 @@ def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activatio
         if layer is None:
             continue
         tensor = answering[layer.name]
-        found = after.get(_dequantized(tensor), after.get(tensor))
-        if found is not None and tensor in before:
-            yield Activations(layer, read, before[tensor], found)
+        answer = after.get(_dequantized(tensor), after.get(tensor))
+        if answer is not None and tensor in before:
+            yield Activations(layer, read, before[tensor], answer)
 
 
 def _dequantized(tensor: str) -> str:
@@ -106,5 +106,5 @@ def _answers(model: onnx.ModelProto, x: Float32, wanted: Collection[str]) -> dic
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs() if output.type in ("tensor(float)", "tensor(float16)")]
     runs = [session.run(names, {"input": sample[None]}) for sample in x]
-    found = {name: np.concatenate(arrays) for name, *arrays in zip(names, *runs, strict=True) if arrays[0].ndim > 1}
-    return {name: np.moveaxis(array.astype("float32"), 1, -1) for name, array in found.items()}
+    answers = {name: np.concatenate(arrays) for name, *arrays in zip(names, *runs, strict=True) if arrays[0].ndim > 1}
+    return {name: np.moveaxis(array.astype("float32"), 1, -1) for name, array in answers.items()}

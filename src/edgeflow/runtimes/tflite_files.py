@@ -50,8 +50,8 @@ def correct_biases(reference: bytes, model: bytes, samples: Float32, work: Path)
     for (_, before), (_, layer) in zip(floats, layers, strict=True):
         if _has_bias(model, layer):
             expected, span = _mean(_cut(reference, before), samples, work)
-            found, _ = _mean(_cut(model, layer, span), samples, work)
-            model = _moved(model, layer, expected - found)
+            answered, _ = _mean(_cut(model, layer, span), samples, work)
+            model = _moved(model, layer, expected - answered)
     return model
 
 

@@ -21,7 +21,6 @@ from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
 BACKEND = Path(__file__).parent.parent / "runners" / "tflite_micro_backend.py"
-REFUSED = 3  # the backend's exit code for programs that the interpreter cannot run
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
@@ -64,6 +63,8 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
 
 def _refusal(model: Path) -> str:
     """Why the interpreter cannot run a model, empty when it can; StageError when nothing ran."""
+    from edgeflow.runners.harness import REFUSED
+
     command = [sys.executable, str(BACKEND), str(model)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == 0:

@@ -33,10 +33,10 @@ class Reference:
         """Raise MismatchError unless this is the artifact that the ladder speaks of: packages name it by that."""
         if self.ladder.infeasible:
             return
-        found, expected = files.sha256_file(artifact), self.last.artifact_sha256
-        if found != expected:
+        digest, expected = files.sha256_file(artifact), self.last.artifact_sha256
+        if digest != expected:
             raise MismatchError(
-                f"{artifact} has SHA-256 {found}, its ladder speaks of {expected}: it was changed after it was made; "
+                f"{artifact} has SHA-256 {digest}, its ladder speaks of {expected}: it was changed after it was made; "
                 "delete it, and it is made again"
             )
 
@@ -114,5 +114,5 @@ def write_no_answers(outputs: Path) -> None:
 
 def versions(runtime: Runtime) -> str:
     """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
-    found = harness.load_backend(str(runtime.backend)).Session.versions()
-    return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
+    tools = harness.load_backend(str(runtime.backend)).Session.versions()
+    return ", ".join(f"{name} {version}" for name, version in sorted(tools.items()))

@@ -51,14 +51,14 @@ def _description(stage: str) -> str:
 def read_spec(text: str) -> dict[str, Any]:
     """The spec as plain JSON values; UsageError when it is neither JSON nor a file that holds JSON."""
     try:
-        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
+        spec = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"--spec {text}: no such file, and not JSON") from None
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"--spec: not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UsageError(f"--spec: expected a JSON object, found {type(found).__name__}")
-    return found
+    if not isinstance(spec, dict):
+        raise UsageError(f"--spec: expected a JSON object, found {type(spec).__name__}")
+    return spec
 
 
 def run(stage: str, arguments: argparse.Namespace) -> None:

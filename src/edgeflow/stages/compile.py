@@ -82,7 +82,7 @@ def _compile(
         with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
             return runtime.compile(CompileJob(model, program, spec.scheme, spec.target, Path(work)))
 
-    compiled = attempt(runtime, "compiling the model", inputs.model, make)
+    compiled = attempt(runtime, "compiling the model", inputs.model, make, probe=make)
     if isinstance(compiled, Unsupported):
         return compiled
     return _finish(spec, runtime, compiled, program, inputs.model, reference, outputs)
@@ -120,7 +120,8 @@ def _finish(
     ladder = _ask(spec, runtime, runnable, reference, outputs)
     if isinstance(ladder, Unsupported):
         return ladder
-    seen = attempt(runtime, "inspecting the program", runnable, partial(_inspect, runtime))
+    inspect = partial(_inspect, runtime)
+    seen = attempt(runtime, "inspecting the program", runnable, inspect, probe=inspect)
     if isinstance(seen, Unsupported):
         return seen
     sha256 = files.sha256_file(program)

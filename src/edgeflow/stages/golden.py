@@ -63,7 +63,7 @@ def make(sources: Sources, info: Program, how: Preprocessing, activations: str) 
             f"package: {len(answers)} answers in {sources.answers}, {len(x)} samples in {sources.golden}; "
             "compile the variant again"
         )
-    kept = {row: files.read_npz(sources.raw, str(row))[0] for row in sources.raw_rows}
+    kept = dict(zip(sources.raw_rows, files.read_npz(sources.raw, *map(str, sources.raw_rows)), strict=True))
     each = x[0].nbytes + (0 if given.scale is None else x[0].size) + answers[0].nbytes
     rows = _rows(len(x), {row: sample.nbytes for row, sample in kept.items()}, each)
     raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows))
@@ -101,11 +101,11 @@ def _rows(count: int, raw_bytes: Mapping[int, int], each_bytes: int) -> list[int
     return candidates[:1]
 
 
-def _raw(found: list[NDArray[Any]], wanted: int) -> tuple[list[NDArray[Any]], str]:
+def _raw(arrays: list[NDArray[Any]], wanted: int) -> tuple[list[NDArray[Any]], str]:
     """The raw samples of all chosen rows, or why they stay out."""
-    largest = max((array.nbytes for array in found), default=0)
-    if len(found) == wanted and largest <= MOST_RAW_BYTES:
-        return found, ""
+    largest = max((array.nbytes for array in arrays), default=0)
+    if len(arrays) == wanted and largest <= MOST_RAW_BYTES:
+        return arrays, ""
     return [], f"a raw sample takes more than {show(MOST_RAW_BYTES, 'byte')}, the most that a package holds of each"
 
 

@@ -108,7 +108,7 @@ def _optimize(
                 _refuse_what_changes_nothing(optimize, job)
             return refusal
 
-    refusal = attempt(runtime, f"applying scheme {spec.scheme.id}", inputs.model, make)
+    refusal = attempt(runtime, f"applying scheme {spec.scheme.id}", inputs.model, make, probe=make)
     if refusal:
         return refusal
     tolerance = None if spec.scheme.quantized else runtime.optimize_tolerance

@@ -185,30 +185,38 @@ def _measured(spec: Spec, inputs: Inputs) -> Measured:
 
 def _figures(info: Program, measured: Measured, verdict: Verdict) -> dict[str, Figure]:
     """Every figure there is, and of what an app's author asks first and of each budget, that there is none."""
-    found = strongest(measured.measurements)
+    figures = strongest(measured.measurements)
     task = [rung.metric for rung in info.ladder.rungs[-1:]]
     asked = {check.metric: check.reason for check in verdict.checks}
     why = measured.infeasible or "nothing measured it for this target"
     missing = {
-        name: measured.infeasible or asked.get(name, why) for name in (*task, *ASKED, *asked) if name not in found
+        name: measured.infeasible or asked.get(name, why) for name in (*task, *ASKED, *asked) if name not in figures
     }
     return {
-        **{name: _figure(figure) for name, figure in found.items()},
+        **{name: _figure(figure) for name, figure in figures.items()},
         **{name: Figure(unit_of(name), not_measured=reason) for name, reason in missing.items()},
     }
 
 
-def _figure(found: Measurement) -> Figure:
-    return Figure(found.unit, found.value, found.interval, found.evidence, found.device, found.n, found.method)
+def _figure(measurement: Measurement) -> Figure:
+    return Figure(
+        measurement.unit,
+        measurement.value,
+        measurement.interval,
+        measurement.evidence,
+        measurement.device,
+        measurement.n,
+        measurement.method,
+    )
 
 
-def _variant(found: Verdict | Measured) -> str:
-    return f"{found.model}/{found.target}/{found.scheme}"
+def _variant(record: Verdict | Measured) -> str:
+    return f"{record.model}/{record.target}/{record.scheme}"
 
 
-def _check_about(found: str, expected: str, path: Path) -> None:
-    if found != expected:
-        raise MismatchError(f"package: {path} is about {found}, expected {expected}; make it again")
+def _check_about(subject: str, expected: str, path: Path) -> None:
+    if subject != expected:
+        raise MismatchError(f"package: {path} is about {subject}, expected {expected}; make it again")
 
 
 # --- what is released ------------------------------------------------------------------------------------------------
@@ -255,11 +263,11 @@ def _example(added: Iterable[str]) -> str | None:
 
 def _golden(spec: Spec, inputs: Inputs, data: Data) -> golden.Sources:
     """Golden samples of the dataset that the record is about."""
-    found = {name: inputs.need(name, spec.variant) for name in ("golden", "golden_raw", "answers")}
+    paths = {name: inputs.need(name, spec.variant) for name in ("golden", "golden_raw", "answers")}
     for name, digest in (("golden", data.splits["golden"]), ("golden_raw", data.golden_raw)):
-        if files.sha256_file(found[name]) != digest:
-            raise MismatchError(f"package: {found[name]} is not the one that {inputs.dataset} names; prepare again")
-    return golden.Sources(found["golden"], found["golden_raw"], data.raw_rows, found["answers"])
+        if files.sha256_file(paths[name]) != digest:
+            raise MismatchError(f"package: {paths[name]} is not the one that {inputs.dataset} names; prepare again")
+    return golden.Sources(paths["golden"], paths["golden_raw"], data.raw_rows, paths["answers"])
 
 
 def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
@@ -267,10 +275,10 @@ def _program(spec: Spec, inputs: Inputs) -> tuple[Path, Program]:
     program, path = inputs.need("program", spec.variant), inputs.need("info", spec.variant)
     info = files.read_as(Program, path)
     _check_about(info.id, spec.program, path)
-    found = files.sha256_file(program)
-    if found != info.sha256:
+    digest = files.sha256_file(program)
+    if digest != info.sha256:
         raise MismatchError(
-            f"package: {program} has SHA-256 {found}, its program.json says {info.sha256}; compile the variant again"
+            f"package: {program} has SHA-256 {digest}, its program.json says {info.sha256}; compile the variant again"
         )
     return program, info
 
@@ -330,17 +338,17 @@ class Data:
 
 def _data(path: Path) -> Data:
     """Read dataset.json; DataError names what does not fit."""
-    found = files.read_json(path)
+    record = files.read_json(path)
     try:
-        labels = tuple(str(label) for label in found["labels"])
+        labels = tuple(str(label) for label in record["labels"])
         for label in labels:
             label.encode()  # else no file of a package can hold it
         return Data(
-            from_json(Preprocessing, found["preprocessing"]),
+            from_json(Preprocessing, record["preprocessing"]),
             labels,
-            {name: str(found["splits"][name]["sha256"]) for name in ("evaluation", "calibration", "golden")},
-            str(found["golden_raw"]["sha256"]),
-            tuple(int(row) for row in found["golden_raw"]["rows"]),
+            {name: str(record["splits"][name]["sha256"]) for name in ("evaluation", "calibration", "golden")},
+            str(record["golden_raw"]["sha256"]),
+            tuple(int(row) for row in record["golden_raw"]["rows"]),
         )
     except KeyError as error:
         raise DataError(f"{path}: missing key {error}; prepare again") from None

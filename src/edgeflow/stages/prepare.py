@@ -171,21 +171,21 @@ def _read(
     x = {name: np.empty((len(chosen), *spec.shape), np.float32) for name, chosen in apart.items()}
     place = {int(index): (name, row) for name, chosen in apart.items() for row, index in enumerate(chosen)}
     raw: dict[int, NDArray[Any]] = {}
-    found, types = list[str](), set[str]()
+    problems, types = list[str](), set[str]()
     for index in range(len(samples.y)):
         try:
             sample = _sample(spec, samples, index)
         except DataError as error:  # all are reported at once
-            found.append(str(error))
+            problems.append(str(error))
             continue
         name, row = place[index]
         x[name][row] = preprocessing.scaled(how, sample)
         types.add(str(sample.dtype))
         if name == "golden" and (not raw or sum(kept.nbytes for kept in raw.values()) + sample.nbytes <= RAW_BYTES):
             raw[row] = sample.copy()  # it may be a view of the loader's whole array, or of what it reads into
-    if found:
+    if problems:
         raise DataError.of_all(
-            f"dataset {spec.dataset}: {len(found)} of {len(samples.y)} samples cannot be used", found
+            f"dataset {spec.dataset}: {len(problems)} of {len(samples.y)} samples cannot be used", problems
         )
     scale = how.scale and {name: limits for name, limits in how.scale.items() if name in types}
     return x, raw, replace(how, scale=scale)
@@ -222,20 +222,20 @@ def _sample(spec: Spec, samples: Samples, index: int) -> NDArray[Any]:
 
 def _misshapen(sample: NDArray[Any], shape: tuple[int, ...]) -> str:
     """What is wrong with the shape of a sample; "" when nothing is."""
-    found, expected = f"has shape {list(sample.shape)}", f"{list(shape)} {AXES[len(shape)]}"
+    has_shape, expected = f"has shape {list(sample.shape)}", f"{list(shape)} {AXES[len(shape)]}"
     if sample.ndim != len(shape) or not sample.size:
-        return f"{found}; 'shape' says {expected}"
+        return f"{has_shape}; 'shape' says {expected}"
     if len(shape) < 3:
         turned = sample.shape == shape[::-1] and len(shape) == 2
         hint = "; are its axes [length, channels]? The npz loader turns them with 'layout: NLC'" if turned else ""
-        return "" if sample.shape == shape else f"{found}; 'shape' says {expected}{hint}"
+        return "" if sample.shape == shape else f"{has_shape}; 'shape' says {expected}{hint}"
     given, wanted = len(sample), shape[0]
     if given in (GREY, wanted) or (given, wanted) == (COLOUR, GREY):
         return ""
     last = sample.shape[-1] in (GREY, COLOUR, wanted)
     hint = "; are its axes [height, width, channels]? The npz loader turns them with 'layout: NHWC'" if last else ""
     return (
-        f"{found}, and 'shape' says {expected}: {given} channels cannot become {wanted}; only grey (1) becomes any "
+        f"{has_shape}, and 'shape' says {expected}: {given} channels cannot become {wanted}; only grey (1) becomes any "
         f"number, and colour (3) grey{hint}"
     )
 
@@ -262,15 +262,15 @@ def _out_of_range(sample: NDArray[Any], declared: tuple[float, ...] | None) -> s
 
 
 def _normalized(spec: Spec, how: Preprocessing, x: Mapping[str, Float32]) -> Preprocessing:
-    """Normalise in place; with the mean and the standard deviation that were given, or those of train."""
-    if spec.mean is None or spec.std is None:
-        mean, std, constant = _moments(x["train"])
+    """Normalise in place; with the mean and the standard deviation that were given, and of train what was not."""
+    mean, std = spec.mean, spec.std
+    if mean is None or std is None:
+        measured_mean, measured_std, constant = _moments(x["train"])
+        mean, std = mean or measured_mean, std or measured_std
         if constant:
             print(
                 f"dataset {spec.dataset}: the same value in all of train, not divided: channels or features {constant}"
             )
-    else:
-        mean, std = spec.mean, spec.std
     how = replace(how, mean=mean, std=std)
     for part in x.values():
         preprocessing.normalize(how, part)
@@ -290,7 +290,7 @@ def _moments(x: Float32) -> tuple[tuple[float, ...], tuple[float, ...], list[int
     constant = (x.min(axes) == x.max(axes)) | (std.astype(np.float32) == 0)
     std[constant] = 1
     # as float32, in which they are used: what is recorded is what was done
-    numbers = [tuple(map(float, found.astype(np.float32))) for found in (mean, std)]
+    numbers = [tuple(map(float, values.astype(np.float32))) for values in (mean, std)]
     return numbers[0], numbers[1], np.flatnonzero(constant).tolist()
 
 

@@ -88,15 +88,16 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if limit is None:
         raise DataError(f"scheme {spec.scheme.id}: sets no mixed_precision, so there is nothing to choose")
     ladder = files.read_as(Ladder, inputs.ladder)
-    found: Sensitivity | Unsupported
+    result: Sensitivity | Unsupported
     if ladder.infeasible:
-        found = Unsupported(ladder.infeasible)
+        result = Unsupported(ladder.infeasible)
     else:
         rank = partial(_ranking, spec, inputs, runtime, task, ladder.rungs[-1].value, limit)
-        found = attempt(runtime, f"quantizing single layers with scheme {spec.scheme.id}", inputs.model, rank)
-    if isinstance(found, Unsupported):
-        found = _nothing(spec, task, limit, found.reason)
-    files.write_json(outputs.sensitivity, found)
+        doing = f"quantizing single layers with scheme {spec.scheme.id}"
+        result = attempt(runtime, doing, inputs.model, rank, probe=partial(_quantize_all, spec, inputs, runtime))
+    if isinstance(result, Unsupported):
+        result = _nothing(spec, task, limit, result.reason)
+    files.write_json(outputs.sensitivity, result)
 
 
 def _ranking(
@@ -182,6 +183,15 @@ def _quantized(
         return predict(str(output), x)
 
 
+def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> None:
+    """Quantize every layer and ask the result: shorter than the ranking, and what a tool dies of is in it too."""
+    predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
+    x, _ = training_samples(inputs.train)
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
+    _quantized(job, runtime, predict, x[:1], ())
+
+
 def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y: Int64, task: Task) -> Try:
     """Trials against the float model's answers, each made once."""
 
@@ -193,24 +203,24 @@ def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y
     return lambda kept: measured(frozenset(layer.name for layer in kept))
 
 
-def _rank(layers: Sequence[Layer], attempt: Try) -> tuple[LayerSensitivity, ...]:
+def _rank(layers: Sequence[Layer], trial_of: Try) -> tuple[LayerSensitivity, ...]:
     """Each layer quantized alone, the worst first; where equally many samples are lost, by the noise at the output."""
-    found = []
+    ranked = []
     for layer in layers:
-        alone = attempt([other for other in layers if other is not layer])
+        alone = trial_of([other for other in layers if other is not layer])
         drop = alone.drop
-        found.append(LayerSensitivity(layer.name, layer.operator, drop.value, drop.interval, alone.output_db))
-    return tuple(sorted(found, key=lambda layer: (-layer.drop, layer.output_db)))
+        ranked.append(LayerSensitivity(layer.name, layer.operator, drop.value, drop.interval, alone.output_db))
+    return tuple(sorted(ranked, key=lambda layer: (-layer.drop, layer.output_db)))
 
 
-def fewest(ranked: Sequence[Layer], attempt: Try, limit: float) -> tuple[list[Layer], Trial]:
+def fewest(ranked: Sequence[Layer], trial_of: Try, limit: float) -> tuple[list[Layer], Trial]:
     """Keep the most sensitive layers, one more at a time until the drop is within its limit; then give back spare ones.
 
     The upper end of the interval decides, as it does for a budget. Raises DataError when even the float model's own
     interval is wider than the limit.
     """
     kept: list[Layer] = []
-    trial = attempt(kept)
+    trial = trial_of(kept)
     while trial.drop.interval.high > limit:
         if len(kept) == len(ranked):
             raise DataError(
@@ -219,10 +229,10 @@ def fewest(ranked: Sequence[Layer], attempt: Try, limit: float) -> tuple[list[La
                 "Raise it, or give the dataset more samples to train on"
             )
         kept.append(ranked[len(kept)])
-        trial = attempt(kept)
+        trial = trial_of(kept)
     for layer in reversed(kept[:-1]):  # the last one was needed
         fewer = [other for other in kept if other is not layer]
-        without = attempt(fewer)
+        without = trial_of(fewer)
         if without.drop.interval.high <= limit:
             kept, trial = fewer, without
     return kept, trial

@@ -79,8 +79,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if spec.steps and inputs.start is None:
         raise UsageError(f"edgeflow train --input start=PATH is missing: recipe {spec.recipe} starts from a checkpoint")
     if len(spec.teachers) != len(inputs.teachers):
-        found = f"{len(inputs.teachers)} checkpoints for {len(spec.teachers)} teachers"
-        raise UsageError(f"edgeflow train --input teachers=PATH…: recipe {spec.recipe} got {found}")
+        counts = f"{len(inputs.teachers)} checkpoints for {len(spec.teachers)} teachers"
+        raise UsageError(f"edgeflow train --input teachers=PATH…: recipe {spec.recipe} got {counts}")
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
     own = {model.id: (model, inputs.start)} if inputs.start else {}
     named = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}

@@ -81,10 +81,10 @@ class Features:
 
     def _shape(self, side: int, name: str) -> list[int]:
         """Of what a module of the model (0) or the teacher (1) gave."""
-        found: Any = self._seen[side].get(name)
-        if not hasattr(found, "shape"):
+        output: Any = self._seen[side].get(name)
+        if not hasattr(output, "shape"):
             raise StageError(f"train: distill: features: {name} of {SIDES[side]} is not run, or gives no tensor")
-        return [*found.shape]
+        return [*output.shape]
 
     def added_to(self, answers: Loss, weight: float) -> Loss:
         """A loss of `answers`, which asks the teacher, and `weight` times the distance of all pairs."""
@@ -144,8 +144,8 @@ def _network(student: Any, projections: Mapping[str, Any]) -> Any:
     return Taught().train()
 
 
-def _positions(found: Any, sizes: tuple[int, ...]) -> Any:
+def _positions(features: Any, sizes: tuple[int, ...]) -> Any:
     """[N, C, …] averaged to these sizes of the further axes → [N, positions, C]."""
     for axis, size in enumerate(sizes, start=2):
-        found = found.unflatten(axis, (size, -1)).mean(dim=axis + 1)
-    return found.flatten(2).transpose(1, 2) if sizes else found.unsqueeze(1)
+        features = features.unflatten(axis, (size, -1)).mean(dim=axis + 1)
+    return features.flatten(2).transpose(1, 2) if sizes else features.unsqueeze(1)

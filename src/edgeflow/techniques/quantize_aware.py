@@ -88,5 +88,5 @@ def _quantizer() -> Any:
 
 def _floats(arguments: Sequence[Any]) -> bool:
     """True for tensors of floats only: counters of batches are added up too."""
-    found = [getattr(argument, "meta", {}).get("val") for argument in arguments]
-    return all(value is not None and value.is_floating_point() for value in found)
+    values = [getattr(argument, "meta", {}).get("val") for argument in arguments]
+    return all(value is not None and value.is_floating_point() for value in values)

@@ -38,17 +38,17 @@ def find(scheme: Scheme, samples: Pass) -> dict[str, Range]:
     for tensors in samples():
         for name, values in tensors.items():
             histograms[name].add(abs(values) if symmetric else values)
-    found = {name: _range(histogram, scheme, symmetric) for name, histogram in histograms.items()}
-    return {name: (-high, high) for name, (_, high) in found.items()} if symmetric else found
+    limits = {name: _range(histogram, scheme, symmetric) for name, histogram in histograms.items()}
+    return {name: (-high, high) for name, (_, high) in limits.items()} if symmetric else limits
 
 
 def _extremes(samples: Iterable[Mapping[str, Float32]]) -> dict[str, Range]:
-    found: dict[str, Range] = {}
+    extremes: dict[str, Range] = {}
     for tensors in samples:
         for name, values in tensors.items():
-            low, high = found.get(name, (0.0, 0.0))
-            found[name] = min(low, float(values.min())), max(high, float(values.max()))
-    return found
+            low, high = extremes.get(name, (0.0, 0.0))
+            extremes[name] = min(low, float(values.min())), max(high, float(values.max()))
+    return extremes
 
 
 def _range(histogram: Histogram, scheme: Scheme, symmetric: bool) -> Range:

@@ -172,8 +172,8 @@ def _read(kept: Path | None) -> dict[str, Any] | None:
     if kept is None or not kept.exists():
         return None
     try:
-        found: dict[str, Any] = torch.load(kept, weights_only=True)
+        state: dict[str, Any] = torch.load(kept, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         _say(f"{kept} cannot be read ({error}); training starts again")
         return None
-    return found
+    return state

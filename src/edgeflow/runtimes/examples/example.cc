@@ -59,8 +59,8 @@ bool preprocessing_is_right() {
   std::size_t apart = 0;
   for (std::size_t i = 0; i < @NAME@_golden_scaled_values; ++i) {
     const float real = normalise(@NAME@_golden_scaled[i], i);
-    const @NAME@_input_t found = quantize<@NAME@_input_t>(real, @NAME@_input_scale, @NAME@_input_zero_point);
-    const float difference = std::fabs(static_cast<float>(found) - static_cast<float>(@NAME@_golden_inputs[0][i]));
+    const @NAME@_input_t stored = quantize<@NAME@_input_t>(real, @NAME@_input_scale, @NAME@_input_zero_point);
+    const float difference = std::fabs(static_cast<float>(stored) - static_cast<float>(@NAME@_golden_inputs[0][i]));
     const bool integers = std::is_integral<@NAME@_input_t>::value;
     if (!(difference <= (integers ? 1.0f : 1e-4f * std::fmax(1.0f, std::fabs(real))))) return false;
     if (integers && difference > 0.0f) ++apart;
@@ -69,19 +69,19 @@ bool preprocessing_is_right() {
 }
 
 bool answer_is_right(std::size_t sample) {
-  static @NAME@_output_t found[@NAME@_output_values];
-  if (!@NAME@_infer(@NAME@_golden_inputs[sample], found)) {
+  static @NAME@_output_t answer[@NAME@_output_values];
+  if (!@NAME@_infer(@NAME@_golden_inputs[sample], answer)) {
     std::printf("sample %u: the interpreter FAILED\n", static_cast<unsigned>(sample));
     return false;
   }
   const @NAME@_output_t* expected = @NAME@_golden_outputs[sample];
   bool right = true;
   for (std::size_t i = 0; i < @NAME@_output_values; ++i) {
-    const float a = dequantize(found[i], @NAME@_output_scale, @NAME@_output_zero_point);
+    const float a = dequantize(answer[i], @NAME@_output_scale, @NAME@_output_zero_point);
     const float b = dequantize(expected[i], @NAME@_output_scale, @NAME@_output_zero_point);
     if (!(std::fabs(a - b) <= @NAME@_golden_tolerance)) right = false;  // also where one is NaN
   }
-  std::printf("sample %u: '%s', expected '%s'%s\n", static_cast<unsigned>(sample), @NAME@_labels[greatest(found)],
+  std::printf("sample %u: '%s', expected '%s'%s\n", static_cast<unsigned>(sample), @NAME@_labels[greatest(answer)],
               @NAME@_labels[greatest(expected)], right ? "" : ": WRONG");
   return right;
 }
