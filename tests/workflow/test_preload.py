@@ -14,10 +14,20 @@ from edgeflow.workflow import open_with_plugins
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
 
-# What an interpreter runs first, where PYTHONPATH has it: the job says at its end what it has imported, in its log.
+# What an interpreter runs first, where PYTHONPATH has it: at their ends the job and its children, which leave at once,
+# say in its log what they have imported.
 SAY = """
-import atexit, sys
-atexit.register(lambda: print("imported:", *sys.modules, file=sys.stderr))
+import atexit, os, sys
+
+def say():
+    os.write(2, f"imported: {' '.join(sys.modules)}\\n".encode())
+
+def leave(code, leave=os._exit):
+    say()
+    leave(code)
+
+os._exit = leave
+atexit.register(say)
 """
 KEYS = {  # as plan.keys and the logs of the rules have them
     "train": ("model", "recipe"),
