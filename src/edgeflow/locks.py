@@ -108,6 +108,21 @@ def explain() -> None:
     snakemake.exceptions.LockException = LockException
 
 
+def spare_others() -> None:
+    """Have a run that ends remove its own lock files alone: Snakemake removes the whole folder, also where other runs
+    that share no output with it still hold theirs. `--unlock` removes all, as it is asked to.
+    """
+    from snakemake.persistence.file import FilePersistence
+
+    def unlock(persistence: Any) -> None:
+        for lock in persistence._lockfile.values():
+            Path(lock).unlink(missing_ok=True)
+        persistence._lockfile.clear()
+
+    FilePersistence.unlock = unlock
+    FilePersistence.cleanup_locks = lambda persistence: persistence._delete_locks()
+
+
 def _holder() -> str:
     """Who holds the lock of this folder, and what to do."""
     here = [record for record in Path(layout.locks()["runs"]).glob("*.json") if not host.ended(record.stem)]

@@ -73,6 +73,7 @@ class Flow:
         self._alive = locks.present()
         locks.clear_stale()
         locks.explain()
+        locks.spare_others()
         # the shell lines say `edgeflow`, also where the environment was not activated
         os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
         project, plugins, self.plan = open_with_plugins(config)

@@ -26,6 +26,13 @@ rule gated:
         "results/gated.txt",
     shell:
         "touch began; text=$(cat gate); echo $text > {output:q}"
+
+
+rule beside:
+    output:
+        "results/beside.txt",
+    shell:
+        "echo done > {output:q}"
 """  # it writes in one go, as stages do: what a kill leaves half written is what other tests are about
 TARGET = "results/gated.txt"
 NOBODY = 2**22 + 1  # beyond the greatest process id of Linux
@@ -98,6 +105,17 @@ def test_the_second_of_two_runs_says_so_in_one_line_and_the_first_goes_on(gated:
     assert (gated.folder / TARGET).read_text() == "through\n"
     assert locks(gated) == []
     assert list((gated.folder / layout.locks()["runs"]).iterdir()) == []
+
+
+def test_a_run_of_something_else_leaves_the_lock_of_the_first(gated: Project) -> None:
+    """Snakemake lets it run, as they share no output; with what is done already, and with something to do."""
+    with building(gated):
+        before = locks(gated)
+        assert before
+        for _ in range(2):
+            gated.run("results/beside.txt")
+            assert locks(gated) == before
+            assert "another run is building here" in refusal(gated)
 
 
 def test_after_a_killed_run_the_next_one_works(gated: Project) -> None:
