@@ -54,7 +54,7 @@ class DataError(EdgeflowError):
 
     @classmethod
     def of_all(cls, what: str, problems: Sequence[str]) -> DataError:
-        """One error for all that is wrong, "which: why" each: the names in the first line, and below it a line each.
+        """One error for all that is wrong, "which: why" each: names and one reason in the first line, then a line each.
 
         The first line is what a table has room for; names of files may hold line ends too.
         """
@@ -62,7 +62,7 @@ class DataError(EdgeflowError):
         if len(lines) == 1:
             return cls(f"{what}: {lines[0]}")
         names = ", ".join(line.partition(": ")[0] for line in lines[:MOST_NAMES])
-        first = f"{what}: {names}{_more(problems, MOST_NAMES)}"
+        first = f"{what}: {names}{_more(problems, MOST_NAMES)}; {lines[0]}"
         return cls("\n  ".join([first, *lines]) + _more(problems, MOST_PROBLEMS))
 
 

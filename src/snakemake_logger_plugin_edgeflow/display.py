@@ -46,7 +46,7 @@ _CHATTER = (
 # Said when Ctrl-C or a signal has ended the run: what ends from then on has not failed.
 _INTERRUPTED = "Terminating processes on user request"
 # How a command ends that was stopped with its run; a shell says 128 + the signal's number of what it waited for.
-_STOPS = ("<Signals.SIGINT: 2>", "<Signals.SIGTERM: 15>", "exit status 130", "exit status 143")
+_STOPS = ("SIGINT", "SIGTERM", "exit status 130", "exit status 143")
 # Said by the summary, with names and numbers, once at least one job is known to have failed.
 _FINAL = (
     "Exiting because a job execution failed. Look above for error messages",
@@ -55,7 +55,8 @@ _FINAL = (
 # Comes before the record of a failed shell job and repeats its whole command; only how it ended is news.
 _SHELL_ERROR = re.compile(
     r'RuleException:\nCalledProcessError in file ".*", line \d+:\n'
-    r"Command '(?P<command>.*)' (?:returned non-zero (?P<status>exit status \d+)|died with (?P<signal>.+))\.",
+    r"Command '(?P<command>.*)' (?:returned non-zero (?P<status>exit status \d+)|"
+    r"died with (?:<Signals\.)?(?P<signal>[\w ]+?)(?:: \d+>)?)\.",
     re.DOTALL,
 )
 # The one failure of a job that Snakemake reports as an error only, without a record of the job.

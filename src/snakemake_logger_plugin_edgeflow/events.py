@@ -21,7 +21,7 @@ class FailedJob:
     wildcards: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
-    ending: str = ""  # "exit status 7", "<Signals.SIGSEGV: 11>"; empty where nothing tells
+    ending: str = ""  # "exit status 7", "SIGSEGV"; empty where nothing tells
     stopped: bool = False  # by a signal that ends runs, and not by an error of its own
 
 

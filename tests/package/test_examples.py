@@ -207,6 +207,14 @@ def _said(made: Made, **environment: str) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
+def test_python_without_the_runtime_says_so(tmp_path, manifest):
+    made = _package(CASES["int8 ties"], tmp_path, manifest, language="py")
+    (made.folder / "runtime.py").write_text("import a_runtime_that_nobody_has\n")
+    done = made.python()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("not run: No module named 'a_runtime_that_nobody_has'; install the library")
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -319,7 +319,7 @@ def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None
     with pytest.raises(DataError) as caught:
         prepared(x, Y)
     first, *lines = str(caught.value).splitlines()
-    assert first == "dataset own: 3 of 6 samples cannot be used: sample 3, sample 4, sample 5"
+    assert first == f"dataset own: 3 of 6 samples cannot be used: sample 3, sample 4, sample 5; {lines[0].strip()}"
     assert [line.partition(": has ")[0] for line in lines] == ["  sample 3", "  sample 4", "  sample 5"]
 
 
@@ -344,7 +344,7 @@ def test_a_sample_is_asked_for_once_and_what_it_cannot_read_is_said(prepared: Pr
 
 def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
     lines = str(DataError.of_all("what", [f"sample {i}: bad" for i in range(5000)])).splitlines()
-    assert lines[0] == f"what: {', '.join(f'sample {i}' for i in range(8))} and 4,992 more"
+    assert lines[0] == f"what: {', '.join(f'sample {i}' for i in range(8))} and 4,992 more; sample 0: bad"
     assert lines[-2:] == ["  sample 998: bad", "  sample 999: bad and 4,000 more"]
 
 

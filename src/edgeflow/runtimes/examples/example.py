@@ -4,7 +4,8 @@
 
 Copy from here what your app needs: `prepare`, `encode`, `decode` and `label` are all that stands between a raw sample
 and an answer, and manifest.json has every number. Needs numpy, what runtime.py imports, and for images Pillow.
-Exit code 0: all as expected; 1: something differs; 2: answers are as expected, and preprocessing was not checked.
+Exit code 0: all as expected; 1: something differs; 2: answers are as expected, and preprocessing was not checked; 3:
+not run, as the runtime is not installed here.
 
 What edgeflow's tests execute: this file as it stands with each runtime, on the golden samples, on x86-64 Linux.
 """
@@ -14,7 +15,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from runtime import load
+
+try:
+    from runtime import load
+except ImportError as error:
+    print(f"not run: {error}; install the library that manifest.json names under runtime", file=sys.stderr)
+    sys.exit(3)
 
 FOLDER = Path(__file__).parent
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
