@@ -208,7 +208,7 @@ rule make:
 """
 
 
-# When Snakemake has heard it too: it says so in its log, where this command stands as well, which must not match itself.
+# When Snakemake has heard it too: it says so in its log, where this command stands too, which must not match itself.
 TRAPPED = "until grep -qr Terminatin[g] .snakemake/log; do sleep 0.05; done; exit 5"
 
 
