@@ -20,7 +20,8 @@ from edgeflow.errors import PackageError
 from edgeflow.preprocessing import Preprocessing, Resize
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.ladder import Ladder, Rung
-from edgeflow.types.programs import Operators, Signature, Tensor
+from edgeflow.types.programs import Operators
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.verdicts import Check, Release, Status, Verdict
 
 N = 2  # golden samples

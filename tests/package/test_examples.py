@@ -26,7 +26,8 @@ from edgeflow.runtimes.c_array import Arena, literal, real, sources
 from edgeflow.runtimes.python_example import python_example
 from edgeflow.stages import golden
 from edgeflow.types.ladder import Ladder, Rung
-from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Target
 
 CPP = Path(__file__).with_name("cpp")

@@ -22,7 +22,8 @@ from edgeflow.stages.package import Inputs, Outputs, Spec, run
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.plain import to_json
-from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Measured, Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Target
 from edgeflow.types.verdicts import Check, Release, Status, Verdict
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgeflow import efpkg
 from edgeflow.errors import PackageError
 from edgeflow.types.ladder import Ladder
-from edgeflow.types.programs import Signature, Tensor
+from edgeflow.types.signatures import Signature, Tensor
 
 
 def _refused(content: bytes) -> bool:

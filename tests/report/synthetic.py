@@ -18,7 +18,8 @@ from edgeflow.stages.report import Inputs, Outputs, Spec
 from edgeflow.types.figures import Budget, Direction, Evidence, Interval, Measurement
 from edgeflow.types.jobs import Failure, JobCost
 from edgeflow.types.ladder import Ladder, Rung
-from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Measured, Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Cell
 from edgeflow.types.verdicts import Check, Release, Status, Verdict
 from edgeflow.units import percent, show, unit_of

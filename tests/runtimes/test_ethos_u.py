@@ -14,7 +14,8 @@ from edgeflow.plugin import GoldenSamples, PackageJob
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runtimes.ethos_u import MEMORY_MODES, SYSTEM_CONFIGS, compiles_for, plugin, supports
 from edgeflow.types.figures import Evidence, Measurement
-from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Scheme, Target
 
 HIGH_END = {"system_config": "Ethos_U55_High_End_Embedded", "memory_mode": "Shared_Sram"}

@@ -18,7 +18,7 @@ import pytest
 from edgeflow.runners import harness
 from edgeflow.runtimes.onnxruntime import OPSET, compile_tolerance, compiles_for, plugin, profile, supports
 from edgeflow.types.plain import from_json
-from edgeflow.types.programs import Signature
+from edgeflow.types.signatures import Signature
 from edgeflow.types.variants import Scheme, Target
 
 NETWORKS = ("dscnn", "resnet8")

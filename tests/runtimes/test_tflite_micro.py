@@ -19,7 +19,8 @@ from edgeflow.runtimes.c_array import Arena, identifier, registration, sources
 from edgeflow.runtimes.tflite_micro import compile_tolerance, compiles_for, plugin, supports
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.plain import to_json
-from edgeflow.types.programs import Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Scheme, Target
 
 CORTEX_M = Target("sensor", "tflite_micro", "armv7e-m", "cpu", ram_bytes=256 * 1024, flash_bytes=1024 * 1024)

@@ -23,7 +23,8 @@ from edgeflow.stats import paired_difference, wilson
 from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.plain import to_json
-from edgeflow.types.programs import Measured, Operators, Program, Signature, Tensor
+from edgeflow.types.programs import Measured, Operators, Program
+from edgeflow.types.signatures import Signature, Tensor
 from edgeflow.types.variants import Cell, Target
 from edgeflow.types.verdicts import Release, Status, Verdict
 

@@ -158,9 +158,10 @@ def _raw(golden: Golden, scale: Mapping[str, tuple[float, ...]] | None) -> Itera
             yield f"golden.raw {i}: preprocessing.scale says nothing of {array.dtype}"
 
 
-def _misfit(array: Array, dtype: str, shape: tuple[int, ...]) -> str:
-    """Why an array is not what the signature says; -1 in its shape stands for any length."""
-    fits = len(array.shape) == len(shape) and all(b in (-1, a) for a, b in zip(array.shape, shape, strict=True))
+def _misfit(array: Array, dtype: str, shape: tuple[int | str, ...]) -> str:
+    """Why an array is not what the signature says; a text in its shape names an axis of any length, as -1 is one."""
+    known = [-1 if isinstance(axis, str) else axis for axis in shape]
+    fits = len(array.shape) == len(known) and all(b in (-1, a) for a, b in zip(array.shape, known, strict=True))
     return (
         "" if fits and array.dtype == dtype else f"is {quote(array.dtype)}{[*array.shape]}, expected {dtype}{[*shape]}"
     )

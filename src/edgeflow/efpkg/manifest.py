@@ -15,7 +15,8 @@ from edgeflow.preprocessing import Preprocessing
 from edgeflow.types.figures import Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json, to_json
-from edgeflow.types.programs import Operators, Signature
+from edgeflow.types.programs import Operators
+from edgeflow.types.signatures import Signature
 from edgeflow.types.verdicts import Verdict
 
 SCHEMA = "edgeflow.package/v2"

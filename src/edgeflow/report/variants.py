@@ -21,7 +21,8 @@ from edgeflow.runners import identity
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.jobs import Failure
 from edgeflow.types.ladder import Ladder
-from edgeflow.types.programs import Measured, Operators, Program, Signature
+from edgeflow.types.programs import Measured, Operators, Program
+from edgeflow.types.signatures import Signature
 from edgeflow.types.variants import Cell
 from edgeflow.types.verdicts import Check, Release, Verdict
 

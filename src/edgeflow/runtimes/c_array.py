@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import StageError
 from edgeflow.plugin import PackageJob
 from edgeflow.runtimes.python_example import EXAMPLES
-from edgeflow.types.programs import Tensor
+from edgeflow.types.signatures import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,7 +170,7 @@ def _tensors(job: PackageJob) -> tuple[Tensor, Tensor]:
         raise StageError(f"{variant}: C++ source is made for programs of one input and one output")
     tensors = signature.inputs[0], signature.outputs[0]
     for tensor in tensors:
-        if tensor.dtype not in _TYPES or min(tensor.shape) < 1:
+        if tensor.dtype not in _TYPES or not all(isinstance(axis, int) and axis > 0 for axis in tensor.shape):
             raise StageError(f"{variant}: tensor {tensor.name} is {tensor.dtype}{[*tensor.shape]}, which C++ has not")
     if not job.labels:
         raise StageError(f"{variant}: no labels; an answer is one of them")

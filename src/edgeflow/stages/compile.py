@@ -23,7 +23,8 @@ from edgeflow.stages.isolated import attempt
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json
-from edgeflow.types.programs import Operators, Program, Signature
+from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Signature
 from edgeflow.types.variants import Scheme, Target
 
 

@@ -13,7 +13,8 @@ from edgeflow.plugin import GoldenSamples
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runners import harness
 from edgeflow.types.ladder import Rung
-from edgeflow.types.programs import Program, Tensor
+from edgeflow.types.programs import Program
+from edgeflow.types.signatures import Tensor
 from edgeflow.units import show
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from edgeflow.toolchains import CORE, system
 HERE = os.path.dirname(os.path.abspath(__file__))
 BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
-TYPES = ("__init__", "figures", "jobs", "ladder", "plain", "programs", "variants", "verdicts")
+TYPES = ("__init__", "figures", "jobs", "ladder", "plain", "programs", "signatures", "variants", "verdicts")
 HELD_BY_WORKERS = tuple(
     os.path.join(os.path.dirname(HERE), f"{name}.py") for name in ("__init__", *(f"types/{t}" for t in TYPES), "plugin")
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeflow.types.figures import Interval
+from edgeflow.types.signatures import Binding
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Ladder:
 
     rungs: tuple[Rung, ...]
     infeasible: str = ""  # why no library could make or run what comes after the last rung: the artifact is empty
+    binding: Binding | None = None  # of the last artifact, to the names of the model that the ladder begins with
 
     def extended(self, step: Rung) -> Ladder:
         """This ladder with one more step."""
-        return Ladder((*self.rungs, step))
+        return replace(self, rungs=(*self.rungs, step))

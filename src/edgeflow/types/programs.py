@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edgeflow.types.figures import Measurement, Reference
 from edgeflow.types.ladder import Ladder
+from edgeflow.types.signatures import Signature
 
 
 @dataclass(frozen=True)
@@ -16,26 +17,6 @@ class Operators:
     operator: str  # the runtime's own name: "QLinearConv", "CONV_2D"
     count: int
     placement: str  # execution provider, delegate or accelerator: "CPUExecutionProvider", "XNNPACK", "Ethos-U55", "CPU"
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output of a program."""
-
-    name: str
-    dtype: str  # numpy name: "float32", "int8"
-    shape: tuple[int, ...]  # -1 for a dynamic axis
-    scale: float | None = None  # real = scale · (quantized − zero_point)
-    zero_point: int | None = None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What goes into a program and what comes out."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    layout: str  # "NCHW" or "NHWC", of four-dimensional inputs
 
 
 @dataclass(frozen=True)

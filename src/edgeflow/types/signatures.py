@@ -1,0 +1,44 @@
+"""What goes into a model or a program and what comes out, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a program."""
+
+    name: str
+    dtype: str  # numpy name: "float32", "int8"
+    shape: tuple[int | str, ...]  # a text names an axis of any length, "?" where the file gives it no name
+    scale: float | None = None  # real = scale · (quantized − zero_point)
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What goes into a program and what comes out."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    layout: str  # "NCHW" or "NHWC", of four-dimensional inputs
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Where one input or output of a model is in a file that was made of it."""
+
+    tensor: str  # name in the file
+    # Order of a sample's axes in the file, without the batch's: in the file an input is sample.transpose(axes), and an
+    # output comes back by the inverse. (): as they are.
+    axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How what a model itself calls its inputs and outputs is found in a file that was made of it."""
+
+    inputs: Mapping[str, Bound]
+    outputs: Mapping[str, Bound]
