@@ -25,24 +25,24 @@ SEQUENCE = (11, 8)  # steps, features
 
 
 def _convolution(
-    middle: Callable[[keras.KerasTensor], keras.KerasTensor],
+    middle: Callable[[], layers.Layer],
     activation: Callable[[], layers.Layer] = layers.ReLU,
 ) -> Callable[[], keras.Model]:
     """One kind of convolution between two plain ones, image in, image out."""
 
     def build() -> keras.Model:
         image = keras.Input(IMAGE, name="image")
-        x = middle(layers.Conv2D(8, 3, padding="same", activation="relu")(image))
+        x = middle()(layers.Conv2D(8, 3, padding="same", activation="relu")(image))
         x = activation()(layers.BatchNormalization()(x))
         return keras.Model(image, layers.Conv2D(5, 1, name="output")(x))
 
     return build
 
 
-def _depthwise(x: keras.KerasTensor) -> keras.KerasTensor:
+def _depthwise() -> keras.Sequential:
     """More than one output channel per input channel, then one, strided, with an even kernel."""
-    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=3, activation="relu")(x)
-    return layers.Conv2D(12, 1)(layers.DepthwiseConv2D(4, strides=2, padding="same")(x))
+    multiplied = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=3, activation="relu")
+    return keras.Sequential([multiplied, layers.DepthwiseConv2D(4, strides=2, padding="same"), layers.Conv2D(12, 1)])
 
 
 def _pooled(height: int, width: int) -> Callable[[], keras.Model]:
@@ -138,13 +138,13 @@ def _image(build: Callable[[], keras.Model], outputs: tuple[str, ...] = ("output
 
 
 NETS: Mapping[str, Net] = {
-    "strided": _image(_convolution(lambda x: layers.Conv2D(12, (5, 4), strides=2, padding="same")(x))),
-    "grouped": _image(_convolution(lambda x: layers.Conv2D(12, 3, padding="same", groups=4)(x))),
-    "dilated": _image(_convolution(lambda x: layers.Conv2D(12, 3, padding="same", dilation_rate=(2, 3))(x))),
+    "strided": _image(_convolution(lambda: layers.Conv2D(12, (5, 4), strides=2, padding="same"))),
+    "grouped": _image(_convolution(lambda: layers.Conv2D(12, 3, padding="same", groups=4))),
+    "dilated": _image(_convolution(lambda: layers.Conv2D(12, 3, padding="same", dilation_rate=(2, 3)))),
     "depthwise": _image(_convolution(_depthwise)),
-    "transposed": _image(_convolution(lambda x: layers.Conv2DTranspose(12, 3, strides=2, padding="same")(x))),
-    "hard_swish": _image(_convolution(lambda x: layers.Conv2D(12, 3)(x), lambda: layers.Activation("hard_swish"))),
-    "prelu": _image(_convolution(lambda x: layers.Conv2D(12, 3)(x), lambda: layers.PReLU(shared_axes=[1, 2]))),
+    "transposed": _image(_convolution(lambda: layers.Conv2DTranspose(12, 3, strides=2, padding="same"))),
+    "hard_swish": _image(_convolution(lambda: layers.Conv2D(12, 3), lambda: layers.Activation("hard_swish"))),
+    "prelu": _image(_convolution(lambda: layers.Conv2D(12, 3), lambda: layers.PReLU(shared_axes=[1, 2]))),
     "adaptive_pool": _image(_pooled(4, 3)),
     "adaptive_pool_uneven": _image(_pooled(5, 4)),
     "layer_norm": Net(_layer_norm, {"sequence": SEQUENCE}),
