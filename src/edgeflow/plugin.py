@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from edgeflow.figures import DROP
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme, Step, Target
 
 if TYPE_CHECKING:
@@ -252,6 +253,7 @@ class PackageJob:
     preprocessing: Preprocessing
     labels: tuple[str, ...]  # of class i
     golden: GoldenSamples
+    binding: Binding  # where the model's inputs and outputs are in the program
 
 
 @dataclass(frozen=True)

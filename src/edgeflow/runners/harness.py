@@ -229,8 +229,8 @@ class _Side:
         answers = values if self.batched else values[None]
         if answers.shape[:1] != (count,) or answers.ndim != len(self._axes):
             raise ValueError(
-                f"output {self.name}: {count} samples were answered with {list(values.shape)}, as {_shown(self.tensor)} "
-                "of the file: its axis 0 is no batch"
+                f"output {self.name}: {count} samples were answered with {list(values.shape)}, which the file calls "
+                f"{_shown(self.tensor)}: its axis 0 is no batch"
             )
         return np.ascontiguousarray(answers.transpose(np.argsort(self._axes)))
 
@@ -455,9 +455,7 @@ def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: 
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
         while (missing := job["max_runs"] - min(_runs(each.blocks) for each in timed)) > 0:
             for each in timed:
-                each.block(
-                    min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1
-                )
+                each.block(min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1)
             if max(sum(map(sum, each.blocks)) for each in timed) >= job["max_seconds"]:
                 break
     return timed

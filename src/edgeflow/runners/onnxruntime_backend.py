@@ -29,8 +29,8 @@ BATCH = 16  # measured on the default models: more is not faster, and takes more
 # Part of the name of every operator that takes one range for the whole batch. Names stand in a file as they are.
 AT_RUN_TIME = b"DynamicQuantize"
 DTYPES = {  # as ONNX Runtime calls them → as numpy does
-    **{"float": "float32", "double": "float64"},
-    **{name: name for name in ("float16", "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
+    **{"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"},
+    **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
 }
 REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
 

@@ -114,15 +114,17 @@ def _set_range(tensor: Any, span: tuple[float, float]) -> None:
 
 def _mean(content: bytes, samples: Float32, work: Path) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """What a model answers on average over samples and positions, float64[channels], and a range for its answers."""
+    from edgeflow.runners.harness import Program
     from edgeflow.runners.litert_backend import Session
 
     program = work / "layer.tflite"
     program.write_bytes(content)
     session = Session(str(program), threads=1)
+    asked, (given,) = Program(session, None), session.signature()["inputs"]
     total: Any = 0.0
     low, high = 0.0, 1e-6
     for i in range(0, len(samples), BATCH):
-        y = session.predict(samples[i : i + BATCH])
+        (y,) = asked.ask({given["name"]: samples[i : i + BATCH]}).values()
         total = total + y.mean(axis=tuple(range(1, y.ndim - 1)), dtype="float64").sum(axis=0)
         low, high = min(low, float(y.min())), max(high, float(y.max()))
     margin = MARGIN * (high - low)

@@ -1,8 +1,9 @@
 """optimize: apply a scheme to a converted model.
 
-Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>, outputs.npz and the
-ladder so far. Quantization is lossy by design: the difference is recorded, the budgets judge it. A scheme that the
-tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is empty, the ladder says why.
+Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>,
+outputs.safetensors and the ladder so far. Quantization is lossy by design: the difference is recorded, the budgets
+judge it. A scheme that the tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is
+empty, the ladder says why.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from edgeflow import files
 from edgeflow.errors import PluginError, StageError
 from edgeflow.plugin import OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
-from edgeflow.runners import harness
-from edgeflow.stages import calibration
+from edgeflow.stages import bindings, calibration, splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
@@ -162,5 +162,5 @@ def _noise(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> tuple[L
     """Where a lossy scheme loses, on the golden inputs; nothing where the runtime cannot look into its models."""
     if not spec.scheme.quantized or runtime.activations is None:
         return ()
-    (golden,) = files.read_npz(inputs.golden, "x")
-    return noisiest(runtime.activations(inputs.model, model, harness.to_layout(golden, runtime.layout)))
+    golden = bindings.to_layout(splits.whole(inputs.golden), runtime.layout)
+    return noisiest(runtime.activations(inputs.model, model, golden))

@@ -19,6 +19,7 @@ from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, LoadJob, Samples
 from edgeflow.preprocessing import COLOUR, GREY, Preprocessing
 from edgeflow.registry import load_reference
+from edgeflow.runners import tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
 NUMBERS = (*RANGES, "int8", "int16", "int32", "int64", "uint32", "uint64")
 # Golden samples are kept as they were while they fit: one photo of 12 megapixels is 34 MiB, and one is always there.
 RAW_BYTES = 64 * 2**20
+INPUT = "input"  # what a dataset with one input calls it
 CHUNK = 256  # samples at a time where float64 would double the memory
 AXES = {1: "(features)", 2: "(channels, length)", 3: "(channels, height, width)"}
 
@@ -92,8 +94,10 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     how = _normalized(spec, how, x)
     x["calibration"] = x["train"][_places(splits["calibration"], splits["train"])]
     for name, chosen in splits.items():
-        files.write_npz(getattr(outputs, name), x=x[name], y=samples.y[chosen])
-    files.write_npz(outputs.golden_raw, **{str(row): sample for row, sample in raw.items()})
+        with files.atomic(getattr(outputs, name)) as path:
+            tensors.write(path, {f"{tensors.INPUTS}{INPUT}": x[name], tensors.LABELS: samples.y[chosen]})
+    with files.atomic(outputs.golden_raw) as path:
+        tensors.write(path, {f"{row}/{INPUT}": sample[None] for row, sample in raw.items()})
     files.write_text(outputs.samples, _listed(samples, splits))
     files.write_json(outputs.info, _describe(spec, samples, splits, how, list(raw), outputs))
     if samples.skipped:
