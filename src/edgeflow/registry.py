@@ -116,8 +116,8 @@ def _check_formats(plugins: Plugins) -> None:
         if runtime.format not in plugins.formats:
             where, known = plugins.reference("runtime", runtime.id), ", ".join(plugins.formats)
             raise PluginError(
-                f"{where}: format {runtime.format!r}: there is no such format, only {known or 'none'}; add a plugin with a "
-                "Format, or install edgeflow again where it was updated: 'make'"
+                f"{where}: format {runtime.format!r}: there is no such format, only {known or 'none'}; add a plugin "
+                "with a Format, or install edgeflow again if it was updated: 'make .venv/bin/.dev'"
             )
     for format_id in plugins.formats:
         if format_id in plugins.frameworks:
