@@ -25,7 +25,6 @@ from bench.torture import data
 from bench.torture.models import MODELS, SYNTAX_ERROR, Model
 from edgeflow import files, layout
 from edgeflow.registry import discover
-from edgeflow.stages import bindings, splits
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Program
 from edgeflow.types.verdicts import Release
@@ -143,8 +142,7 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
         cell = cells[model, target, scheme]
         made = layout.compile(model, cell["runtime"], cell["platform"], scheme)
         compiled = files.read_as(Program, build.folder / made["info"])
-        split = splits.opened(build.folder / evaluation[model])
-        binding = to_json(bindings.of(compiled.ladder, runtime, to_json(compiled.signature), split))
+        binding = to_json(compiled.ladder.binding)
         case = [f"{model}/{target}/{scheme}", str(runtime.backend), made["program"], binding, evaluation[model]]
         toolchains.setdefault(runtime.toolchain, []).append(case)
     for toolchain, cases in toolchains.items():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
-from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
+from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
-from edgeflow.stages import bindings, splits
+from edgeflow.stages import splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Asked, Outputs, rung
 from edgeflow.types.ladder import Ladder, Rung
@@ -52,7 +52,7 @@ def executed(step: Rung) -> tuple[str, str]:
 def compare(
     stage: str,
     artifact: Path,
-    runtime: Runtime,
+    runtime: Executor,
     task: Task,
     reference: Reference,
     tolerance: Tolerance | None,
@@ -93,7 +93,7 @@ def compare(
 
 
 def _answers(
-    runtime: Runtime, reference: Reference, binding: Binding | None, evaluate: bool, artifact: Path
+    runtime: Executor, reference: Reference, binding: Binding | None, evaluate: bool, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
     """What an artifact answers to the golden samples, where asked also to the others, and its operators."""
     golden = _ask(runtime, reference, binding, artifact, reference.golden)
@@ -101,12 +101,12 @@ def _answers(
     return Outputs(golden, evaluation), harness.operators_in(str(runtime.backend), str(artifact))
 
 
-def _probe(runtime: Runtime, reference: Reference, binding: Binding | None, artifact: Path) -> None:
+def _probe(runtime: Executor, reference: Reference, binding: Binding | None, artifact: Path) -> None:
     _ask(runtime, reference, binding, artifact, reference.golden, most=1)
 
 
 def _ask(
-    runtime: Runtime,
+    runtime: Executor,
     reference: Reference,
     binding: Binding | None,
     artifact: Path,
@@ -115,9 +115,8 @@ def _ask(
 ) -> harness.Answers:
     split, backend = splits.opened(path), str(runtime.backend)
     try:
-        signature = harness.signature(backend, str(artifact))
-        found = binding or bindings.of(reference.ladder, runtime, signature, split)
-        return harness.ask(backend, str(artifact), split.batches(harness.READ, most), to_json(found))
+        found = to_json(binding or reference.ladder.binding)
+        return harness.ask(backend, str(artifact), split.batches(harness.READ, most), found)
     except harness.RefusedError:
         raise
     except ValueError as error:  # as the backend's contract has it
@@ -129,7 +128,7 @@ def write_no_answers(outputs: Path) -> None:
     Outputs().write(outputs)
 
 
-def versions(runtime: Runtime) -> str:
+def versions(runtime: Executor) -> str:
     """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
     tools = harness.load_backend(str(runtime.backend)).Session.versions()
     return ", ".join(f"{name} {version}" for name, version in sorted(tools.items()))

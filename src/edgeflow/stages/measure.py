@@ -21,7 +21,7 @@ from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Comparison, Drop, Runtime, Score, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
-from edgeflow.stages import bindings, reference, splits
+from edgeflow.stages import reference, splits
 from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.figures import Evidence, Measurement
@@ -174,21 +174,14 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
     itself = info.runs == "program"
     times = runtime.times and itself
     program = inputs.program if itself else _need(inputs, "source")
-    split = splits.opened(inputs.evaluation)
-
-    def binding(of: Program) -> dict[str, Any]:
-        signature: Mapping[str, Any] = to_json(of.signature)
-        said: dict[str, Any] = to_json(bindings.of(of.ladder, runtime, signature, split))
-        return said
-
     compared = None
     if baseline and inputs.baseline_info and times:
-        known = files.read_as(Program, inputs.baseline_info)
-        compared = {"program": str(baseline.resolve()), "binding": binding(known)}
+        ladder = files.read_as(Program, inputs.baseline_info).ladder
+        compared = {"program": str(baseline.resolve()), "binding": to_json(ladder.binding)}
     return {
         "backend": str(runtime.backend.resolve()),
         "program": str(program.resolve()),
-        "binding": binding(info),
+        "binding": to_json(info.ladder.binding),
         "baseline": compared,
         "threads": spec.target.threads,
         "split": str(inputs.evaluation.resolve()),

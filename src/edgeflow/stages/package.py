@@ -19,9 +19,9 @@ from edgeflow.figures import strongest
 from edgeflow.plugin import PackageJob, Runtime
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.registry import load_reference
-from edgeflow.stages import bindings, golden, splits
+from edgeflow.stages import golden
 from edgeflow.types.figures import Evidence, Interval, Measurement
-from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.plain import from_json
 from edgeflow.types.programs import Measured, Program
 from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Target
@@ -231,7 +231,9 @@ def _release(
     program, info = _program(spec, inputs)
     runtime: Runtime = load_reference(spec.runtime)
     samples = _golden(spec, inputs, data)
-    binding = bindings.of(info.ladder, runtime, to_json(info.signature), splits.opened(samples.golden))
+    binding = info.ladder.binding
+    if binding is None:
+        raise MismatchError(f"package: {info.id}: nothing says which tensor is which input; compile it again")
     made = golden.make(samples, info, data.preprocessing, spec.activations, binding)
     job = PackageJob(
         *(program, info, spec.target, measured.measurements, data.preprocessing, data.labels, made.samples, binding)

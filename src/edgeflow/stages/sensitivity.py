@@ -22,7 +22,7 @@ from edgeflow.plugin import Drop, Layer, OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.runners.tensors import first
-from edgeflow.stages import bindings, calibration, splits
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
 from edgeflow.stages.reference import comparison
@@ -173,13 +173,11 @@ def training_samples(path: Path) -> tuple[Float32, Int64]:
 
 def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[[str, Float32], Float32]:
     """What a model answers to samples of its one input with its one output."""
-    split = splits.opened(inputs.train)
-    ladder = files.read_as(Ladder, inputs.ladder)
+    name = first(splits.opened(inputs.train).names)
+    binding = to_json(files.read_as(Ladder, inputs.ladder).binding)
 
     def predict(model: str, x: Float32) -> Float32:
-        backend = str(runtime.backend)
-        binding = bindings.of(ladder, runtime, harness.signature(backend, model), split)
-        answers = harness.ask(backend, model, [{first(split.names): x}], to_json(binding))
+        answers = harness.ask(str(runtime.backend), model, [{name: x}], binding)
         (answer,) = answers.values()
         return answer
 

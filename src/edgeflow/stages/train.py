@@ -20,7 +20,7 @@ from edgeflow import files
 from edgeflow.errors import DataError, UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
-from edgeflow.stages import bindings, ladder, splits
+from edgeflow.stages import ladder, splits
 from edgeflow.stages.reference import are_probabilities, comparison, score
 from edgeflow.types.ladder import Ladder, Network
 from edgeflow.types.plain import from_json, to_json
@@ -29,6 +29,7 @@ from edgeflow.types.variants import Step
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64
 
+OUTPUT = "logits"  # of a model that is trained here: it has one
 _KEPT = re.compile(r"\.[0-9a-f]{16}\.training")
 
 
@@ -95,12 +96,12 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         answers = ladder.Outputs(
-            {bindings.OUTPUT: framework.predict(native, golden)},
-            {bindings.OUTPUT: framework.predict(native, evaluation)},
+            {OUTPUT: framework.predict(native, golden)},
+            {OUTPUT: framework.predict(native, evaluation)},
             ladder.Asked(files.sha256_file(checkpoint), evaluated_on, files.sha256_file(inputs.evaluation)),
         )
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
-    twice = trained.loss_takes_logits and are_probabilities(answers.evaluation[bindings.OUTPUT])
+    twice = trained.loss_takes_logits and are_probabilities(answers.evaluation[OUTPUT])
     network = Network(trained.without_gradient, twice)
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
