@@ -69,7 +69,7 @@ def anomaly_detection() -> nn.Module:
 
 
 class Listing(nn.Module):
-    """A photo and the ids of the words beside it: how well they go together, where on the photo, and features of both."""
+    """A photo and the ids of the words beside it: how well they fit, where on the photo, and features of both."""
 
     def __init__(self) -> None:
         super().__init__()
