@@ -25,6 +25,7 @@ from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import Figure
+from edgeflow.stages import splits
 from edgeflow.toolchains import client
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Measured
@@ -94,7 +95,7 @@ class Snakemake:
 
     def _drop(self, outputs: Path) -> Drop:
         task = self._candidates.plugins.tasks[self._candidates.project.models[self._model].task]
-        (y,) = files.read_npz(Path(layout.prepare(self._dataset)["evaluation"]), "y")
+        y = splits.labels(Path(layout.prepare(self._dataset)["evaluation"]))
         (before,), (after,) = (files.read_npz(path, "evaluation") for path in (Path(self._reference), outputs))
         return task.drop(before, after, y)
 

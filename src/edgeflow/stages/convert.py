@@ -15,6 +15,7 @@ from edgeflow import files
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
+from edgeflow.stages import splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
@@ -76,7 +77,7 @@ def _convert(
     """Write the model and ask it, or say why it cannot be made or executed."""
     framework: Framework = load_reference(spec.framework)
     converter = _converter(runtime, framework)
-    (golden,) = files.read_npz(inputs.golden, "x")
+    golden = splits.whole(inputs.golden)
 
     def convert(checkpoint: Path) -> Unsupported | None:
         native = framework.load(from_json(ModelSpec, spec.model), checkpoint)
