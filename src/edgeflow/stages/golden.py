@@ -40,8 +40,8 @@ TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "int8": 0.03, "int16": 1e-3}
 class Sources:
     """Where golden samples and what became of them are."""
 
-    golden: Path  # npz: x float32[G, …] after preprocessing, in the data layout
-    raw: Path  # npz: arrays named by their row in golden, before preprocessing
+    golden: Path  # split
+    raw: Path  # tensors [1, …] before preprocessing, named "<row in golden>/<input>"
     raw_rows: tuple[int, ...]  # those that are there
     answers: Path  # npz: golden float32[G, K], real values
 

@@ -42,14 +42,13 @@ def labels(path: Path) -> Int64:
 def raw(path: Path, rows: Sequence[int]) -> dict[int, dict[str, NDArray[Any]]]:
     """Golden samples as they were before preprocessing, by row in golden: input name → array."""
     reader = _read(tensors.Reader, path)
-    wanted = set(rows)
-    samples: dict[int, dict[str, NDArray[Any]]] = {}
+    samples: dict[int, dict[str, NDArray[Any]]] = {row: {} for row in rows}
     for key in reader.entries:
         row, _, name = key.partition("/")
-        if int(row) in wanted:
-            samples.setdefault(int(row), {})[name] = reader.rows(key)[0]
-    if missing := wanted - set(samples):
-        raise DataError(f"{path}: has no sample {min(missing)}; delete it, and it is made again")
+        if int(row) in samples:
+            samples[int(row)][name] = reader.rows(key)[0]
+    if missing := [row for row, inputs in samples.items() if not inputs]:
+        raise DataError(f"{path}: has no sample {missing[0]}; delete it, and it is made again")
     return samples
 
 
