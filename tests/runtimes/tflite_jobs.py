@@ -57,7 +57,8 @@ def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
 
 def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> int:
     """Apply a scheme; the size of the result in bytes."""
-    samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    x = () if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    samples = [{"args_0": each[None]} for each in x] or None
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
         refusal = litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
