@@ -1,12 +1,12 @@
-"""The public plugin API: what a runtime, a framework, a task or a dataset loader must provide.
+"""The public plugin API: what a runtime, a format, a converter, a framework, a task or a dataset loader must provide.
 
 A plugin is a module with one frozen dataclass of plain functions in it, named `plugin`. It is found through the
 entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-ins go through the same door. A plugin
 module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
-Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N], outputs
-are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N]. Answers
+are bound by name: output → [N, …]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from edgeflow.figures import DROP
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Binding, Signature
 from edgeflow.types.variants import Scheme, Step, Target
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
     Feed: TypeAlias = Mapping[str, NDArray[Any]]  # one sample as a file takes it: name in the file → array
+    Answers: TypeAlias = Mapping[str, NDArray[Any]]  # output → [N, …]
 
 API_VERSION = 1
 # What a library does to itself. What others do to it, as the kernel when memory runs out (SIGKILL), proves nothing.
@@ -150,16 +153,93 @@ class Tolerance:
     reason: str  # one line: where that number comes from
 
 
-# --- runtime -------------------------------------------------------------------------------------------------------
+# --- formats and converters ----------------------------------------------------------------------------------------
+
+
+class Executor(Protocol):
+    """What can run a file and say of which operator it dies: a runtime, or a format."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def backend(self) -> Path | None: ...
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def beginnings(self) -> Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file that a model can be in.
+
+    `recognizes` is asked while the matrix is planned: standard library only, and it reads little. Everything else runs
+    in `toolchain`. Nothing of a file is ever executed to learn what it is.
+    """
+
+    id: str  # "onnx", "tflite"
+    description: str  # "ONNX"
+    suffixes: tuple[str, ...]  # ".onnx"; of a folder a file that is in it: "saved_model.pb"
+    toolchain: str  # that reads and runs it
+    recognizes: Callable[[Path], bool]  # by what is in it, whatever its name
+    # DataError for a file that is damaged, or that would read or run what it should not; at most 512 MiB of memory
+    check: Callable[[Path], None]
+    signature: Callable[[Path], Signature]  # raises as `check`, which it calls
+    quantized: Callable[[Path], str]  # what it is already: "int8 weights and activations", "float16"; "": float32
+    backend: Path | None  # runner backend that answers as the file does; None: nothing here can run it
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
+    preload: tuple[str, ...] = ()  # modules that the functions above and the backend import
+    layout: str = "NCHW"  # of images, until bindings say it
+    api_version: int = API_VERSION
 
 
 @dataclass(frozen=True)
 class ConvertJob:
-    """Turn a framework's native model into the runtime's file format, with nothing lost."""
+    """Turn a model into another format, with nothing lost."""
 
-    model: Any  # as `Framework.load` returns it; for torch an nn.Module in eval mode
-    example: Float32  # float32[1, …], one golden input in the data layout
+    model: Any  # native model of a framework, as `Framework.load` returns it (torch: an nn.Module in eval mode)
+    source: Path | None  # file or folder of a format, or None
+    signature: Signature  # of the source, by whose names `Converted.binding` speaks
+    example: Mapping[str, NDArray[Any]]  # name of an input → [1, …], one golden sample as the source takes it
     output: Path
+    work: Path  # an empty folder for intermediate files
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in another format."""
+
+    binding: Binding  # from the source's inputs and outputs to those of the file
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How models of a framework, or files of a format, become files of another format: an edge of the routes.
+
+    With `source` equal to `target` it makes a file that somebody brings as the tools want it (opset, batch axis, no
+    notes), and is asked before all others. What it cannot convert is Unsupported, with the operator's name.
+    """
+
+    id: str
+    description: str  # what is used, for tables: "torch.onnx.export"
+    source: str  # id of a framework or of a format
+    target: str  # id of a format whose files are single files
+    toolchain: str  # has the library, and what runs the target format
+    convert: Callable[[ConvertJob], Converted | Unsupported]
+    tolerance: Tolerance
+    cost: int = 1  # routes with the least sum win, then those with the fewest edges, then by id
+    preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
+    api_version: int = API_VERSION
+
+
+# --- runtime -------------------------------------------------------------------------------------------------------
 
 
 class Calibration(Protocol):
@@ -264,21 +344,11 @@ class PackageJob:
 
 
 @dataclass(frozen=True)
-class Converter:
-    """How models of one framework become this runtime's file format."""
-
-    toolchain: str
-    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
-    tolerance: Tolerance
-    preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
-
-
-@dataclass(frozen=True)
 class Runtime:
     """The software that executes on the device.
 
-    `models_from` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
-    LiteRT's tools make), so that both share the files; empty when it has its own.
+    `models_from` names the runtime whose optimizer makes this one's models (TFLite Micro runs what LiteRT's tools
+    make), so that both share the files; empty when it has its own.
 
     `compiles_for` says what of a target the compiler reads: a Target in which everything else is erased, and whose id
     names what is left (letters, digits and "_.-", e.g. "x86"). Targets with the same id share their programs. None: the
@@ -290,7 +360,7 @@ class Runtime:
 
     id: str
     description: str
-    format: str  # file kind and suffix of converted and optimized models: "onnx", "tflite"
+    format: str  # id of the format of converted and optimized models
     program_suffix: str  # suffix of compiled programs, without the dot
     layout: str  # "NCHW" or "NHWC"
     toolchain: str  # that optimize, compile and measure run in
@@ -301,7 +371,6 @@ class Runtime:
     compile: Callable[[CompileJob], Compiled | Unsupported]
     compile_tolerance: Callable[[Scheme], Tolerance]
     models_from: str = ""
-    converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
     optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
@@ -397,12 +466,28 @@ class Framework:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What two models answer to the same N samples, and what is right where anybody knows."""
+
+    reference: Answers  # output → [N, …]: of the trained model or the imported file
+    answers: Answers  # of what is held against it; the same where the reference itself is scored
+    targets: Int64 | None = None  # the class of each sample, int64[N]; None: nobody says
+
+    @property
+    def swapped(self) -> Comparison:
+        """The reference as what answers: its own score beside that of the answers."""
+        return replace(self, answers=self.reference)
+
+
+@dataclass(frozen=True)
 class Score:
     """A task metric with its interval."""
 
     value: float
     n: int
     interval: Interval
+    metric: str = ""  # where the outputs have another primary metric than `Task.metric`: one of `further_metrics`
+    conditions: Mapping[str, float | int | str] = field(default_factory=dict)  # counts behind it, what else it says
 
 
 @dataclass(frozen=True)
@@ -416,22 +501,57 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What a figure of a task is."""
+
+    unit: str  # canonical, a key of `units.UNITS`
+    direction: Direction  # MAX: more is better
+    description: str  # one line
+    default_limit: float | None = None  # budget of a model that has none on its task; None: it has none then
+    default_reason: str = ""  # where that number comes from, in a line
+
+
+@dataclass(frozen=True)
 class Task:
-    """The metric of a kind of model."""
+    """What a kind of model is for, and by which figures one can tell whether it still does that.
+
+    Answers are bound by name. A task that reads one output takes the only one: where a model has several, its
+    configuration says which, and the task is given that.
+    """
 
     id: str
     description: str
-    metric: str  # "accuracy"
-    direction: Direction
-    score: Callable[[Float32, Int64], Score]  # outputs, y
-    # reference outputs, outputs, y: paired on the same samples; `stats.no_difference` where they are equal bit for bit
-    drop: Callable[[Float32, Float32, Int64], Drop]
-    agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
-    chance: Callable[[Int64], float] | None = None  # y → metric of who looks at no input; None: nothing says so
+    metric: str  # the primary one: "accuracy"
+    direction: Direction  # MAX: more is better
+    score: Callable[[Comparison], Score]
+    agreement: Callable[[Comparison], float]  # ratio of samples on which reference and answers decide alike
+    unit: str = "ratio"
+    about: str = ""  # the primary metric in a line, for tables
+    # How much worse the answers are than the reference, paired on the same samples; `stats.no_difference` where they
+    # are equal bit for bit. None: the metric is a distance to the reference already.
+    drop: Callable[[Comparison], Drop] | None = None
+    chance: Callable[[Int64], float] | None = None  # targets → metric of who looks at no input; None: nothing says so
+    # More figures by metric; a text in place of one says why these outputs have none. One of a single output has the
+    # output's name behind a slash: "signal_to_noise_db/boxes".
+    further: Callable[[Comparison], Mapping[str, Score | str]] | None = None
+    further_metrics: Mapping[str, Metric] = field(default_factory=dict)  # those that a budget may be on
+    default_limit: float | None = None  # of the primary metric: see `Metric`
+    default_reason: str = ""
+    needs_targets: bool = True  # False: works without labels
     # metric or its drop, limit → evaluation samples below which not even a flawless result is within it; None: no
     # number is enough
     least_samples: Callable[[str, float], int | None] | None = None
     api_version: int = API_VERSION
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every metric of the task that a budget may be on, the primary one first."""
+        about = self.about or self.description
+        known = {self.metric: Metric(self.unit, self.direction, about, self.default_limit, self.default_reason)}
+        if self.drop is not None:
+            worse = f"{self.metric} lost against the model that it is made from, paired on the same samples"
+            known[f"{self.metric}{DROP}"] = Metric(self.unit, Direction.MIN, worse)
+        return {**known, **self.further_metrics}
 
 
 # --- dataset loader ------------------------------------------------------------------------------------------------
@@ -485,4 +605,4 @@ class DatasetLoader:
     api_version: int = API_VERSION
 
 
-Plugin: TypeAlias = Runtime | Framework | Task | DatasetLoader
+Plugin: TypeAlias = Runtime | Format | Converter | Framework | Task | DatasetLoader

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.plugin import Activations, Layer
-from edgeflow.runtimes import names, tflite_files
+from edgeflow.runtimes import tflite_files, tflite_names
 
 if TYPE_CHECKING:
     from edgeflow.plugin import Feed, Float32
 
 CASTS = ("QUANTIZE", "DEQUANTIZE")  # what quantization puts between the operators of the model
 SHAPE = ("PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "SHAPE", "PACK")
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
-# A module in the converter's name of a tensor, "torch.nn.modules.conv.Conv2d_conv1": class, then attribute.
-MODULE = re.compile(r"(?:.*\.)?_*[A-Z][A-Za-z0-9]*_(?P<attribute>\w+)")
-
-
-def tensor_names(model: Any, graph: Any) -> dict[int, str]:
-    """Number of a tensor → the module that it comes from, of what operators write: "blocks.0.conv1", "blocks.0.add"."""
-    written = [operator.outputs[0] for operator in graph.operators]
-    modules = (
-        _name(tflite_files.text(graph.tensors[op.outputs[0]].name), kind_of(model, op)) for op in graph.operators
-    )
-    return dict(zip(written, names.distinct(modules), strict=True))
-
-
-def _name(text: str, kind: str) -> str:
-    """The last of the modules that were folded into an operator owns its weights; other operators are named too."""
-    parts = text.rpartition(";;")[2].partition(";")[0].split("/")
-    wrapped = next((i for i, part in enumerate(parts) if part.endswith("_wrapped")), 0)
-    matches = (MODULE.fullmatch(part) for part in parts[wrapped + 1 :])
-    module = ".".join(match["attribute"] for match in matches if match)
-    return module if kind in WEIGHTED and module else names.of(module, kind)
 
 
 def kinds(source: Path) -> list[str]:
     """Every operator of a model in order of execution, as the schema calls it."""
     model, graph = _read(source)
-    return [kind_of(model, operator) for operator in graph.operators]
+    return [tflite_names.kind_of(model, operator) for operator in graph.operators]
 
 
 def layers(source: Path) -> tuple[Layer, ...]:
@@ -52,11 +30,11 @@ def layers(source: Path) -> tuple[Layer, ...]:
 
 
 def _layer(model: Any, graph: Any, operator: Any) -> Layer:
-    return Layer(tflite_files.text(graph.tensors[operator.outputs[0]].name), kind_of(model, operator))
+    return Layer(tflite_names.text(graph.tensors[operator.outputs[0]].name), tflite_names.kind_of(model, operator))
 
 
 def _computing(model: Any, graph: Any) -> list[Any]:
-    return [operator for operator in graph.operators if kind_of(model, operator) not in (*CASTS, *SHAPE)]
+    return [operator for operator in graph.operators if tflite_names.kind_of(model, operator) not in (*CASTS, *SHAPE)]
 
 
 def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterator[Activations]:
@@ -122,14 +100,5 @@ def _read(path: Path) -> tuple[Any, Any]:
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
-    tflite_files.distinct_names(model)
+    tflite_names.distinct_names(model)
     return model, model.subgraphs[0]
-
-
-def kind_of(model: Any, operator: Any) -> str:
-    """As the schema calls it: "CONV_2D"."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = model.operatorCodes[operator.opcodeIndex]
-    value = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return next((name for name, number in vars(schema.BuiltinOperator).items() if number == value), str(value))

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import StageError
-from edgeflow.runtimes import names
+from edgeflow.runtimes import names, tflite_names
+from edgeflow.runtimes.tflite_names import text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,39 @@ if TYPE_CHECKING:
 
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # inputs: x, weights, bias
 BIAS = 2
+ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 MARGIN = 0.1  # a quantized layer may answer a little outside of the float layer's range
+
+
+def compact(content: bytes, *, named: bool = False) -> bytes:
+    """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
+
+    The converter names a tensor after all modules that went into it: measured, 29 % of a quantized model of 23,000
+    weights. `named`: what operators write keeps the name of one module, for people; else names are numbers. The tools'
+    writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model, where
+    TFLite Micro does not look: it reads noise and reports success.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    class Aligned(schema.BufferT):  # type: ignore[misc]  # the library has no types
+        def Pack(self, builder: Any) -> Any:  # noqa: N802
+            if self.data is not None:
+                builder.Prep(ALIGNMENT_BYTES, len(self.data))
+            return super().Pack(builder)
+
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for number, graph in enumerate(model.subgraphs):
+        border = {*graph.inputs, *graph.outputs}
+        written = tflite_names.tensor_names(model, graph) if named else {}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in border:
+                # the quantizer needs unique names; no argument's begins with a digit
+                tensor.name = written.get(i, f"{number}.{i}")
+    arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
+    model.buffers = [Aligned(array) for array in arrays]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def inputs(interpreter: Any) -> dict[str, Any]:
@@ -36,23 +69,11 @@ def prepared(content: bytes) -> bytes:
     Calibration results and layers go by the names of tensors, of which the format allows any number of one name.
     """
     model = _read(content)
-    renamed = distinct_names(model)
+    renamed = tflite_names.distinct_names(model)
     if model.signatureDefs:
         return _write(model) if renamed else content
     model.signatureDefs = [_signature(model.subgraphs[0])]
     return _write(model)
-
-
-def distinct_names(model: Any) -> bool:
-    """Give tensors whose names come twice in a graph others; False where there are none."""
-    renamed = False
-    for graph in model.subgraphs:
-        given = [text(tensor.name or b"") for tensor in graph.tensors]
-        for tensor, before, name in zip(graph.tensors, given, names.distinct(given), strict=True):
-            if name != before:
-                tensor.name = name.encode()
-                renamed = True
-    return renamed
 
 
 def _signature(graph: Any) -> Any:
@@ -71,11 +92,6 @@ def _signature(graph: Any) -> Any:
     signature.inputs, signature.outputs = entries(graph.inputs), entries(graph.outputs)
     signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
     return signature
-
-
-def text(name: bytes | str) -> str:
-    """A name as the writers' libraries hold it."""
-    return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
 def signature(content: bytes) -> tuple[str, dict[str, str]]:

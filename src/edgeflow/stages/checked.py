@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
-from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
+from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs, rung
@@ -47,7 +47,7 @@ def executed(step: Rung) -> tuple[str, str]:
 
 
 def compare(
-    stage: str, artifact: Path, runtime: Runtime, task: Task, reference: Reference, tolerance: Tolerance | None
+    stage: str, artifact: Path, runtime: Executor, task: Task, reference: Reference, tolerance: Tolerance | None
 ) -> tuple[Rung, Outputs] | Unsupported:
     """Execute `artifact` with the runner of `runtime` and hold it against the stage before.
 
@@ -80,7 +80,7 @@ def compare(
 
 
 def _answers(
-    runtime: Runtime, reference: Reference, known: harness.Float32 | None, artifact: Path
+    runtime: Executor, reference: Reference, known: harness.Float32 | None, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
     """What an artifact answers to both sets of inputs, and its operators; `known`: what it answers to the second."""
     (golden,) = files.read_npz(reference.golden, "x")
@@ -90,12 +90,12 @@ def _answers(
     return outputs, harness.operators_in(str(runtime.backend), str(artifact))
 
 
-def _probe(runtime: Runtime, reference: Reference, artifact: Path) -> None:
+def _probe(runtime: Executor, reference: Reference, artifact: Path) -> None:
     (golden,) = files.read_npz(reference.golden, "x")
     _predict(runtime, artifact, golden[:1])
 
 
-def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
+def _predict(runtime: Executor, artifact: Path, x: harness.Float32) -> harness.Float32:
     try:
         return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
     except harness.RefusedError:
@@ -112,7 +112,7 @@ def write_no_answers(outputs: Path) -> None:
     files.write_npz(outputs, golden=nothing, evaluation=nothing)
 
 
-def versions(runtime: Runtime) -> str:
+def versions(runtime: Executor) -> str:
     """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
     tools = harness.load_backend(str(runtime.backend)).Session.versions()
     return ", ".join(f"{name} {version}" for name, version in sorted(tools.items()))
