@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Runtime
 from edgeflow.runners import harness
 from edgeflow.runners.tensors import Split, first
+from edgeflow.stages import splits
 from edgeflow.types.signatures import Binding, Bound
 from edgeflow.types.variants import Scheme
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from edgeflow.plugin import Feed
 
-Samples: TypeAlias = "Split | _Archive"
 AT_ONCE = 8  # samples that are read and prepared together
 
 
@@ -30,7 +29,7 @@ AT_ONCE = 8  # samples that are read and prepared together
 class Feeds:
     """The first `count` samples of a split as a file takes them, one at a time; each iteration reads them again."""
 
-    split: Samples
+    split: Split
     count: int
     binding: Binding
     dtypes: Mapping[str, str]  # of the file's inputs, by name in the file
@@ -60,7 +59,7 @@ def read(
         return None
     if path is None:
         raise DataError(f"{model}/{scheme.id}: the scheme calibrates, which needs --input calibration=FILE")
-    split = opened(path)
+    split = splits.opened(path)
     wanted = scheme.calibration_samples
     if len(split) < wanted:
         raise DataError(f"{path}: {len(split)} samples; scheme {scheme.id} calibrates on {wanted}")
@@ -72,7 +71,7 @@ def read(
     return feeds(split, runtime, source, binding, wanted)
 
 
-def feeds(split: Samples, runtime: Runtime, source: Path, binding: Binding | None, count: int | None = None) -> Feeds:
+def feeds(split: Split, runtime: Runtime, source: Path, binding: Binding | None, count: int | None = None) -> Feeds:
     """The first samples of a split, by default all, as the file `source` takes them."""
     inputs = harness.load_backend(str(runtime.backend)).Session(str(source), 1).signature()["inputs"]
     if binding is None:
@@ -81,14 +80,14 @@ def feeds(split: Samples, runtime: Runtime, source: Path, binding: Binding | Non
     return Feeds(split, len(split) if count is None else count, binding, dtypes)
 
 
-def _only_input(split: Samples, tensors: list[str], runtime: Runtime) -> Binding:
+def _only_input(split: Split, tensors: list[str], runtime: Runtime) -> Binding:
     """Of a model with one input, in the runtime's layout."""
     images = len(next(iter(split.batch(0, 1).values())).shape) == 4
     axes = (1, 2, 0) if images and runtime.layout == "NHWC" else ()
     return Binding({first(split.names): Bound(first(tensors), axes)}, {})
 
 
-def _only_value(split: Samples, count: int) -> float | None:
+def _only_value(split: Split, count: int) -> float | None:
     """The one value that all samples hold everywhere; None where there are more, as in nearly all first samples."""
     values: set[float] = set()
     for batch in split.batches(AT_ONCE, count):
@@ -97,28 +96,3 @@ def _only_value(split: Samples, count: int) -> float | None:
         if len(values) > 1:
             return None
     return values.pop()
-
-
-def opened(path: Path) -> Samples:
-    """A file of samples."""
-    with path.open("rb") as stream:
-        return _Archive(path) if stream.read(2) == b"PK" else Split(path)
-
-
-class _Archive:
-    """A split as it was written before: an .npz with x."""
-
-    names = ("input",)
-
-    def __init__(self, path: Path) -> None:
-        (self._x,) = files.read_npz(path, "x")
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    def batch(self, start: int = 0, stop: int | None = None) -> dict[str, NDArray[Any]]:
-        return {"input": self._x[start:stop]}
-
-    def batches(self, size: int, most: int | None = None) -> Iterator[dict[str, NDArray[Any]]]:
-        end = len(self) if most is None else min(most, len(self))
-        return (self.batch(start, min(start + size, end)) for start in range(0, end, size))

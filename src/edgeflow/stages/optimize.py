@@ -17,7 +17,7 @@ from edgeflow import files
 from edgeflow.errors import PluginError, StageError
 from edgeflow.plugin import OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
-from edgeflow.stages import calibration
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
@@ -165,5 +165,5 @@ def _noise(
     """Where a lossy scheme loses, on the golden inputs; nothing where the runtime cannot look into its models."""
     if not spec.scheme.quantized or runtime.activations is None:
         return ()
-    golden = calibration.feeds(calibration.opened(inputs.golden), runtime, inputs.model, binding)
+    golden = calibration.feeds(splits.opened(inputs.golden), runtime, inputs.model, binding)
     return noisiest(runtime.activations(inputs.model, model, golden))
