@@ -29,6 +29,7 @@ from edgeflow.stages.reference import comparison
 from edgeflow.types.figures import Direction, Interval
 from edgeflow.types.ladder import Ladder, LayerSensitivity, Sensitivity
 from edgeflow.types.plain import to_json
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _ranking(
         return task.score(comparison(answers, answers, y)).value
 
     blended, x = as_hard(x, score, wanted, task.direction)
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     trial = _attempts(partial(_quantized, job, runtime, predict, x), predict(str(model), x), y, task)
     layers = runtime.layers(model) if runtime.layers else ()
@@ -139,6 +140,10 @@ def _ranking(
         kept=tuple(layer.name for layer in kept),
         layers=ranked,
     )
+
+
+def _binding(inputs: Inputs) -> Binding | None:
+    return files.read_as(Ladder, inputs.ladder).binding
 
 
 def _nothing(spec: Spec, task: Task, limit: float, reason: str) -> Sensitivity:
@@ -174,7 +179,7 @@ def training_samples(path: Path) -> tuple[Float32, Int64]:
 def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[[str, Float32], Float32]:
     """What a model answers to samples of its one input with its one output."""
     name = first(splits.opened(inputs.train).names)
-    binding = to_json(files.read_as(Ladder, inputs.ladder).binding)
+    binding = to_json(_binding(inputs))
 
     def predict(model: str, x: Float32) -> Float32:
         answers = harness.ask(str(runtime.backend), model, [{name: x}], binding)
@@ -208,7 +213,7 @@ def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> 
     """Quantize every layer and ask the result: shorter than the ranking, and what a tool dies of is in it too."""
     predict = _predictor(runtime, inputs)
     x, _ = training_samples(inputs.train)
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     _quantized(job, runtime, predict, x[:1], ())
 
