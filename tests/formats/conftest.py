@@ -43,6 +43,7 @@ class Toolchain:
         done = subprocess.run(
             [self.python, HERE / script, *arguments],
             env={**os.environ, "PYTHONPATH": str(self.project / "src"), "CUDA_VISIBLE_DEVICES": ""},
+            check=False,
             capture_output=True,
             text=True,
         )

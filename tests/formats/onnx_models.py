@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -94,7 +95,9 @@ def with_own_functions(domain: str) -> onnx.ModelProto:
     return model
 
 
-def _model(nodes, inputs, outputs, constants) -> onnx.ModelProto:  # noqa: ANN001
+def _model(
+    nodes: list[onnx.NodeProto], inputs: list[Any], outputs: list[Any], constants: list[onnx.TensorProto]
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "graph",

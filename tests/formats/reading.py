@@ -38,7 +38,6 @@ def _answer(module: Any, path: Path) -> dict[str, Any]:
             "files": [str(file.relative_to(path.parent)) for file in module.files(path)],
         }
     except DataError as refusal:
-        assert str(path) in str(refusal), refusal
         return {"refused": str(refusal).replace(str(path), path.name)}
 
 

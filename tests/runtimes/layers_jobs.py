@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.plugin import ConvertJob, OptimizeJob, Runtime
+from edgeflow.plugin import OptimizeJob, Runtime
 from edgeflow.runners import harness
 from edgeflow.runtimes import litert, onnxruntime
 from edgeflow.types.variants import Scheme
@@ -23,6 +23,7 @@ KEPT = ("second.conv", "second.add")
 
 def convert(folder: Path) -> None:
     """net.onnx and net.tflite: convolutions, residual sums, a linear layer; the first one's channels are uneven."""
+    import converting
     import torch
     from torch import nn
 
@@ -52,7 +53,7 @@ def convert(folder: Path) -> None:
         net.stem.weight[::2] *= 300
     x = np.load(folder / "x.npy")
     for runtime in RUNTIMES:
-        runtime.converters["torch"].convert(ConvertJob(net, x[:1], folder / f"net.{runtime.format}"))
+        converting.convert(f"torch_to_{runtime.format}", net, x, folder / f"net.{runtime.format}")
 
 
 def inspect(folder: Path) -> None:

@@ -18,8 +18,9 @@ from unittest import mock
 
 import numpy as np
 
+from edgeflow.converters import torch_to_onnx
 from edgeflow.errors import StageError
-from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob
+from edgeflow.plugin import CompileJob, OptimizeJob, Unsupported
 from edgeflow.runners import harness
 from edgeflow.runtimes import onnxruntime as subject
 from edgeflow.techniques import prune
@@ -69,11 +70,12 @@ def convert_one(folder: Path) -> None:
 
 
 def _convert(folder: Path, name: str) -> None:
+    import converting
     import torch
 
     data = np.load(folder.parent / f"{name}.npz")
     model = _fitted(name, torch.from_numpy(data["train_x"]), torch.from_numpy(data["train_y"]))
-    subject.convert(ConvertJob(model, data["x"][:1], folder / f"{name}.onnx"))
+    converting.convert("torch_to_onnx", model, data["x"], folder / f"{name}.onnx")
     with torch.no_grad():
         answers = model(torch.from_numpy(data["x"])).numpy()
     np.savez(folder / f"{name}.torch.npz", y=answers, zeros=prune.zeros(model))
@@ -134,18 +136,20 @@ def refuse(folder: Path) -> None:
     said = {"unknown_operator": _refusal(folder, Eigenvalues()), "two_outputs": _refusal(folder, TwoOutputs())}
     with mock.patch("torch.onnx.export", fixed_batch):
         said["fixed_batch"] = _refusal(folder, Convolution())
-    with mock.patch.object(subject, "OPSET", 17):
+    with mock.patch.object(torch_to_onnx, "OPSET", 17):
         said["opset"] = _refusal(folder, Convolution())
     (folder / "refused.json").write_text(json.dumps(said))
 
 
 def _refusal(folder: Path, model: Any) -> str:
+    import converting
+
     try:
-        job = ConvertJob(model.eval(), np.ones((1, 1, 4, 4), np.float32), folder / "refused.onnx")
-        refusal = subject.convert(job)
+        x = np.ones((1, 1, 4, 4), np.float32)
+        converted = converting.convert("torch_to_onnx", model.eval(), x, folder / "refused.onnx")
     except StageError as error:
         return str(error)
-    return refusal.reason if refusal else "nothing was refused"
+    return converted.reason if isinstance(converted, Unsupported) else "nothing was refused"
 
 
 # --- with the edge toolchain -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob, Runtime, Unsupported
+from edgeflow.plugin import CompileJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.isolated import attempt
@@ -51,19 +51,19 @@ def _runtime(name: str) -> Runtime:
 
 def convert(folder: Path) -> None:
     """All nets; what a converter refuses is in unconverted.json."""
+    import converting
     import torch
     from reported_nets import NETS, build
 
     refused = {}
     for net in NETS:
-        for runtime, suffix in (("onnxruntime", "onnx"), ("litert", "tflite")):
+        for suffix in ("onnx", "tflite"):
             model, x = build(net)
             with torch.no_grad():
                 y = model(torch.from_numpy(x)).numpy()
-            job = ConvertJob(model, x[:1], folder / f"{net}.{suffix}")
-            refusal = _runtime(runtime).converters["torch"].convert(job)
-            if refusal:
-                refused[f"{net}.{suffix}"] = refusal.reason
+            converted = converting.convert(f"torch_to_{suffix}", model, x, folder / f"{net}.{suffix}")
+            if isinstance(converted, Unsupported):
+                refused[f"{net}.{suffix}"] = converted.reason
         np.savez(folder / f"{net}.npz", x=x, y=y)
     (folder / "unconverted.json").write_text(json.dumps(refused))
 

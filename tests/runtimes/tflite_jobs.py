@@ -16,10 +16,10 @@ from unittest import mock
 import numpy as np
 
 from edgeflow.errors import EdgeflowError
-from edgeflow.plugin import Compiled, CompileJob, ConvertJob, OptimizeJob, Runtime
+from edgeflow.plugin import Compiled, CompileJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.runtimes import litert
+from edgeflow.runtimes import litert, tflite_files
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.variants import Scheme, Target
 
@@ -28,13 +28,14 @@ from edgeflow.types.variants import Scheme, Target
 
 def convert(net: str, inputs: str, output: str) -> str | None:
     """A network as .tflite, and what PyTorch answers beside it; or why it cannot be converted."""
+    import converting
     import torch
     from tflite_nets import build
 
     x, model = np.load(inputs), build(net)
-    refusal = litert.convert(ConvertJob(model, x[:1], Path(output)))
-    if refusal:
-        return refusal.reason
+    converted = converting.convert("torch_to_tflite", model, x, Path(output))
+    if isinstance(converted, Unsupported):
+        return converted.reason
     with torch.no_grad():
         np.save(Path(output).with_suffix(".npy"), model(torch.from_numpy(x)).numpy())
     return None
@@ -42,13 +43,13 @@ def convert(net: str, inputs: str, output: str) -> str | None:
 
 def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
     """The same, and what the converter itself wrote to `raw`."""
-    compact = litert.compact
+    compact = tflite_files.compact
 
     def keep(content: bytes, *, named: bool) -> bytes:
         Path(raw).write_bytes(content)
         return compact(content, named=named)
 
-    with mock.patch.object(litert, "compact", keep):
+    with mock.patch.object(tflite_files, "compact", keep):
         convert(net, inputs, output)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import StageError
@@ -109,9 +110,9 @@ def setting(tmp_path: Path) -> Setting:
     answers = x @ WEIGHTS
     with (tmp_path / "model").open("wb") as stream:
         np.save(stream, WEIGHTS)
-    files.write_npz(tmp_path / "golden", x=x[:4])
-    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "calibration", x=x)
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, answers.argmax(1))
+    write_split(tmp_path / "calibration", x)
     files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
     digest = files.sha256_file(tmp_path / "model")
     rung = Rung("convert", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "torch")

@@ -72,12 +72,17 @@ def _unusable(option: Option, value: object) -> str:
 def python_files(matrix: Matrix | None, models: Mapping[str, ModelConfig], root: Path) -> Iterator[Problem]:
     """Python files that the configuration names, relative to the project."""
     for i, name in enumerate(matrix.plugins if matrix else ()):
-        if not os.path.isfile(root / name):  # false of a name too long
+        if not os.path.isfile(root / plugin_file(name)):  # false of a name too long
             yield Problem(MATRIX, f"plugins[{i}]", _no_file(name))
     for model, config in models.items():
         source = config.builder.rpartition(":")[0]
         if source.endswith(".py") and not os.path.isfile(root / source):
             yield Problem(file_of("model", model), "builder", _no_file(source))
+
+
+def plugin_file(name: str) -> str:
+    """The file of an entry of `plugins`, which may say after a colon how the object in it is called."""
+    return name.rpartition(":")[0] or name
 
 
 def _no_file(name: str) -> str:

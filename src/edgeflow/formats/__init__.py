@@ -1,1 +1,1 @@
-"""Kinds of model files that people bring: what they take and give, read without executing any of it."""
+"""Kinds of files that models come in: what they are recognised by, what they say of themselves, what runs them."""

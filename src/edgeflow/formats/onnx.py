@@ -19,6 +19,7 @@ from edgeflow.errors import DataError
 from edgeflow.formats.contained import contained
 from edgeflow.formats.protobuf import BYTES, FIXED64, VARINT, Message
 from edgeflow.formats.signatures import UNKNOWN, checked
+from edgeflow.plugin import Format
 from edgeflow.types.signatures import Signature, Tensor
 
 if TYPE_CHECKING:
@@ -420,3 +421,16 @@ def _quantized(model: _Model) -> str:
     for constant in model.constants.values():
         numbers[TYPES[constant.kind][0]] += constant.count
     return "float16" if numbers["float16"] > numbers["float32"] else ""
+
+
+plugin = Format(
+    id="onnx",
+    description="ONNX",
+    suffixes=(".onnx",),
+    toolchain="edge",
+    recognizes=recognizes,
+    check=check,
+    signature=signature,
+    quantized=quantized,
+    backend=Path(__file__).parent.parent / "runners" / "onnxruntime_backend.py",
+)

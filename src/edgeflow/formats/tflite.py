@@ -12,6 +12,7 @@ from edgeflow.errors import DataError
 from edgeflow.formats.contained import contained
 from edgeflow.formats.flatbuffer import Buffer, Table
 from edgeflow.formats.signatures import UNKNOWN, checked
+from edgeflow.plugin import Format
 from edgeflow.types.signatures import Signature, Tensor
 
 MAGIC = b"TFL3"
@@ -199,3 +200,17 @@ class _Model:
 
     def _numbers(self, kind: str) -> int:
         return sum(math.prod(t.shape) for t in self._tensors if t.constant and t.kind == kind)
+
+
+plugin = Format(
+    id="tflite",
+    description="TensorFlow Lite",
+    suffixes=(".tflite",),
+    toolchain="edge",
+    recognizes=recognizes,
+    check=check,
+    signature=signature,
+    quantized=quantized,
+    backend=Path(__file__).parent.parent / "runners" / "litert_backend.py",
+    layout="NHWC",
+)

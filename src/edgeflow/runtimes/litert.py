@@ -1,4 +1,4 @@
-"""LiteRT with XNNPACK: converts from PyTorch and quantizes, for itself and for the microcontroller runtimes.
+"""LiteRT with XNNPACK: quantizes, for itself and for the microcontroller runtimes.
 
 Static integer models take and give integers, as microcontrollers and accelerators want it, so one optimized model
 serves LiteRT, TFLite Micro and Ethos-U.
@@ -17,8 +17,6 @@ from edgeflow.errors import StageError
 from edgeflow.plugin import (
     Compiled,
     CompileJob,
-    Converter,
-    ConvertJob,
     OptimizeJob,
     PackageJob,
     Runtime,
@@ -27,6 +25,7 @@ from edgeflow.plugin import (
 )
 from edgeflow.runtimes import litert_layers
 from edgeflow.runtimes.python_example import python_example
+from edgeflow.runtimes.tflite_files import compact
 from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
@@ -47,7 +46,6 @@ KINDS = {  # what can be made, by (mode, weights, activations)
 }
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operators with int4 weights; others keep int8
 BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}  # which input it is
-ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
@@ -66,75 +64,6 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
 def profile(scheme: Scheme, target: Target) -> str:
     """One model for all: nothing about a target changes how it is quantized."""
     return "tflite"
-
-
-# --- convert -------------------------------------------------------------------------------------------------------
-
-
-def convert(job: ConvertJob) -> Unsupported | None:
-    """Convert an nn.Module, batch one, channels last; Unsupported says what the converter refuses."""
-    import litert_torch
-    import torch
-
-    example = torch.from_numpy(job.example)
-    model = job.model
-    _pad_unevenly(model)
-    if example.ndim == 4:
-        model = litert_torch.to_channel_last_io(model, args=[0]).eval()
-        example = example.permute(0, 2, 3, 1).contiguous()
-    try:
-        litert_torch.convert(model, (example,)).export(str(job.output))
-    except (RuntimeError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0]
-        return Unsupported(f"LiteRT: litert_torch cannot convert the model: {why}")
-    job.output.write_bytes(compact(job.output.read_bytes(), named=True))
-    return None
-
-
-def _pad_unevenly(model: Any) -> None:
-    """Pad before convolutions with padding "same" that is not the same on both sides: the converter fails on them."""
-    import torch
-
-    def pad(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (torch.nn.functional.pad(inputs[0], module._reversed_padding_repeated_twice), *inputs[1:])
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d) and module.padding == "same":
-            sides = module._reversed_padding_repeated_twice
-            if sides[::2] != sides[1::2] and module.padding_mode == "zeros":
-                module.padding = (0,) * len(module.kernel_size)
-                module.register_forward_pre_hook(pad)
-
-
-def compact(content: bytes, *, named: bool = False) -> bytes:
-    """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
-
-    The converter names a tensor after all modules that went into it: measured, 29 % of a quantized model of 23,000
-    weights. `named`: what operators write keeps the name of one module, for people; else names are numbers. The tools'
-    writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model, where
-    TFLite Micro does not look: it reads noise and reports success.
-    """
-    import numpy as np
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    class Aligned(schema.BufferT):  # type: ignore[misc]  # the library has no types
-        def Pack(self, builder: Any) -> Any:  # noqa: N802
-            if self.data is not None:
-                builder.Prep(ALIGNMENT_BYTES, len(self.data))
-            return super().Pack(builder)
-
-    model = flatbuffer_utils.read_model_from_bytearray(content)
-    for number, graph in enumerate(model.subgraphs):
-        border = {*graph.inputs, *graph.outputs}
-        names = litert_layers.tensor_names(model, graph) if named else {}
-        for i, tensor in enumerate(graph.tensors):
-            if i not in border:
-                # the quantizer needs unique names; no argument's begins with a digit
-                tensor.name = names.get(i, f"{number}.{i}")
-    arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
-    model.buffers = [Aligned(array) for array in arrays]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 # --- optimize ------------------------------------------------------------------------------------------------------
@@ -376,7 +305,6 @@ def package_files(job: PackageJob) -> Mapping[str, bytes]:
     return python_example("litert")
 
 
-CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 4e-7")
 plugin = Runtime(
     id="litert",
     description="LiteRT with XNNPACK",
@@ -388,9 +316,6 @@ plugin = Runtime(
     evidence=Evidence.HOST,
     times=True,
     supports=supports,
-    converters={
-        "torch": Converter("torch", convert, CONVERTED, preload=("litert_torch", "ai_edge_litert.interpreter"))
-    },
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),

@@ -1,14 +1,11 @@
-"""ONNX Runtime on a CPU: converts from PyTorch, quantizes, and fuses the graph ahead of time.
+"""ONNX Runtime on a CPU: quantizes, and fuses the graph ahead of time.
 
 x86 wants unsigned activations (U8S8), ARM signed ones (S8S8). Programs take and give float32 whatever the scheme.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +16,6 @@ from edgeflow.plugin import (
     Activations,
     Compiled,
     CompileJob,
-    Converter,
-    ConvertJob,
     Layer,
     OptimizeJob,
     PackageJob,
@@ -34,11 +29,8 @@ from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
-    import onnx
-
     from edgeflow.plugin import Float32
 
-OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
 ANY, X86, ARM = "any", "x86", "arm"
 FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
 KINDS = {  # what can be made, by (mode, weights, activations)
@@ -77,83 +69,6 @@ def _family(scheme: Scheme, target: Target) -> str:
     """Of instruction sets, where models and programs depend on it: only int8 ranges are signed or not, see above."""
     static = (scheme.mode, scheme.activations) == ("static", "int8")
     return FAMILIES[target.arch] if static else ANY
-
-
-# --- convert -------------------------------------------------------------------------------------------------------
-
-
-def convert(job: ConvertJob) -> Unsupported | None:
-    """Export an nn.Module with a dynamic batch; Unsupported says what the exporter cannot express.
-
-    Raises StageError when it reports success and wrote another opset or another signature.
-    """
-    import onnx
-    import torch
-
-    # A batch of two: the exporter takes an axis of size one for a constant.
-    example = torch.from_numpy(job.example).repeat(2, *(1 for _ in job.example.shape[1:]))
-    try:
-        with _quiet("torch.onnx", "onnxscript", "torch.fx.experimental.symbolic_shapes"):
-            torch.onnx.export(
-                job.model,
-                (example,),
-                str(job.output),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        why = str(error.__cause__ or error).strip().partition("\n")[0]
-        return Unsupported(f"ONNX Runtime: torch.onnx.export cannot export the model: {why}")
-    model = onnx.load(job.output)
-    _check_export(model)
-    onnxruntime_layers.name_nodes(model)
-    _drop_notes(model)
-    onnx.save(model, job.output)
-    return None
-
-
-@contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
-    """Keep the exporter's deprecation notices and progress out of the log; what fails it raises."""
-    before = {name: logging.getLogger(name).level for name in loggers}
-    try:
-        for name in loggers:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
-
-
-def _check_export(model: onnx.ModelProto) -> None:
-    """The exporter falls back to another opset or to a fixed batch with exit code 0."""
-    opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset != OPSET:
-        raise StageError(f"convert: torch.onnx.export wrote opset {opset}, not {OPSET} as asked")
-    names = [value.name for value in (*model.graph.input, *model.graph.output)]
-    if names != ["input", "logits"]:
-        raise StageError(f"convert: expected one input and one output, torch.onnx.export wrote {', '.join(names)}")
-    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-        raise StageError("convert: torch.onnx.export fixed the batch; the model's code must not depend on its size")
-
-
-def _drop_notes(model: onnx.ModelProto) -> None:
-    """Remove the exporter's notes on where each node comes from: paths of this machine, a third of a small file."""
-    graphs = [model.graph]
-    for graph in graphs:  # grows while it is walked: control flow holds graphs in attributes
-        for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            part.ClearField("doc_string")
-            part.ClearField("metadata_props")
-        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    model.ClearField("doc_string")
-    model.ClearField("metadata_props")
 
 
 # --- optimize ------------------------------------------------------------------------------------------------------
@@ -431,19 +346,6 @@ def package_files(job: PackageJob) -> Mapping[str, bytes]:
     return python_example("onnxruntime")
 
 
-CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7")
-EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds
-    *("onnx", "onnxruntime", "torch.onnx", "torch.export", "torch.export._trace", "torch.export._unlift"),
-    *("torch.onnx._internal.exporter._compat", "torch.onnx._internal.exporter._core"),
-    *("torch.onnx._internal.exporter._torchlib.ops", "torch.export._patches", "torch.fx.experimental.validator"),
-    *("torch._export.passes.replace_with_hop_pass_util", "torch._export.passes.replace_autocast_with_hop_pass"),
-    *("torch._export.passes.replace_set_grad_with_hop_pass", "torch.fx.experimental.symbolic_shapes"),
-    *("torch._inductor.sizevars", "torch._inductor.fx_passes.dedupe_symint_uses"),
-    *("torch._subclasses.schema_check_mode", "torch._functorch._aot_autograd.subclass_parametrization"),
-    *("onnxscript._framework_apis.torch_2_11",),
-    *("onnxscript", "onnxscript.function_libs.torch_lib.ops", "onnxscript.rewriter.onnx_fusions"),
-    *("onnxscript.rewriter.rules.fusion", "networkx", "sympy.combinatorics", "sympy.tensor.tensor"),
-)
 plugin = Runtime(
     id="onnxruntime",
     description="ONNX Runtime, CPU execution provider",
@@ -455,7 +357,6 @@ plugin = Runtime(
     evidence=Evidence.HOST,
     times=True,
     supports=supports,
-    converters={"torch": Converter("torch", convert, CONVERTED, preload=EXPORTER)},
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import StageError
+from edgeflow.runtimes import litert_layers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,39 @@ if TYPE_CHECKING:
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # inputs: x, weights, bias
 BIAS = 2
 BATCH = 16  # samples whose answers are kept at once
+ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 MARGIN = 0.1  # a quantized layer may answer a little outside of the float layer's range
+
+
+def compact(content: bytes, *, named: bool = False) -> bytes:
+    """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
+
+    The converter names a tensor after all modules that went into it: measured, 29 % of a quantized model of 23,000
+    weights. `named`: what operators write keeps the name of one module, for people; else names are numbers. The tools'
+    writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model, where
+    TFLite Micro does not look: it reads noise and reports success.
+    """
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    class Aligned(schema.BufferT):  # type: ignore[misc]  # the library has no types
+        def Pack(self, builder: Any) -> Any:  # noqa: N802
+            if self.data is not None:
+                builder.Prep(ALIGNMENT_BYTES, len(self.data))
+            return super().Pack(builder)
+
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for number, graph in enumerate(model.subgraphs):
+        border = {*graph.inputs, *graph.outputs}
+        names = litert_layers.tensor_names(model, graph) if named else {}
+        for i, tensor in enumerate(graph.tensors):
+            if i not in border:
+                # the quantizer needs unique names; no argument's begins with a digit
+                tensor.name = names.get(i, f"{number}.{i}")
+    arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
+    model.buffers = [Aligned(array) for array in arrays]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def values(content: bytes, samples: Float32, names: tuple[str, ...]) -> Iterator[Mapping[str, Float32]]:

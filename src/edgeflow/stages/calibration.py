@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Runtime
 from edgeflow.runners import harness
+from edgeflow.stages import splits
 from edgeflow.types.variants import Scheme
 
 
@@ -20,7 +20,7 @@ def read(model: str, scheme: Scheme, path: Path | None, runtime: Runtime) -> har
         return None
     if path is None:
         raise DataError(f"{model}/{scheme.id}: the scheme calibrates, which needs --input calibration=FILE")
-    (x,) = files.read_npz(path, "x")
+    x = splits.whole(path)
     wanted = scheme.calibration_samples
     if len(x) < wanted:
         raise DataError(f"{path}: {len(x)} samples; scheme {scheme.id} calibrates on {wanted}")

@@ -18,7 +18,7 @@ from edgeflow.errors import PluginError, StageError
 from edgeflow.plugin import OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.stages import calibration
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
@@ -162,5 +162,5 @@ def _noise(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> tuple[L
     """Where a lossy scheme loses, on the golden inputs; nothing where the runtime cannot look into its models."""
     if not spec.scheme.quantized or runtime.activations is None:
         return ()
-    (golden,) = files.read_npz(inputs.golden, "x")
+    golden = splits.whole(inputs.golden)
     return noisiest(runtime.activations(inputs.model, model, harness.to_layout(golden, runtime.layout)))

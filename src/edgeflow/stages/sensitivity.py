@@ -21,7 +21,7 @@ from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import Drop, Layer, OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.stages import calibration
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
 from edgeflow.stages.reference import comparison
@@ -164,7 +164,7 @@ def training_samples(path: Path) -> tuple[Float32, Int64]:
     """x and y of at most MOST_SAMPLES of a split, in its order: a random choice, as data often come class by class."""
     import numpy as np
 
-    x, y = files.read_npz(path, "x", "y")
+    x, y = splits.whole(path), splits.labels(path)
     chosen = np.sort(np.random.default_rng(0).permutation(len(y))[:MOST_SAMPLES])
     return x[chosen], y[chosen]
 
