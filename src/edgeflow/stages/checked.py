@@ -8,8 +8,9 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
-from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
+from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
+from edgeflow.stages import splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs, rung
 from edgeflow.types.ladder import Ladder, Rung
@@ -19,8 +20,8 @@ from edgeflow.types.ladder import Ladder, Rung
 class Reference:
     """The inputs, the labels, and what the stage before answered."""
 
-    golden: Path  # npz: x
-    evaluation: Path  # npz: x, y
+    golden: Path  # splits
+    evaluation: Path
     outputs: Path  # outputs.npz of the stage before
     ladder: Ladder  # so far
 
@@ -47,14 +48,14 @@ def executed(step: Rung) -> tuple[str, str]:
 
 
 def compare(
-    stage: str, artifact: Path, runtime: Runtime, task: Task, reference: Reference, tolerance: Tolerance | None
+    stage: str, artifact: Path, runtime: Executor, task: Task, reference: Reference, tolerance: Tolerance | None
 ) -> tuple[Rung, Outputs] | Unsupported:
     """Execute `artifact` with the runner of `runtime` and hold it against the stage before.
 
     Unsupported says why the runtime cannot execute it. Raises MismatchError when a step that should change nothing
     changed something, StageError when the artifact is nothing that the runtime can read.
     """
-    (labels,) = files.read_npz(reference.evaluation, "y")
+    labels = splits.labels(reference.evaluation)
     previous = Outputs.read(reference.outputs)
     tools = versions(runtime)
     # The same bytes in the same interpreter: the golden inputs are asked again, and speak for the others.
@@ -80,22 +81,22 @@ def compare(
 
 
 def _answers(
-    runtime: Runtime, reference: Reference, known: harness.Float32 | None, artifact: Path
+    runtime: Executor, reference: Reference, known: harness.Float32 | None, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
     """What an artifact answers to both sets of inputs, and its operators; `known`: what it answers to the second."""
-    (golden,) = files.read_npz(reference.golden, "x")
-    (evaluation,) = files.read_npz(reference.evaluation, "x")
+    golden = splits.whole(reference.golden)
+    evaluation = splits.whole(reference.evaluation)
     answers = _predict(runtime, artifact, evaluation) if known is None else known
     outputs = Outputs(_predict(runtime, artifact, golden), answers)
     return outputs, harness.operators_in(str(runtime.backend), str(artifact))
 
 
-def _probe(runtime: Runtime, reference: Reference, artifact: Path) -> None:
-    (golden,) = files.read_npz(reference.golden, "x")
+def _probe(runtime: Executor, reference: Reference, artifact: Path) -> None:
+    golden = splits.whole(reference.golden)
     _predict(runtime, artifact, golden[:1])
 
 
-def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
+def _predict(runtime: Executor, artifact: Path, x: harness.Float32) -> harness.Float32:
     try:
         return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
     except harness.RefusedError:
@@ -112,7 +113,7 @@ def write_no_answers(outputs: Path) -> None:
     files.write_npz(outputs, golden=nothing, evaluation=nothing)
 
 
-def versions(runtime: Runtime) -> str:
+def versions(runtime: Executor) -> str:
     """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
     tools = harness.load_backend(str(runtime.backend)).Session.versions()
     return ", ".join(f"{name} {version}" for name, version in sorted(tools.items()))
