@@ -121,7 +121,8 @@ class Archive:
         self._stream.seek(max(0, size - 2**16 - 22))
         end = self._stream.read()
         at = end.rfind(b"PK\x05\x06")
-        if at < 0 or at + 22 > len(end):
+        # A zip file inside of this one ends as this one should have.
+        if at < 0 or at + 22 > len(end) or at + 22 + struct.unpack("<H", end[at + 20 : at + 22])[0] != len(end):
             raise self._error("it is no whole zip file: it has no list of its members")
         entries, length = struct.unpack("<10xHI6x", end[at : at + 22])
         if entries == 0xFFFF or length == 0xFFFFFFFF:  # the longer form is before it

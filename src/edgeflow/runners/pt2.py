@@ -1,11 +1,10 @@
 """What `torch.export.save` writes, read and loaded so that nothing of it is executed.
 
-`torch.export.load` runs code of the file in more ways than one (PyTorch 2.13, each seen to run, tests/formats):
-- pickles: `data/sample_inputs/*.pt`, weights and constants with `use_pickle`, custom and opaque objects;
-- `expr_str`, the lengths of free axes, goes through sympy's parser, which evaluates it;
-- the targets of nodes are looked up from the module `torch` on: "torch.os.system" is one;
-- names of nodes and arguments, and `guards_code`, become the source of a function;
-- descriptions of nested inputs import any module.
+`torch.export.load` runs code of the file in more ways than one (PyTorch 2.13; tests/formats see each of them run):
+- pickles: `data/sample_inputs/*.pt`, weights and constants with `use_pickle`, objects that are no tensors;
+- `expr_str`, the length of a free axis, goes through sympy's parser, which evaluates it;
+- names of nodes and arguments, and `guards_code`, become the source of functions.
+Besides, operators are looked up by name from the module `torch` on, and what describes nested inputs imports modules.
 
 So a copy is made of what is known and no more: the graph, with every text in it checked against what such a text can
 be, and tensors that are stored as raw bytes. That copy is loaded. Standard library only but for `load`.
@@ -14,6 +13,7 @@ be, and tensors that are stored as raw bytes. That copy is loaded. Standard libr
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import keyword
 import math
@@ -56,44 +56,13 @@ PLAIN_OPERATORS = {
 }
 READS_FILES = {"aten.from_file"}
 MODULES = re.compile(r"[\w.,;@\[\]]*", re.ASCII)  # of `nn_module_stack`, that exporters name layers after
-FUNCTIONS = {  # that lengths are written with: of sympy, and of torch.utils._sympy.functions
-    *(
-        "Symbol",
-        "Integer",
-        "Float",
-        "Rational",
-        "Max",
-        "Min",
-        "Mod",
-        "Abs",
-        "Add",
-        "Mul",
-        "Eq",
-        "Ne",
-        "Ge",
-        "Gt",
-        "Le",
-        "Lt",
-        "And",
-        "Or",
-        "Not",
-        "floor",
-        "ceiling",
-    ),
-    *(
-        "FloorDiv",
-        "ModularIndexing",
-        "Where",
-        "PythonMod",
-        "CleanDiv",
-        "CeilToInt",
-        "FloorToInt",
-        "CeilDiv",
-        "FloatTrueDiv",
-    ),
-    *("IntTrueDiv", "IsNonOverlappingAndDenseIndicator", "TruncToFloat", "TruncToInt", "RoundToInt", "RoundDecimal"),
-    *("ToFloat", "Identity"),
-}
+# What lengths are written with: functions of sympy, and of torch.utils._sympy.functions.
+LENGTHS = """
+Symbol Integer Float Rational Max Min Mod Abs Add Mul Eq Ne Ge Gt Le Lt And Or Not floor ceiling FloorDiv
+ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt CeilDiv FloatTrueDiv IntTrueDiv Identity ToFloat
+IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt RoundDecimal
+"""
+FUNCTIONS = set(LENGTHS.split())
 POWERS = {"Pow", "PowByNatural", "FloatPow", "LShift", "RShift"}
 MOST_EXPONENT = 62
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}", re.ASCII)
@@ -137,7 +106,8 @@ class Program:
     arguments: list[
         tuple[str, Any]
     ]  # all that is passed to it: Ellipsis for a tensor, else the constant that it must be
-    targets: set[str]  # of its nodes: "torch.ops.aten.linear.default"
+    nodes: list[tuple[str, Mapping[str, Any]]]  # target ("torch.ops.aten.linear.default") and arguments by name
+    targets: set[str]
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -202,13 +172,13 @@ class Program:
                 yield node["target"], {name: value for name, (_, value) in arguments.items()}
 
     def _check_training(self) -> None:
-        for target, arguments in self._nodes:
+        for target, arguments in self.nodes:
             name = target.removeprefix("torch.ops.aten.").split(".")[0]
             trains = arguments.get("training") is True or arguments.get("train") is True
             if name in NORMS and trains and arguments.get("running_mean") not in (None, True):
-                raise self._in_training("batch normalization takes the mean of each batch: one answer is not another's")
+                raise self._in_training("so an answer depends on what else is in its batch (batch normalization)")
             if name in DROPOUTS and trains and arguments.get("p", 0.5):
-                raise self._in_training("dropout is active: answers are drawn by chance")
+                raise self._in_training("so answers are drawn by chance (dropout)")
 
     def _in_training(self, why: str) -> Pt2Error:
         return self._error(f"it was exported in training mode, {why}; call model.eval() before torch.export.export")
@@ -258,8 +228,8 @@ class Program:
                 raise KeyError("signature")
             self.arguments = self._arguments()
             self.inputs = [self._described(name, name) for name, value in self.arguments if value is Ellipsis]
-            self._nodes = list(self._operators())
-            self.targets = {target for target, _ in self._nodes}
+            self.nodes = list(self._operators())
+            self.targets = {target for target, _ in self.nodes}
             self._check_training()
             self.outputs = self._outputs()
         except DAMAGE as error:
@@ -464,8 +434,23 @@ def _type(described: Mapping[str, Any]) -> str:
 def _length(size: Mapping[str, Any]) -> int | str:
     if "as_int" in size:
         return int(size["as_int"])
-    text = str(size["as_expr"]["expr_str"])
-    return re.sub(r"Symbol\('(\w+)'[^)]*\)", r"\1", text).replace(" ", "")
+    return ast.unparse(_Plain().visit(ast.parse(size["as_expr"]["expr_str"], mode="eval"))).replace(" ", "")
+
+
+class _Plain(ast.NodeTransformer):
+    """Rewrites "Mul(Integer(2), Symbol('s0', integer=True))" as 2*s0."""
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        arguments = [self.visit(one) for one in node.args]
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name == "Symbol":
+            return ast.Name(str(node.args[0].value), ast.Load()) if isinstance(node.args[0], ast.Constant) else node
+        if name == "Integer" and arguments:
+            return arguments[0]
+        if name in ("Mul", "Add") and arguments:
+            operation = ast.Mult() if name == "Mul" else ast.Add()
+            return functools.reduce(lambda left, right: ast.BinOp(left, operation, right), arguments)
+        return ast.Call(node.func, arguments, [])
 
 
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
