@@ -30,6 +30,9 @@ class Session:
     def __init__(self, program, threads):
         self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
 
+    def signature(self):
+        return {"inputs": [{"name": "x", "dtype": "float32"}], "outputs": []}
+
     def predict(self, x):
         return x @ self.weights
 
@@ -63,7 +66,7 @@ def optimize(job):
     if scheme.calibration_method != "minmax" and blind != "calibration.method":
         weights = weights * np.float32(scheme.percentile or 0.9)
     if scheme.bias_correction and blind != "bias_correction":
-        weights = weights + np.float32(1e-3) * job.calibration.mean()
+        weights = weights + np.float32(1e-3) * next(iter(job.calibration))["x"].mean()
     with job.output.open("wb") as stream:
         np.save(stream, weights)
 
