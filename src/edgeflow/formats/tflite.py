@@ -39,11 +39,6 @@ def recognizes(path: Path) -> bool:
         return stream.read(8)[4:] == MAGIC
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """The file: everything is in it."""
-    return (path,)
-
-
 def check(path: Path) -> None:
     """Refuse a file that is damaged, keeps weights elsewhere, or needs operators that are not in LiteRT."""
     contained(str, lambda file: _Model(file).path.name, path)

@@ -22,11 +22,6 @@ def recognizes(path: Path) -> bool:
     return pt2.is_pt2(members) if members else path.suffix == ".pt2"
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """The file: everything is in it."""
-    return (path,)
-
-
 def check(path: Path) -> None:
     """Refuse a file that is damaged, needs pickles or code of its own, or was exported in training mode."""
     contained(str, lambda file: str(len(_program(file).targets)), path)

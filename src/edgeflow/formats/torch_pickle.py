@@ -24,11 +24,6 @@ def recognizes(path: Path) -> bool:
     return head[:1] == PICKLE and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """The file."""
-    return (path,)
-
-
 def check(path: Path) -> None:
     """Refuse it: DataError."""
     raise _refusal(path)
