@@ -121,6 +121,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
         reference=reference.score(task, compared),
+        missing=reference.missing(task, compared),
     )
     files.write_json(outputs.measurement, measured)
 
