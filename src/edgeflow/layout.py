@@ -6,6 +6,7 @@ knows them. Folders are relative to the project.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 TYPE_CHECKING = False  # as in typing, which with pathlib takes longer to import than a stage command may
@@ -18,6 +19,10 @@ LOCKS = "envs"
 TRACKING = ".tracking"
 POINTER = ".dvc"  # suffix of the small file by which git knows what DVC holds
 UNTRACKED = ("logs", "ledger", "ota")  # in the results, and not an artifact of the workflow
+
+# The workflow as it is installed: what a project of configuration alone takes from here.
+PACKAGED = f"{os.path.dirname(os.path.abspath(__file__))}/project"
+SNAKEFILE = f"{PACKAGED}/Snakefile"
 
 Files = Mapping[str, str]
 
@@ -68,7 +73,11 @@ def compile(model: str, runtime: str, platform: str, scheme: str) -> Files:
     The program gets its runtime's suffix in the package; its ladder is in `info`.
     """
     folder = f"{RESULTS}/compile/{model}/{runtime}/{platform}/{scheme}"
-    return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", "outputs": f"{folder}/outputs.npz"}
+    return {
+        "program": f"{folder}/program.bin",
+        "info": f"{folder}/program.json",
+        "outputs": f"{folder}/outputs.safetensors",
+    }
 
 
 def measure(model: str, target: str, scheme: str) -> Files:
@@ -123,7 +132,7 @@ def search(model: str, target: str) -> Files:
 
 def _checked(folder: str) -> Files:
     """What every stage before compile leaves beside its artifact: its outputs and the ladder so far."""
-    return {"outputs": f"{folder}/outputs.npz", "ladder": f"{folder}/ladder.json"}
+    return {"outputs": f"{folder}/outputs.safetensors", "ladder": f"{folder}/ladder.json"}
 
 
 def log(stage: str, *keys: str) -> str:
@@ -159,7 +168,7 @@ def _filled(path: Path) -> bool:
 def named_by_digest(path: Path) -> bool:
     """True for what a package's manifest names by its digest; false for outputs, ladders and other records."""
     records = (".json", ".jsonl", ".csv", ".html", ".yaml", ".db")
-    record = path.suffix in records or path.name == "outputs.npz" or path.name[0] == "."
+    record = path.suffix in records or path.name == "outputs.safetensors" or path.name[0] == "."
     return path.name == "dataset.json" or not record
 
 
@@ -201,9 +210,12 @@ def locks() -> Files:
 
 
 def toolchain(toolchain_id: str) -> Files:
-    """The lock of a toolchain, its environment, and the stamp that says it is whole."""
+    """The lock of a toolchain, the project's own or the installed one, its environment, and the stamp that says it is
+    whole.
+    """
+    own = f"{LOCKS}/{toolchain_id}.txt"
     return {
-        "lock": f"{LOCKS}/{toolchain_id}.txt",
+        "lock": own if os.path.exists(own) else f"{PACKAGED}/{own}",
         "environment": f"{TOOLCHAINS}/{toolchain_id}",
         "stamp": f"{TOOLCHAINS}/{toolchain_id}.json",
     }
