@@ -55,7 +55,7 @@ def _task_budgets(data: Mapping[str, Any], file: str, plugins: Plugins) -> Itera
     for metric, limits in given.items():
         if metric not in task.metrics:
             on_target = "; the budgets of a target are for what the machine does" if metric in METRICS else ""
-            hint = did_you_mean(metric, task.metrics) or f"; its metrics are {', '.join(task.metrics)}"
+            hint = did_you_mean(metric, task.metrics)
             yield Problem(file, joined("budgets", metric), f"no metric of the task {task.id!r}{hint}{on_target}")
             continue
         known = task.metrics[metric]
