@@ -21,6 +21,7 @@ from edgeflow.converters import torch_to_onnx  # noqa: E402
 from edgeflow.frameworks import torch as framework  # noqa: E402
 from edgeflow.plugin import CompileJob, ConvertJob, ModelSpec, OptimizeJob  # noqa: E402
 from edgeflow.runners import harness  # noqa: E402
+from edgeflow.runners.tensors import Split  # noqa: E402
 from edgeflow.runtimes import onnxruntime  # noqa: E402
 from edgeflow.types.plain import from_json  # noqa: E402
 from edgeflow.types.signatures import Signature, Tensor  # noqa: E402
@@ -59,8 +60,7 @@ def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dic
 
 
 def _x(path: str) -> harness.Float32:
-    with np.load(path, allow_pickle=False) as archive:
-        x: harness.Float32 = archive["x"]
+    x: harness.Float32 = Split(path).batch()["input"]
     return x
 
 

@@ -25,10 +25,10 @@ Files = Mapping[str, str]
 def prepare(dataset: str) -> Files:
     """Key: dataset."""
     folder = f"{RESULTS}/prepare/{dataset}"
-    splits = {name: f"{folder}/{name}.npz" for name in ("train", "calibration", "evaluation", "golden")}
+    splits = {name: f"{folder}/{name}.safetensors" for name in ("train", "calibration", "evaluation", "golden")}
     return {
         **splits,
-        "golden_raw": f"{folder}/golden_raw.npz",  # golden samples as they were before preprocessing
+        "golden_raw": f"{folder}/golden_raw.safetensors",  # golden samples as they were before preprocessing
         "samples": f"{folder}/samples.csv",  # which sample is in which split
         "info": f"{folder}/dataset.json",
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
+    Feed: TypeAlias = Mapping[str, NDArray[Any]]  # one sample as a file takes it: name in the file → array
     Answers: TypeAlias = Mapping[str, NDArray[Any]]  # output → [N, …]
 
 API_VERSION = 1
@@ -241,6 +242,16 @@ class Converter:
 # --- runtime -------------------------------------------------------------------------------------------------------
 
 
+class Calibration(Protocol):
+    """The calibration samples as a model's file takes them, read a few at a time, and again each time they are asked
+    for: name in the file → [1, …] of the file's dtype and order of axes.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Feed]: ...
+
+
 @dataclass(frozen=True)
 class OptimizeJob:
     """Apply a scheme to a converted model."""
@@ -249,7 +260,7 @@ class OptimizeJob:
     output: Path
     scheme: Scheme
     profile: str
-    calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.calibration_samples > 0
+    calibration: Calibration | None  # None unless scheme.calibration_samples > 0
     work: Path  # an empty folder for intermediate files
     keep: tuple[str, ...] = ()  # layers, as `Runtime.layers` names them, that stay in float32
 
@@ -264,7 +275,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Activations:
-    """What one layer answers in two models, float32[N, …, C]: samples on the first axis, channels on the last."""
+    """What one layer answers to one sample in two models, float32[…, C]: of any rank, channels on the last axis."""
 
     layer: Layer
     reads: tuple[str, ...]  # names of the layers whose answers it reads; () for the model's input
@@ -364,8 +375,9 @@ class Runtime:
     optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
-    # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
-    activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # converted model, optimized model, samples as the first takes them → for each sample each layer of both, in order
+    # of execution; nobody keeps them, so that many samples take no more memory than one
+    activations: Callable[[Path, Path, Iterable[Feed]], Iterator[Activations]] | None = None
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
     beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None

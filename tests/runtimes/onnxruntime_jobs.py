@@ -232,7 +232,7 @@ def _shifts(reference: Any, model: Any, samples: Any) -> list[float]:
 
     def means(of: Any) -> dict[str, Any]:
         layers = {node.name: node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS}
-        means_of = onnx_files._means(of, list(layers.values()), samples)
+        means_of = onnx_files._means(of, list(layers.values()), [_fed(of, x) for x in samples])
         return {name: means_of[output] for name, output in layers.items()}
 
     expected, shifted = means(reference), means(model)
@@ -278,16 +278,20 @@ def correct(folder: Path) -> None:
     onnx_files.quantize_weights(model, 4, per_channel=False)
     x = (rng.standard_normal((40, 6)) + 1).astype(np.float32)
     before = _shifts(reference, model, x)
-    onnx_files.correct_biases(reference, model, x)
+    onnx_files.correct_biases(reference, model, [_fed(model, each) for each in x])
     onnx.checker.check_model(model)
     biases = {node.name: node.input[2] for node in model.graph.node if len(node.input) == 3 and node.op_type == "Gemm"}
     said = {"before": before, "after": _shifts(reference, model, x), "biases": biases}
     for node in (*reference.graph.node, *model.graph.node):
         node.ClearField("name")
     unnamed = model.SerializeToString()
-    onnx_files.correct_biases(reference, model, x)
+    onnx_files.correct_biases(reference, model, [_fed(model, each) for each in x])
     said["unnamed_stay"] = model.SerializeToString() == unnamed
     (folder / "correct.json").write_text(json.dumps(said))
+
+
+def _fed(model: Any, x: Any) -> dict[str, Any]:
+    return {model.graph.input[0].name: x[None]}
 
 
 def recalibrate(folder: Path) -> None:
@@ -303,7 +307,7 @@ def _build(folder: Path, name: str, scheme: str, architecture: str, calibration:
     work = folder / f"{variant}.work"
     work.mkdir()
     model, program = folder / f"{variant}.model.onnx", folder / f"{variant}.program.onnx"
-    samples = calibration[: chosen.calibration_samples] if chosen.calibration_samples else None
+    samples = [{"input": x[None]} for x in calibration[: chosen.calibration_samples]] or None
     profile = subject.profile(chosen, target)
     subject.optimize(OptimizeJob(folder.parent / f"{name}.onnx", model, chosen, profile, samples, work))
     compiled = subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))

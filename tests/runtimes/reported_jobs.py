@@ -118,7 +118,8 @@ def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | U
 
 def _optimize(maker: Runtime, scheme: Scheme, profile: str, x: Any, output: Path, source: Path) -> Unsupported | None:
     assert maker.optimize is not None
-    samples = harness.to_layout(x, maker.layout) if scheme.calibration_samples else None
+    name = {"onnx": "input", "tflite": "args_0"}[maker.format]
+    samples = [{name: each[None]} for each in harness.to_layout(x, maker.layout)]
     with tempfile.TemporaryDirectory() as work:
         return maker.optimize(OptimizeJob(source, output, scheme, profile, samples, Path(work)))
 

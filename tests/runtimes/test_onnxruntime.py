@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow.converters import torch_to_onnx
 from edgeflow.converters.torch_to_onnx import OPSET
@@ -560,13 +561,15 @@ class TestRun:
     def test_measures_in_a_process_of_its_own(
         self, root: Path, built: SimpleNamespace, edge_python: Path, tmp_path: Path
     ) -> None:
+        with np.load(root / "resnet8.npz") as archive:
+            write_split(tmp_path / "resnet8.safetensors", archive["x"])
         job = {
             "backend": str(plugin.backend),
             "program": str(built.first / "resnet8.int8_static.x86.program.onnx"),
             "baseline_program": str(built.first / "resnet8.fp32.x86.program.onnx"),
             "layout": plugin.layout,
             "threads": 1,
-            "inputs": str(root / "resnet8.npz"),
+            "inputs": str(tmp_path / "resnet8.safetensors"),
             "outputs": str(tmp_path / "outputs.npz"),
             "times": True,
             "max_runs": 40,

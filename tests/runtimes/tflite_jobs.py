@@ -58,7 +58,8 @@ def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
 
 def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> int:
     """Apply a scheme; the size of the result in bytes."""
-    samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    x = () if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    samples = [{"args_0": each[None]} for each in x] or None
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
         refusal = litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
@@ -100,7 +101,6 @@ def ties(program: str) -> dict[str, list[int]]:
     """Values at and beside half steps of an integer program's input: as its runners and its layers are given them."""
     from edgeflow.runners.litert_backend import Session as Lite
     from edgeflow.runners.tflite_micro_backend import Session as Micro
-    from edgeflow.runtimes import litert_layers
 
     lite = Lite(program, 1)
     scale, zero_point = lite._input["quantization"]
@@ -108,7 +108,7 @@ def ties(program: str) -> dict[str, list[int]]:
     return {
         "litert": lite.encode(x).ravel().tolist(),
         "tflite_micro": Micro(program, 1).encode(x).ravel().tolist(),
-        "layers": litert_layers._encode(x, lite._input).ravel().tolist(),
+        "layers": tflite_files.encode(x, lite._input).ravel().tolist(),
         "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
     }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
@@ -120,10 +121,10 @@ def folder(tmp_path: Path) -> Path:
     answers = x @ WEIGHTS
     with (tmp_path / "checkpoint").open("wb") as stream:
         np.save(stream, WEIGHTS)
-    files.write_npz(tmp_path / "golden", x=x[:4])
-    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "train", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "calibration", x=x)
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, answers.argmax(1))
+    write_split(tmp_path / "train", x, answers.argmax(1))
+    write_split(tmp_path / "calibration", x)
     files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
     digest = files.sha256_file(tmp_path / "checkpoint")
     rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
@@ -230,7 +231,7 @@ def test_what_a_quantizer_refuses_or_dies_of_is_infeasible(folder: Path, plugin:
 
 def test_calibration_samples_that_are_all_the_same_are_refused(folder: Path) -> None:
     convert(folder)
-    files.write_npz(folder / "calibration", x=np.zeros((8, FEATURES), np.float32))
+    write_split(folder / "calibration", np.zeros((8, FEATURES), np.float32))
     with pytest.raises(EdgeflowError, match="all 8 calibration samples of m hold 0 everywhere, so they show no range"):
         optimized(folder, "working")
     assert not (folder / "optimized.model").exists()

@@ -120,9 +120,9 @@ def search_space(matrix: Matrix, known: Known) -> Iterator[Problem]:
 
 
 def matrix_makes_sense(matrix: Matrix, schemes: Mapping[str, SchemeConfig]) -> Iterator[Problem]:
-    """The baseline is a float32 scheme, and at least one cell is left."""
+    """The baseline is a float32 scheme or the model as it is, and at least one cell is left."""
     baseline = schemes.get(matrix.baseline)
-    if baseline and baseline.weights != "float32":
+    if baseline and baseline.mode != "as_is" and baseline.weights != "float32":
         message = f"{matrix.baseline!r} has {baseline.weights} weights; the baseline is a scheme with float32 weights"
         yield Problem(MATRIX, "baseline", message)
     if not cells(matrix):

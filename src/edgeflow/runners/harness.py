@@ -1,7 +1,7 @@
 """Execute a program where the device is: predictions, latency, memory. Standard library, numpy and one backend only.
 
 On this host edgeflow imports this file or runs it; on a device with Python 3.10 or newer it is copied there with
-identity.py, a backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
+identity.py, tensors.py, a backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
 
 A backend is a file with a class `Session`:
     Session(program: str, threads: int)
@@ -22,7 +22,7 @@ of the program and what the runtime says; ValueError where a file is no program,
 A backend may also have a function operators_in(program: str) -> {name: count}: the operators in the file as it is,
 before anything is fused at start-up.
 
-JOB:    backend, program, baseline_program (or null), layout, threads, inputs (npz with x), outputs (npz to write, array
+JOB:    backend, program, baseline_program (or null), layout, threads, inputs (a split), outputs (npz to write, array
         `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds,
         warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
@@ -128,8 +128,8 @@ def _describe(session: Any) -> dict[str, Any]:
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do what a JOB says; call it in a fresh process, since it measures that process's memory."""
     backend = load_backend(job["backend"])
-    with np.load(job["inputs"], allow_pickle=False) as archive:
-        x = to_layout(archive["x"], job["layout"])
+    split = load_backend(str(Path(__file__).with_name("tensors.py"))).Split(job["inputs"])
+    x = to_layout(split.batch()[split.names[0]], job["layout"])
     identity = load_backend(str(Path(__file__).with_name("identity.py")))
     conditions = {**_conditions(job["threads"], identity.arch()), **_load_average("load_average_start")}
     session, result = _start(backend, job, x[:1])

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import (
+    Calibration,
     Compiled,
     CompileJob,
     OptimizeJob,
@@ -23,14 +24,11 @@ from edgeflow.plugin import (
     Tolerance,
     Unsupported,
 )
-from edgeflow.runtimes import litert_layers
+from edgeflow.runtimes import litert_layers, tflite_names
 from edgeflow.runtimes.python_example import python_example
 from edgeflow.runtimes.tflite_files import compact
 from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
-
-if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
 
 KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
@@ -50,7 +48,7 @@ BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_C
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
     """Refuse combinations of types that have no quantizer or no right kernel."""
-    if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
+    if not scheme.as_is and (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
         return Unsupported(
             f"LiteRT has no {scheme.mode} scheme with {scheme.weights} weights and {scheme.activations} activations"
         )
@@ -70,26 +68,42 @@ def profile(scheme: Scheme, target: Target) -> str:
 
 
 def optimize(job: OptimizeJob) -> Unsupported | None:
-    """Apply a scheme; Unsupported says what the quantizer refuses."""
-    if (job.scheme.mode, job.scheme.weights) == ("float", "float32"):
-        job.output.write_bytes(job.source.read_bytes())
+    """Apply a scheme; Unsupported says what the quantizer refuses, and of which models it changes nothing."""
+    from edgeflow.runtimes import tflite_files
+
+    content = job.source.read_bytes()
+    already = "" if job.scheme.as_is else tflite_files.already(content)
+    if already:
+        return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
+    if not job.scheme.quantized:
+        job.output.write_bytes(content)
         return None
+    return _quantize(job, tflite_files.prepared(content))
+
+
+def _quantize(job: OptimizeJob, source: bytes) -> Unsupported | None:
     from ai_edge_quantizer import quantizer
 
+    from edgeflow.runtimes import tflite_files
+
     recipe = _recipe(job.scheme, job.keep)
-    tool = quantizer.Quantizer(str(job.source), recipe.get_quantization_recipe())
+    tool = quantizer.Quantizer(source, recipe.get_quantization_recipe())
     try:
-        ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
+        ranges = _calibrate(job, source, recipe) if job.scheme.mode == "static" else None
         quantized = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
         return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}")
     model = compact(bytes(quantized.quantized_model))
+    if not tflite_files.already(model):
+        return Unsupported(f"LiteRT: ai-edge-quantizer finds nothing in the model that {job.scheme.id} applies to")
     if clipped := clipped_biases(model):
         return Unsupported(
             f"LiteRT: ai-edge-quantizer clips the biases of {', '.join(clipped)}: in steps of input times weights "
             "they have more than 32 bits, and the layer would answer without them"
         )
-    job.output.write_bytes(_corrected(model, job) if job.scheme.bias_correction else model)
+    if job.scheme.bias_correction:
+        model = compact(tflite_files.correct_biases(source, model, _samples(job)))
+    job.output.write_bytes(model)
     return None
 
 
@@ -108,7 +122,7 @@ def clipped_biases(content: bytes) -> list[str]:
     clipped = []
     for graph in model.subgraphs:
         for operator in graph.operators:
-            kind = litert_layers.kind_of(model, operator)
+            kind = tflite_names.kind_of(model, operator)
             at = BIAS.get(kind)
             if at is None or at >= len(operator.inputs) or operator.inputs[at] < 0:
                 continue
@@ -119,12 +133,6 @@ def clipped_biases(content: bytes) -> list[str]:
                 if np.isin(values, (limits.min, limits.max)).any():
                     clipped.append(kind)
     return clipped
-
-
-def _corrected(model: bytes, job: OptimizeJob) -> bytes:
-    from edgeflow.runtimes.tflite_files import correct_biases
-
-    return compact(correct_biases(job.source.read_bytes(), model, _samples(job), job.work))
 
 
 def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
@@ -164,7 +172,7 @@ def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
     return recipe
 
 
-def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
+def _calibrate(job: OptimizeJob, source: bytes, recipe: Any) -> Any:
     """A range for every activation, by default the least and the greatest value over all samples.
 
     `Quantizer.calibrate` takes a moving average under the name of min-max, which clips and depends on the order of the
@@ -173,47 +181,37 @@ def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
+    from edgeflow.runtimes.tflite_files import signature
+
     samples = _samples(job)
-    tool = calibrator.Calibrator(job.source.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    signature, name = _signature(job.source)
-    tool.calibrate({signature: _feeds(name, samples)}, recipe)
+    tool = calibrator.Calibrator(source, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    key, arguments = signature(source)
+    for feed in samples:  # one at a time: the calibrator makes a list of all that it is given
+        tool.calibrate({key: [{arguments[name]: array for name, array in feed.items()}]}, recipe)
     extremes = tool.get_model_qsvs()
     if job.scheme.calibration_method != "minmax":
-        _replace_ranges(extremes, job, samples)
+        _replace_ranges(extremes, job.scheme, source, samples)
     return extremes
 
 
-def _replace_ranges(extremes: dict[str, Any], job: OptimizeJob, samples: Float32) -> None:
+def _replace_ranges(extremes: dict[str, Any], scheme: Scheme, source: bytes, samples: Calibration) -> None:
     """Put the ranges of the scheme's method in the place of the extremes, in the shape that the quantizer wants."""
     import numpy as np
 
     from edgeflow.runtimes.tflite_files import values
     from edgeflow.techniques import ranges
 
-    model = job.source.read_bytes()
-    for name, (low, high) in ranges.find(job.scheme, lambda: values(model, samples, tuple(extremes))).items():
+    reals = tuple(name for name, extreme in extremes.items() if extreme["min"].dtype.kind == "f")
+    for name, (low, high) in ranges.find(scheme, lambda: values(source, samples, reals)).items():
         for end, value in (("min", low), ("max", high)):
             extremes[name][end] = np.full_like(extremes[name][end], value)
 
 
-def _samples(job: OptimizeJob) -> Float32:
+def _samples(job: OptimizeJob) -> Calibration:
     if job.calibration is None:
         why = "corrects biases" if job.scheme.bias_correction else "is static"
         raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
     return job.calibration
-
-
-def _signature(model: Path) -> tuple[str, str]:
-    """The model's one signature and the name of its one input."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    ((signature, tensors),) = Interpreter(model_content=model.read_bytes()).get_signature_list().items()
-    (name,) = tensors["inputs"]
-    return signature, name
-
-
-def _feeds(name: str, samples: Float32) -> list[dict[str, Float32]]:
-    return [{name: samples[i : i + 1]} for i in range(len(samples))]
 
 
 # --- compile -------------------------------------------------------------------------------------------------------

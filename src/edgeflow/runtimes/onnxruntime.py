@@ -5,7 +5,7 @@ x86 wants unsigned activations (U8S8), ARM signed ones (S8S8). Programs take and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import StageError
 from edgeflow.plugin import (
     Activations,
+    Calibration,
     Compiled,
     CompileJob,
     Layer,
@@ -29,7 +30,7 @@ from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Feed
 
 ANY, X86, ARM = "any", "x86", "arm"
 FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
@@ -52,7 +53,7 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
         return Unsupported(f"ONNX Runtime is not built for {target.arch}; it runs on {', '.join(FAMILIES)}")
     if target.accelerator != "cpu":
         return Unsupported(f"ONNX Runtime programs are compiled for the CPU, not for {target.accelerator}")
-    if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
+    if not scheme.as_is and (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
         return Unsupported(
             f"ONNX Runtime has no {scheme.mode} scheme with {scheme.weights} weights and "
             f"{scheme.activations} activations"
@@ -75,13 +76,25 @@ def _family(scheme: Scheme, target: Target) -> str:
 
 
 def optimize(job: OptimizeJob) -> Unsupported | None:
-    """Apply a scheme; inputs and outputs stay float32. Unsupported says what ONNX Runtime's quantizer refuses."""
+    """Apply a scheme; inputs and outputs keep their types. Unsupported says what ONNX Runtime's quantizer refuses, and
+    of which models it changes nothing.
+    """
     from edgeflow.runners.onnxruntime_backend import REFUSALS
+    from edgeflow.runtimes import onnx_files
 
+    if job.scheme.as_is:
+        job.output.write_bytes(job.source.read_bytes())
+        return None
+    import onnx
+
+    if already := onnx_files.already(onnx.load(job.source)):
+        return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
     try:
         _apply(job)
     except (NotImplementedError, *REFUSALS) as error:
         return Unsupported(f"ONNX Runtime's quantizer cannot apply {job.scheme.id}: {_first_line(error)}")
+    if job.scheme.quantized and not onnx_files.already(onnx.load(job.output)):
+        return Unsupported(f"ONNX Runtime's quantizer finds nothing in the model that {job.scheme.id} applies to")
     return None
 
 
@@ -116,7 +129,8 @@ def _prepare(source: Path, folder: Path) -> Path:
     # Symbolic shape inference would need sympy; it finds nothing more where only the batch is dynamic.
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     model = onnx.load(prepared)
-    if onnx_files.pad_average_pools(model):
+    padded = onnx_files.pad_average_pools(model)
+    if onnxruntime_layers.name_the_nameless(model) or padded:
         onnx.save(model, prepared)
     return prepared
 
@@ -129,10 +143,10 @@ def layers(source: Path) -> tuple[Layer, ...]:
         return onnxruntime_layers.layers(onnx.load(_prepare(source, Path(folder))))
 
 
-def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
-    """What each layer answers to x float32[N, C, H, W] before and after a scheme was applied."""
+def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterator[Activations]:
+    """What each layer answers to each sample before and after a scheme was applied."""
     with TemporaryDirectory(prefix="edgeflow-") as folder:
-        yield from onnxruntime_layers.activations(_prepare(source, Path(folder)), optimized, x)
+        yield from onnxruntime_layers.activations(_prepare(source, Path(folder)), optimized, feeds)
 
 
 def _to_float16(source: Path, output: Path) -> None:
@@ -169,7 +183,7 @@ def _correct_biases(source: Path, job: OptimizeJob) -> None:
     onnx.save(model, job.output)
 
 
-def _calibration(job: OptimizeJob) -> Float32:
+def _calibration(job: OptimizeJob) -> Calibration:
     if job.calibration is None:
         why = "corrects biases" if job.scheme.bias_correction else "is static"
         raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
@@ -200,7 +214,7 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
     )
 
 
-def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None:
+def _ranges(source: Path, job: OptimizeJob, calibration: Calibration) -> Path | None:
     """A file with the ranges that `quantize_static` takes in place of its own; None: it finds extremes itself."""
     if job.scheme.calibration_method == "minmax":
         return None
@@ -220,16 +234,17 @@ def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None
     return path
 
 
-def _reader(samples: Float32) -> Any:
+def _reader(samples: Calibration) -> Any:
     """One calibration sample at a time, as ONNX Runtime wants them."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
-            self._feeds: Iterator[Mapping[str, Float32]] = ({"input": x[None]} for x in samples)
+            self._feeds = iter(samples)
 
-        def get_next(self) -> Mapping[str, Float32] | None:
-            return next(self._feeds, None)
+        def get_next(self) -> dict[str, Any] | None:
+            feed = next(self._feeds, None)
+            return None if feed is None else dict(feed)
 
     return Reader()
 
@@ -251,13 +266,12 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """
     import onnx
     import onnxruntime
-    from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
     from edgeflow.runners.onnxruntime_backend import REFUSALS
+    from edgeflow.runtimes import onnx_files
 
     model = onnx.load(job.source)
-    for name in {axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim if axis.dim_param}:
-        make_dim_param_fixed(model.graph, name, 1)
+    onnx_files.fix_batch(model)
     options = _fusion(job.target.arch)
     options.optimized_model_filepath = str(job.output)
     try:
@@ -334,6 +348,8 @@ def _fusion(family: str) -> Any:
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:
     """Fusion keeps floats to rounding and integers to a step."""
+    if scheme.as_is:
+        return Tolerance(0.02, "it may be int8: QDQ and integer kernels may round a tie apart, 4e-3 a step")
     if scheme.activations == "float32":
         return Tolerance(1e-4, "float32: fused kernels may add in another order; measured 0")
     if scheme.weights == "float16":

@@ -10,6 +10,7 @@ from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
 from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
+from edgeflow.stages import splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs, rung
 from edgeflow.types.ladder import Ladder, Rung
@@ -19,8 +20,8 @@ from edgeflow.types.ladder import Ladder, Rung
 class Reference:
     """The inputs, the labels, and what the stage before answered."""
 
-    golden: Path  # npz: x
-    evaluation: Path  # npz: x, y
+    golden: Path  # splits
+    evaluation: Path
     outputs: Path  # outputs.npz of the stage before
     ladder: Ladder  # so far
 
@@ -54,7 +55,7 @@ def compare(
     Unsupported says why the runtime cannot execute it. Raises MismatchError when a step that should change nothing
     changed something, StageError when the artifact is nothing that the runtime can read.
     """
-    (labels,) = files.read_npz(reference.evaluation, "y")
+    labels = splits.labels(reference.evaluation)
     previous = Outputs.read(reference.outputs)
     tools = versions(runtime)
     # The same bytes in the same interpreter: the golden inputs are asked again, and speak for the others.
@@ -83,15 +84,15 @@ def _answers(
     runtime: Executor, reference: Reference, known: harness.Float32 | None, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
     """What an artifact answers to both sets of inputs, and its operators; `known`: what it answers to the second."""
-    (golden,) = files.read_npz(reference.golden, "x")
-    (evaluation,) = files.read_npz(reference.evaluation, "x")
+    golden = splits.whole(reference.golden)
+    evaluation = splits.whole(reference.evaluation)
     answers = _predict(runtime, artifact, evaluation) if known is None else known
     outputs = Outputs(_predict(runtime, artifact, golden), answers)
     return outputs, harness.operators_in(str(runtime.backend), str(artifact))
 
 
 def _probe(runtime: Executor, reference: Reference, artifact: Path) -> None:
-    (golden,) = files.read_npz(reference.golden, "x")
+    golden = splits.whole(reference.golden)
     _predict(runtime, artifact, golden[:1])
 
 

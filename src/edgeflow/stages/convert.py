@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow import files
 from edgeflow.plugin import Converted, Converter, ConvertJob, Format, Framework, ModelSpec, Task, Unsupported
 from edgeflow.registry import load_reference
+from edgeflow.stages import splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
@@ -82,7 +83,7 @@ def _convert(
     converter: Converter = load_reference(spec.converter)
     target: Format = load_reference(spec.format)
     task: Task = load_reference(spec.task)
-    (golden,) = files.read_npz(inputs.golden, "x")
+    golden = splits.whole(inputs.golden)
     signature = _signature(golden, Answers.read(inputs.outputs).golden)
 
     def convert(checkpoint: Path) -> Converted | Unsupported:

@@ -12,6 +12,7 @@ from edgeflow.errors import MismatchError
 from edgeflow.plugin import GoldenSamples
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runners import harness
+from edgeflow.stages import splits
 from edgeflow.types.ladder import Rung
 from edgeflow.types.programs import Program
 from edgeflow.types.signatures import Tensor
@@ -37,8 +38,8 @@ TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "int8": 0.03, "int16": 1e-3}
 class Sources:
     """Where golden samples and what became of them are."""
 
-    golden: Path  # npz: x float32[G, …] after preprocessing, in the data layout
-    raw: Path  # npz: arrays named by their row in golden, before preprocessing
+    golden: Path  # split
+    raw: Path  # tensors [1, …] before preprocessing, named "<row in golden>/<input>"
     raw_rows: tuple[int, ...]  # those that are there
     answers: Path  # npz: golden float32[G, K], real values
 
@@ -56,7 +57,7 @@ def make(sources: Sources, info: Program, how: Preprocessing, activations: str) 
     """Choose samples and follow them; MismatchError when files do not belong together."""
     import numpy as np
 
-    (x,) = files.read_npz(sources.golden, "x")
+    x = splits.whole(sources.golden)
     (answers,) = files.read_npz(sources.answers, "golden")
     given, output = _tensors(info)
     if len(x) != len(answers) or not len(x):
@@ -64,7 +65,7 @@ def make(sources: Sources, info: Program, how: Preprocessing, activations: str) 
             f"package: {len(answers)} answers in {sources.answers}, {len(x)} samples in {sources.golden}; "
             "compile the variant again"
         )
-    kept = dict(zip(sources.raw_rows, files.read_npz(sources.raw, *map(str, sources.raw_rows)), strict=True))
+    kept = {row: samples["input"] for row, samples in splits.raw(sources.raw, sources.raw_rows).items()}
     each = x[0].nbytes + (0 if given.scale is None else x[0].size) + answers[0].nbytes
     rows = _rows(len(x), {row: sample.nbytes for row, sample in kept.items()}, each)
     raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows))

@@ -21,7 +21,7 @@ from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Comparison, Drop, Runtime, Score, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
-from edgeflow.stages import reference
+from edgeflow.stages import reference, splits
 from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.plain import from_json
@@ -97,7 +97,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
-    (labels,) = files.read_npz(inputs.evaluation, "y")
+    labels = splits.labels(inputs.evaluation)
     (trained,) = files.read_npz(inputs.reference, "evaluation")
     _check_shape(answers, trained, inputs)
     compared = reference.comparison(trained, answers, labels)

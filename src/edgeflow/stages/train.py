@@ -20,7 +20,7 @@ from edgeflow import files
 from edgeflow.errors import DataError, UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
-from edgeflow.stages import ladder
+from edgeflow.stages import ladder, splits
 from edgeflow.stages.reference import are_probabilities, comparison, score
 from edgeflow.types.ladder import Ladder, Network
 from edgeflow.types.plain import from_json, to_json
@@ -84,14 +84,14 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
     own = {model.id: (model, inputs.start)} if inputs.start else {}
     named = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
-    x, y = files.read_npz(inputs.train, "x", "y")
+    x, y = splits.whole(inputs.train), splits.labels(inputs.train)
     kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
         job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, {**own, **named}, kept)
         trained, brought = _taken(framework, job) if model.weights and not spec.steps else (framework.train(job), None)
         native = framework.load(model, checkpoint)
-        (golden,) = files.read_npz(inputs.golden, "x")
-        evaluation, labels = files.read_npz(inputs.evaluation, "x", "y")
+        golden = splits.whole(inputs.golden)
+        evaluation, labels = splits.whole(inputs.evaluation), splits.labels(inputs.evaluation)
         answers = ladder.Outputs(framework.predict(native, golden), framework.predict(native, evaluation))
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
