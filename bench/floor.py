@@ -35,16 +35,17 @@ def main() -> None:
     network = framework.load(from_json(ModelSpec, JOB["model"]), Path(JOB["checkpoint"]))
     converted = folder / "converted.onnx"
     given = Tensor("input", "float32", ("batch", *x["golden"].shape[1:]))
-    signature = Signature((given,), (Tensor("logits", "float32", ("batch", "?")),), "NCHW")
+    signature = Signature((given,), (Tensor("logits", "float32", ("batch", "?")),))
     torch_to_onnx.convert(ConvertJob(network, None, signature, {"input": x["golden"][:1]}, converted, folder))
     _ask(converted, x["evaluation"])
-    target, baseline = from_json(Target, JOB["target"]), ""
+    target, first = from_json(Target, JOB["target"]), ""
     for scheme in (from_json(Scheme, scheme) for scheme in JOB["schemes"]):
         program = folder / f"{scheme.id}.onnx"
         _make(converted, program, scheme, target, x)
-        measured = harness.measure({**JOB["runner"], "program": str(program), "baseline_program": baseline or None})
+        baseline = {"program": first, "binding": None} if first else None
+        measured = harness.measure({**JOB["runner"], "program": str(program), "baseline": baseline})
         print(scheme.id, np.median(np.concatenate(measured["latency_blocks_s"])))
-        baseline = baseline or str(program)
+        first = first or str(program)
 
 
 def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dict[str, harness.Float32]) -> None:
@@ -65,7 +66,7 @@ def _x(path: str) -> harness.Float32:
 
 
 def _ask(model: Path, x: harness.Float32) -> None:
-    harness.predict(JOB["runner"]["backend"], str(model), x, onnxruntime.plugin.layout)
+    harness.ask(JOB["runner"]["backend"], str(model), [{"input": x}])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Run in a toolchain: answer the evaluation samples with every released program, and say how many are right.
 
-`python recheck.py JOBS.json RESULT.json`: jobs are [source folder of edgeflow, [[variant, backend, program, layout,
+`python recheck.py JOBS.json RESULT.json`: jobs are [source folder of edgeflow, [[variant, backend, program, binding,
 evaluation split], …]]; the result is {variant: accuracy}. It uses nothing of the stages that made the figures but the
 runner, which is what executes on a device.
 """
@@ -20,9 +20,9 @@ def main(jobs: str, result: str) -> None:
     from edgeflow.runners.tensors import Split
 
     accuracies = {}
-    for variant, backend, program, layout, evaluation in cases:
+    for variant, backend, program, binding, evaluation in cases:
         split = Split(evaluation)
-        answers = harness.predict(backend, program, split.batch()["input"], layout)
+        (answers,) = harness.ask(backend, program, split.batches(harness.READ), binding).values()
         accuracies[variant] = float((answers.argmax(1) == split.labels()).mean())
     Path(result).write_text(json.dumps(accuracies), "utf-8")
 

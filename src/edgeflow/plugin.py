@@ -341,6 +341,7 @@ class PackageJob:
     preprocessing: Preprocessing
     labels: tuple[str, ...]  # of class i
     golden: GoldenSamples
+    binding: Binding  # where the model's inputs and outputs are in the program
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeflow.errors import DataError
 from edgeflow.plugin import Runtime
 from edgeflow.runners import harness
-from edgeflow.runners.tensors import Split, first
+from edgeflow.runners.tensors import Split
 from edgeflow.stages import splits
-from edgeflow.types.signatures import Binding, Bound
+from edgeflow.types.plain import to_json
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgeflow.plugin import Feed
 
 AT_ONCE = 8  # samples that are read and prepared together
@@ -31,21 +28,19 @@ class Feeds:
 
     split: Split
     count: int
-    binding: Binding
-    dtypes: Mapping[str, str]  # of the file's inputs, by name in the file
+    signature: Mapping[str, Any]  # of the file, as its backend says it
+    binding: Binding | None  # None: the samples have the names of the file
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Feed]:
+        names = harness.Names(self.signature, to_json(self.binding))
         for batch in self.split.batches(AT_ONCE, self.count):
             for i in range(len(next(iter(batch.values())))):
-                yield {bound.tensor: self._fed(batch[name][i], bound) for name, bound in self.binding.inputs.items()}
-
-    def _fed(self, sample: NDArray[Any], bound: Bound) -> NDArray[Any]:
-        """[1, …], a copy: nobody's view keeps a batch in memory."""
-        ordered = sample.transpose(bound.axes) if bound.axes else sample
-        return np.array(ordered[None], self.dtypes.get(bound.tensor, sample.dtype.name), order="C")
+                feed = harness.encode(names.feed(batch, i, i + 1), self.signature["inputs"])
+                # copies: nobody's view keeps a batch in memory
+                yield {name: array.copy() if array.base is not None else array for name, array in feed.items()}
 
 
 def read(
@@ -73,18 +68,8 @@ def read(
 
 def feeds(split: Split, runtime: Runtime, source: Path, binding: Binding | None, count: int | None = None) -> Feeds:
     """The first samples of a split, by default all, as the file `source` takes them."""
-    inputs = harness.load_backend(str(runtime.backend)).Session(str(source), 1).signature()["inputs"]
-    if binding is None:
-        binding = _only_input(split, [tensor["name"] for tensor in inputs], runtime)
-    dtypes = {tensor["name"]: tensor["dtype"] for tensor in inputs}
-    return Feeds(split, len(split) if count is None else count, binding, dtypes)
-
-
-def _only_input(split: Split, tensors: list[str], runtime: Runtime) -> Binding:
-    """Of a model with one input, in the runtime's layout."""
-    images = len(next(iter(split.batch(0, 1).values())).shape) == 4
-    axes = (1, 2, 0) if images and runtime.layout == "NHWC" else ()
-    return Binding({first(split.names): Bound(first(tensors), axes)}, {})
+    signature = harness.signature(str(runtime.backend), str(source))
+    return Feeds(split, len(split) if count is None else count, signature, binding)
 
 
 def _only_value(split: Split, count: int) -> float | None:

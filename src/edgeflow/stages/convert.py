@@ -1,7 +1,7 @@
 """convert: a model becomes another format, by one edge of its route, with nothing lost.
 
-Takes a checkpoint and the prepared data; makes model.<format>, outputs.npz and the ladder so far. A model that cannot
-be converted is a result, not an error: model.<format> is then empty, and the ladder says why.
+Takes a checkpoint and the prepared data; makes model.<format>, outputs.safetensors and the ladder so far. A model that
+cannot be converted is a result, not an error: model.<format> is then empty, and the ladder says why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgeflow.types.plain import from_json
 from edgeflow.types.signatures import Binding, Signature, Tensor
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,13 @@ def _convert(
     converter: Converter = load_reference(spec.converter)
     target: Format = load_reference(spec.format)
     task: Task = load_reference(spec.task)
-    golden = splits.whole(inputs.golden)
-    signature = _signature(golden, Answers.read(inputs.outputs).golden)
+    example = splits.opened(inputs.golden).batch(0, 1)
+    signature = _signature(example, Answers.read(inputs.outputs).golden)
 
     def convert(checkpoint: Path) -> Converted | Unsupported:
         native = framework.load(from_json(ModelSpec, spec.model), checkpoint)
         with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
-            return converter.convert(
-                ConvertJob(native, None, signature, {signature.inputs[0].name: golden[:1]}, output, Path(work))
-            )
+            return converter.convert(ConvertJob(native, None, signature, example, output, Path(work)))
 
     # of a checkpoint there are no beginnings to look for the operator in
     converted = attempt(target, f"converting the {framework.id} model", inputs.checkpoint, convert)
@@ -99,11 +97,14 @@ def _convert(
         return converted
     before = reference.ladder.binding
     binding = before.then(converted.binding) if before else converted.binding
-    compared = compare("convert", output, target, task, reference, converter.tolerance)
+    compared = compare("convert", output, target, task, reference, converter.tolerance, binding)
     return compared if isinstance(compared, Unsupported) else (*compared, binding)
 
 
-def _signature(golden: Float32, answers: Float32) -> Signature:
+def _signature(samples: Mapping[str, NDArray[Any]], answers: Mapping[str, NDArray[Any]]) -> Signature:
     """What a trained model takes and answers with."""
-    given = Tensor("input", str(golden.dtype), ("batch", *golden.shape[1:]))
-    return Signature((given,), (Tensor("logits", str(answers.dtype), ("batch", *answers.shape[1:])),), "NCHW")
+    given, told = (
+        tuple(Tensor(name, array.dtype.name, ("batch", *array.shape[1:])) for name, array in side.items())
+        for side in (samples, answers)
+    )
+    return Signature(given, told)

@@ -1,8 +1,9 @@
 """optimize: apply a scheme to a converted model.
 
-Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>, outputs.npz and the
-ladder so far. Quantization is lossy by design: the difference is recorded, the budgets judge it. A scheme that the
-tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is empty, the ladder says why.
+Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>,
+outputs.safetensors and the ladder so far. Quantization is lossy by design: the difference is recorded, the budgets
+judge it. A scheme that the tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is
+empty, the ladder says why.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    layout: str = "NCHW"  # or "NHWC", of four-dimensional inputs
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ def prepare(raw):
         x = (x - low) / (high - low)
     mean, std = (np.reshape(np.float32(how[name]), (-1, *(1 for _ in x.shape[1:]))) for name in ("mean", "std"))
     x = (x - mean) / std
-    return x.transpose(1, 2, 0) if MANIFEST["signature"]["layout"] == "NHWC" and x.ndim == 3 else x
+    (bound,) = MANIFEST["binding"]["inputs"].values()
+    return x.transpose(bound["axes"] or range(x.ndim))
 
 
 def resize(raw, shape):
