@@ -409,7 +409,7 @@ class Wiring:
             },
             {
                 **_pick(compiled, "program", "info"),
-                "source": NONE if itself else self._source(cell, route),
+                "source": NONE if itself else self._compiled_from(cell, route),
                 "compiled_outputs": NONE if itself and runtime.times else compiled["outputs"],
                 "baseline": baseline["program"] if baseline else NONE,
                 "baseline_info": baseline["info"] if baseline else NONE,
@@ -422,7 +422,7 @@ class Wiring:
             preload=runtime.preload,
         )
 
-    def _source(self, cell: Cell, route: Route) -> str:
+    def _compiled_from(self, cell: Cell, route: Route) -> str:
         """What the program was compiled from."""
         return self._compiled(cell, 0)["program"] if len(route.platforms) > 1 else self._optimized(cell, route)["model"]
 

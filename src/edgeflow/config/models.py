@@ -220,7 +220,7 @@ class ModelConfig(Section):
             of_built = ("framework", "builder", "arguments", "training", "weights")
             return hold(self, [(name, IMPORTED) for name in of_built if name in given])
         of_imported = "is for models that are imported, with 'source'; remove it"
-        faults = [(name, of_imported) for name in ("inputs", "output") if name in given]
+        faults: list[tuple[str, str]] = [(name, of_imported) for name in ("inputs", "output") if name in given]
         if self.weights is not None and "training" in given:
             faults.append(("weights", "is taken as it is, and 'training' says how to train; remove one of them"))
         return hold(self, faults)

@@ -97,8 +97,8 @@ def _misfit(tensor: Tensor, given: Given, layouts: Mapping[str, str]) -> str:
     first = tensor.shape[0] if tensor.shape else ""
     if isinstance(first, int) and first > 1 and len(tensor.shape) == len(given.shape) + 1:
         return (
-            f"its file takes exactly {first} samples at once, in {tensor.name}; export it with a batch that is free, or "
-            "of one"
+            f"its file takes exactly {first} samples at once, in {tensor.name}; export it with a batch that is free, "
+            "or of one"
         )
     layout = f" in the order {layouts[tensor.name]} that its configuration says" if tensor.name in layouts else ""
     return (

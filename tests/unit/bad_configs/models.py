@@ -33,7 +33,7 @@ CASES = [
     case(
         "an imported model with images of an unknown order",
         KWS,
-        "framework: torch\nbuilder: edgeflow.zoo.dscnn:build\ntraining: {epochs: 25}\n",
+        "framework: torch\n",
         "source: kws.onnx\ninputs: {image: {layout: HWC}}\n",
         f"{KWS}: inputs.image.layout: 'HWC' is not one of NCHW, NHWC, NCL, NLC; did you mean 'NHWC'?",
     ),
