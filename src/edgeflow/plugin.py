@@ -473,6 +473,7 @@ class Comparison:
     reference: Answers  # output → [N, …]: of the trained model or the imported file
     answers: Answers  # of what is held against it; the same where the reference itself is scored
     targets: Int64 | None = None  # the class of each sample, int64[N]; None: nobody says
+    output: str = ""  # the output that the model's configuration names; "": it names none
 
     @property
     def swapped(self) -> Comparison:
@@ -516,8 +517,7 @@ class Metric:
 class Task:
     """What a kind of model is for, and by which figures one can tell whether it still does that.
 
-    Answers are bound by name. A task that reads one output takes the only one: where a model has several, its
-    configuration says which, and the task is given that.
+    Answers are bound by name. A task that reads one output takes `Comparison.output`, or the only one.
     """
 
     id: str
@@ -525,7 +525,8 @@ class Task:
     metric: str  # the primary one: "accuracy"
     direction: Direction  # MAX: more is better
     score: Callable[[Comparison], Score]
-    agreement: Callable[[Comparison], float]  # ratio of samples on which reference and answers decide alike
+    # Ratio of samples on which reference and answers decide alike; None where they decide nothing.
+    agreement: Callable[[Comparison], float | None]
     unit: str = "ratio"
     about: str = ""  # the primary metric in a line, for tables
     # How much worse the answers are than the reference, paired on the same samples; `stats.no_difference` where they
