@@ -274,7 +274,11 @@ class Wiring:
         }
         made = layout.convert(model, recipe, before) if before else self._origin(model, recipe)
         inputs: dict[str, Any] = {**_pick(made, "outputs", "ladder"), **self._asked(model)}
-        named, behind, preload = _Data({"pointers": NONE}), [spec["converter"], into, spec["task"]], target.preload
+        named, behind, preload = (
+            _Data({"files": NONE, "pointers": NONE}),
+            [spec["converter"], into, spec["task"]],
+            target.preload,
+        )
         if before or config.imported:
             taken = self.plugins.reference("format", before or self.plan.origins[model])
             spec["source"] = {"format": taken, "path": "" if before else config.source}

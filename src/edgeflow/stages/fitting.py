@@ -59,8 +59,8 @@ def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> d
     wanted = {tensor.name: tensor for tensor in signature.inputs}
     missing, needless = sorted({*wanted} - {*dataset}), sorted({*dataset} - {*wanted})
     if missing or needless:
-        parts = [f"the dataset has no input {', '.join(missing)}"] if missing else []
-        parts += [f"its file has no input {', '.join(needless)}"] if needless else []
+        parts = [f"the dataset has no input {', '.join(map(repr, missing))}"] if missing else []
+        parts += [f"its file has no input {', '.join(map(repr, needless))}"] if needless else []
         raise DataError(
             f"model {model}: {' and '.join(parts)}: inputs are bound by name, so name those of the dataset as the file "
             f"does. {_both(signature, dataset)}"
