@@ -134,11 +134,9 @@ class Wiring:
             "dataset": dataset,
             "loader": reference,
             "options": config.options,
-            "shape": config.shape,
-            "range": config.range,
-            "mean": config.normalize.mean,
-            "std": config.normalize.std,
+            "inputs": to_json(config.declared),
             "classes": config.classes,
+            "labels": config.labels or (),
             "seed": config.splits.seed,
             "calibration": config.splits.calibration,
             "evaluation": config.splits.evaluation,
@@ -159,7 +157,8 @@ class Wiring:
     def _files_of(self, loader: DatasetLoader, dataset: str) -> tuple[Path, ...]:
         """The files that a dataset is read from; PluginError where its loader breaks, whosever it is."""
         try:
-            return loader.files(LoadJob(dataset, self.project.datasets[dataset].options, Path()))
+            config = self.project.datasets[dataset]
+            return loader.files(LoadJob(dataset, config.options, Path(), config.declared, config.labels or ()))
         except (EdgeflowError, OSError):
             raise
         except Exception as error:

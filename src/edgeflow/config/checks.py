@@ -147,6 +147,21 @@ def calibration_suffices(
             yield Problem(labels[scheme], "calibration.samples", f"{message} or {where}")
 
 
+def data_can_be_learnt(models: Mapping[str, ModelConfig], datasets: Mapping[str, DatasetConfig]) -> Iterator[Problem]:
+    """Models that are trained here take one input and tell classes apart."""
+    for name, model in models.items():
+        dataset = datasets.get(model.dataset)
+        if dataset is None or not model.builder:
+            continue
+        where = f"dataset {model.dataset!r}"
+        if dataset.inputs:
+            message = f"{where} has several inputs; a model that is built and trained here has one"
+            yield Problem(file_of("model", name), "dataset", message)
+        elif not dataset.class_count:
+            message = f"{where} says neither 'classes' nor 'labels', which a model that is built here needs"
+            yield Problem(file_of("model", name), "dataset", message)
+
+
 def one_device_a_target(devices: Mapping[str, DeviceConfig]) -> Iterator[Problem]:
     """A measurement must know which device to use."""
     owner: dict[str, str] = {}

@@ -24,6 +24,10 @@ ARCHITECTURES = (
     *("armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main", "riscv32", "xtensa"),
 )
 
+DTYPES = (  # of what a model takes, as numpy names them
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+)
 WEIGHTS = (".safetensors", ".pt", ".pth")  # suffixes of files with trained weights
 
 # Kind of thing or plugin → the ids that a reference may name; the context of validation.
@@ -100,6 +104,7 @@ Weights = Annotated[str, AfterValidator(_weights)]
 Architecture = Annotated[
     str, AfterValidator(partial(_one_of, ARCHITECTURES)), Field(json_schema_extra={"enum": list(ARCHITECTURES)})
 ]
+DType = Annotated[str, AfterValidator(partial(_one_of, DTYPES)), Field(json_schema_extra={"enum": list(DTYPES)})]
 Reach = Annotated[
     str,
     AfterValidator(partial(_only, "local", "only 'local' devices can be reached so far")),
