@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.workflow.conftest import Project
 
 from edgeflow import files, layout
 from edgeflow.stages.ladder import Outputs
+from edgeflow.types.programs import Measured
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain]
 
@@ -43,22 +43,17 @@ def test_files_become_packages_without_a_training(fresh: Callable[..., Project],
     assert not (project.folder / "results/train").exists()
     assert project.pending() == set()
     for model, target, file in zip(models, ("linux_x86_ort", "linux_x86_litert"), brought, strict=True):
-        folder = project.folder / Path(layout.package(model, target, "int8_static")["record"]).parent
-        (package,) = folder.glob("*.efpkg")
-        with tarfile.open(package) as archive:
-            manifest = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
-        assert manifest["ancestors"]["source"] == files.sha256_file(file)
-        assert "checkpoint" not in manifest["ancestors"]
+        record = json.loads((project.folder / layout.package(model, target, "fp32")["record"]).read_text())
+        assert record["digests"]["source"] == files.sha256_file(file)
+        assert "checkpoint" not in record["digests"]
+        measured = files.read_as(Measured, project.folder / layout.measure(model, target, "int8_static")["measurement"])
+        assert {"accuracy", "accuracy_drop", "latency_p50_s"} <= {each.metric for each in measured.measurements}
         source = layout.source(model)
         own = Outputs.read(project.folder / source["outputs"])
         trained = Outputs.read(built.folder / layout.train("tiny_a", "base")["outputs"])
         ((_, answers),) = own.golden.items()
         ((_, expected),) = trained.golden.items()
         assert abs(answers - expected).max() < 1e-4 * abs(expected).max(), "the file is asked as its maker asked it"
-        measured = json.loads(
-            (project.folder / layout.measure(model, target, "int8_static")["measurement"]).read_text()
-        )
-        assert {"accuracy", "accuracy_drop", "latency_p50_s"} <= {m["metric"] for m in measured["measurements"]}
 
     brought[0].write_bytes(brought[0].read_bytes().replace(b"logits", b"scores"))
     pending = project.pending()
