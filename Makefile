@@ -17,7 +17,7 @@ demo: $(BIN)/.core
 
 ## test: run the tests; makes the toolchains that they need
 test: $(BIN)/.dev
-	@$(BIN)/snakemake --cores $(CORES) .toolchains/torch.json .toolchains/edge.json .toolchains/track.json --logger edgeflow
+	@$(BIN)/snakemake --cores $(CORES) $$($(BIN)/python -m tests.tools.toolchains) --logger edgeflow
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e"
 	@$(BIN)/python -m pytest -q -m e2e # alone: it measures, and what it measures decides what is released
 
@@ -52,14 +52,19 @@ schema: $(BIN)/.core
 	$(BIN)/edgeflow schema
 
 ## lock: resolve envs/*.in into envs/*.txt; envs/<toolchain>.user.in is what your own code needs beside its toolchain
-LOCK := pip compile -q --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+LOCK := pip compile -q --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+# A line `# python: >=3.12` asks for another Python: it stays in the lock.
+LEAST = $$(sed -n 's/^\# python: *>= *//p' envs/$$name.in)
 lock: $(BIN)/.core
 	for name in $(filter-out dev %.user,$(basename $(notdir $(wildcard envs/*.in)))); do \
-	  $(UV) $(LOCK) envs/$$name.in -o envs/$$name.txt || exit 1; done
-	$(UV) $(LOCK) -c envs/core.txt envs/dev.in -o envs/dev.txt
+	  least=$(LEAST); \
+	  $(UV) $(LOCK) --python-version $${least:-3.11} envs/$$name.in -o envs/$$name.txt || exit 1; \
+	  [ -z "$$least" ] || sed -i "1i \# python: >=$$least" envs/$$name.txt; done
+	$(UV) $(LOCK) --python-version 3.11 -c envs/core.txt envs/dev.in -o envs/dev.txt
 	sed -i 's/+cpu$$//' envs/torch.txt
 	for name in $(basename $(basename $(notdir $(wildcard envs/*.user.in)))); do \
-	  $(UV) $(LOCK) -c envs/$$name.txt envs/$$name.user.in -o envs/$$name.user.txt || exit 1; \
+	  least=$(LEAST); \
+	  $(UV) $(LOCK) --python-version $${least:-3.11} -c envs/$$name.txt envs/$$name.user.in -o envs/$$name.user.txt || exit 1; \
 	  sed -i 's/+cpu$$//' envs/$$name.user.txt; done
 
 ## clean: remove everything that was built; environments stay

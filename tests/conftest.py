@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeflow.toolchains.environments import why_not
+
 PROJECT = Path(__file__).parent.parent
 PATIENCE_S = 60
 
@@ -98,3 +100,19 @@ def torch_python() -> Path:
 def edge_python() -> Path:
     """The interpreter of the edge toolchain."""
     return _interpreter("edge")
+
+
+@pytest.fixture(scope="session")
+def tf_python() -> Path:
+    """The interpreter of the TensorFlow toolchain."""
+    return _interpreter("tf")
+
+
+@pytest.fixture(scope="session")
+def onnx2tf_python() -> Path:
+    """The interpreter of the onnx2tf toolchain; skips where this machine has no Python for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(PROJECT)
+        if reason := why_not("onnx2tf"):
+            pytest.skip(reason)
+    return _interpreter("onnx2tf")

@@ -22,6 +22,7 @@ from edgeflow import files, layout, pointers, reach, registry
 from edgeflow.errors import DataError
 
 PACKAGE = Path(__file__).parent
+ASKS_FOR = "# python:"  # how the line of a lock begins that asks for a Python; to pip and uv it is a comment
 LOCAL = (".", "/", "file:")  # how the place of a wheel or a folder of this machine begins
 
 
@@ -176,6 +177,20 @@ def requirements(lock: Path) -> list[str]:
     return sorted({kept for line in lines if (kept := re.sub(r"(^|\s)#.*", "", line).strip())})
 
 
+def least_python(lock: Path) -> tuple[int, int]:
+    """The Python that a toolchain asks for in a line `# python: >=3.12` of its lock; (0, 0) where any will do.
+
+    Raises DataError for a line that says anything else.
+    """
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        if line.startswith(ASKS_FOR):
+            said = re.fullmatch(r">= ?(\d+)\.(\d+)", line.removeprefix(ASKS_FOR).strip())
+            if said is None:
+                raise DataError(f"{lock}: {line!r} is not understood; write '{ASKS_FOR} >=3.12'")
+            return int(said[1]), int(said[2])
+    return 0, 0
+
+
 def local(requirement: str) -> Path | None:
     """The wheel or folder of this machine that a requirement names: `./libs/nets`, `nets @ file:./libs/nets`."""
     where = requirement.partition(" @ ")[2] or requirement.removeprefix("-e ").strip()
@@ -192,6 +207,8 @@ def lock_digest(lock: Path, libraries: Sequence[str] = ()) -> str:
         raise DataError(f"{lock}: no such lock")
     lines = [line for line in requirements(lock) if not libraries or _project(line) in libraries]
     contents = [digest for line in lines if (path := local(line)) for digest in _contents(path)]
+    if any(least := least_python(lock)):
+        contents.append(f"python {least}")
     return hashlib.sha256("\n".join([*lines, *contents]).encode()).hexdigest()
 
 

@@ -5,8 +5,8 @@ entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-i
 module imports only the standard library and `edgeflow.{types,errors,units,stats,files,plugin,registry}` at the top:
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
-Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N], outputs
-are float32[N, K]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
+Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N]. Answers
+are bound by name: output → [N, …]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
+from edgeflow.figures import DROP
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Operators, Program
 from edgeflow.types.variants import Scheme, Step, Target
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
+    Answers: TypeAlias = Mapping[str, NDArray[Any]]  # output → [N, …]
 
 API_VERSION = 1
 # What a library does to itself. What others do to it, as the kernel when memory runs out (SIGKILL), proves nothing.
@@ -385,12 +387,28 @@ class Framework:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What two models answer to the same N samples, and what is right where anybody knows."""
+
+    reference: Answers  # output → [N, …]: of the trained model or the imported file
+    answers: Answers  # of what is held against it; the same where the reference itself is scored
+    targets: Int64 | None = None  # the class of each sample, int64[N]; None: nobody says
+
+    @property
+    def swapped(self) -> Comparison:
+        """The reference as what answers: its own score beside that of the answers."""
+        return replace(self, answers=self.reference)
+
+
+@dataclass(frozen=True)
 class Score:
     """A task metric with its interval."""
 
     value: float
     n: int
     interval: Interval
+    metric: str = ""  # where the outputs have another primary metric than `Task.metric`: one of `further_metrics`
+    conditions: Mapping[str, float | int | str] = field(default_factory=dict)  # counts behind it, what else it says
 
 
 @dataclass(frozen=True)
@@ -404,22 +422,57 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """What a figure of a task is."""
+
+    unit: str  # canonical, a key of `units.UNITS`
+    direction: Direction  # MAX: more is better
+    description: str  # one line
+    default_limit: float | None = None  # budget of a model that has none on its task; None: it has none then
+    default_reason: str = ""  # where that number comes from, in a line
+
+
+@dataclass(frozen=True)
 class Task:
-    """The metric of a kind of model."""
+    """What a kind of model is for, and by which figures one can tell whether it still does that.
+
+    Answers are bound by name. A task that reads one output takes the only one: where a model has several, its
+    configuration says which, and the task is given that.
+    """
 
     id: str
     description: str
-    metric: str  # "accuracy"
-    direction: Direction
-    score: Callable[[Float32, Int64], Score]  # outputs, y
-    # reference outputs, outputs, y: paired on the same samples; `stats.no_difference` where they are equal bit for bit
-    drop: Callable[[Float32, Float32, Int64], Drop]
-    agreement: Callable[[Float32, Float32], float]  # ratio of samples on which two models decide alike
-    chance: Callable[[Int64], float] | None = None  # y → metric of who looks at no input; None: nothing says so
+    metric: str  # the primary one: "accuracy"
+    direction: Direction  # MAX: more is better
+    score: Callable[[Comparison], Score]
+    agreement: Callable[[Comparison], float]  # ratio of samples on which reference and answers decide alike
+    unit: str = "ratio"
+    about: str = ""  # the primary metric in a line, for tables
+    # How much worse the answers are than the reference, paired on the same samples; `stats.no_difference` where they
+    # are equal bit for bit. None: the metric is a distance to the reference already.
+    drop: Callable[[Comparison], Drop] | None = None
+    chance: Callable[[Int64], float] | None = None  # targets → metric of who looks at no input; None: nothing says so
+    # More figures by metric; a text in place of one says why these outputs have none. One of a single output has the
+    # output's name behind a slash: "signal_to_noise_db/boxes".
+    further: Callable[[Comparison], Mapping[str, Score | str]] | None = None
+    further_metrics: Mapping[str, Metric] = field(default_factory=dict)  # those that a budget may be on
+    default_limit: float | None = None  # of the primary metric: see `Metric`
+    default_reason: str = ""
+    needs_targets: bool = True  # False: works without labels
     # metric or its drop, limit → evaluation samples below which not even a flawless result is within it; None: no
     # number is enough
     least_samples: Callable[[str, float], int | None] | None = None
     api_version: int = API_VERSION
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every metric of the task that a budget may be on, the primary one first."""
+        about = self.about or self.description
+        known = {self.metric: Metric(self.unit, self.direction, about, self.default_limit, self.default_reason)}
+        if self.drop is not None:
+            worse = f"{self.metric} lost against the model that it is made from, paired on the same samples"
+            known[f"{self.metric}{DROP}"] = Metric(self.unit, Direction.MIN, worse)
+        return {**known, **self.further_metrics}
 
 
 # --- dataset loader ------------------------------------------------------------------------------------------------

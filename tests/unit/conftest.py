@@ -58,7 +58,7 @@ def config_plugins() -> Plugins:
     """One stand-in for each id that the default configuration names."""
     runtimes = [*map(_runtime, ("onnxruntime", "litert", "tflite_micro")), _runtime("ethos_u", VELA)]
     torch = Framework("torch", "a stand-in", "", _nothing, _nothing, _nothing, dict, TRAINING, take_weights=_nothing)
-    task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, _nothing)
+    task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, drop=_nothing)
     digits = DatasetLoader("sklearn_digits", "a stand-in", "", _nothing, _nothing)
     npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, NPZ)
     return Plugins(

@@ -12,7 +12,7 @@ from edgeflow.registry import discover, file_of, foreign_module_files, load_refe
 TASK = """
 from edgeflow.plugin import Task
 from edgeflow.types.figures import Direction
-plugin = Task("{id}", "a test", "accuracy", Direction.MAX, None, None, None{more})
+plugin = Task("{id}", "a test", "accuracy", Direction.MAX, None, None{more})
 """
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgeflow import files
 from edgeflow.errors import MismatchError
 from edgeflow.plugin import Task, Tolerance
+from edgeflow.stages.reference import comparison
 from edgeflow.types.ladder import Rung
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ def rung(
     Raises MismatchError when the outputs have another shape, are not finite, or exceed the tolerance.
     """
     _check_shape_and_finiteness(stage, outputs, previous, artifact)
-    score = task.score(outputs.evaluation, labels)
+    compared = comparison((previous or outputs).evaluation, outputs.evaluation, labels)
+    score = task.score(compared)
     scale = _range(previous.golden if previous else outputs.golden)
     greatest = mean = agreement = None
     if previous is not None:
         difference = abs(outputs.golden.astype("float64") - previous.golden)
         greatest, mean = float(difference.max()), float(difference.mean())
-        agreement = task.agreement(previous.evaluation, outputs.evaluation)
+        agreement = task.agreement(compared)
         if tolerance is not None and greatest > tolerance.relative * scale:
             raise MismatchError(
                 f"{stage}: {artifact.name} does not match the stage before it: golden outputs differ by "
@@ -69,7 +71,7 @@ def rung(
             )
     return Rung(
         stage=stage,
-        metric=task.metric,
+        metric=score.metric or task.metric,
         value=score.value,
         n=score.n,
         golden_max_abs=greatest,

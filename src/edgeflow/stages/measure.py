@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
 from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
-from edgeflow.plugin import Runtime, Task, Unsupported
+from edgeflow.plugin import Comparison, Drop, Runtime, Score, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
 from edgeflow.stages import reference
@@ -30,7 +30,7 @@ from edgeflow.types.variants import Target
 from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32, Int64
+    from edgeflow.plugin import Float32
 
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
 WARMUP_RUNS = 20
@@ -99,6 +99,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     task: Task = load_reference(spec.task)
     (labels,) = files.read_npz(inputs.evaluation, "y")
     (trained,) = files.read_npz(inputs.reference, "evaluation")
+    _check_shape(answers, trained, inputs)
+    compared = reference.comparison(trained, answers, labels)
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
         return
@@ -108,7 +110,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, task, inputs, (trained, answers, labels)),
+            *_task_figures(figures, task, compared),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -118,7 +120,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         # the runner saw which kernels ran; where the program itself cannot run here, the compiler knows
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
-        reference=reference.score(task, trained, labels),
+        reference=reference.score(task, compared),
     )
     files.write_json(outputs.measurement, measured)
 
@@ -267,10 +269,10 @@ class Figures:
             self.substitute += ", and nothing here can execute what the compiler made of it"
 
     def figure(self, metric: str, value: float, method: str, **more: Any) -> Measurement:
-        """One figure of the run; `conditions` are added to those of the run."""
+        """One figure of the run; `conditions` are added to the run's, `unit` is that of its name if not given."""
         conditions = {**self._ran.conditions, **more.pop("conditions", {})}
         method += self.substitute
-        unit = unit_of(metric)
+        unit = more.pop("unit", "") or unit_of(metric)
         return replace(self._ran, metric=metric, value=value, unit=unit, method=method, conditions=conditions, **more)
 
     def size(self) -> Measurement:
@@ -313,28 +315,32 @@ def _stands_for_the_program(info: Program) -> bool:
     return any(rung.stage == "compile" for rung in info.ladder.rungs)
 
 
-def _task_figures(
-    figures: Figures, task: Task, inputs: Inputs, answered: tuple[Float32, Float32, Int64]
-) -> Iterator[Measurement]:
-    """The task metric, and its drop against the trained model on the same samples.
-
-    `answered`: what the trained model and the program answer, float32[N, K], and the labels int64[N].
-    """
-    trained, answers, labels = answered
+def _check_shape(answers: Float32, trained: Float32, inputs: Inputs) -> None:
     if answers.shape != trained.shape:
         raise MismatchError(
             f"measure: the program answered {answers.shape}, the trained model {trained.shape} ({inputs.reference})"
         )
-    score = task.score(answers, labels)
-    method = f"{task.metric} on the evaluation split"
-    yield figures.figure(task.metric, score.value, method, n=score.n, interval=score.interval)
-    drop = task.drop(trained, answers, labels)
-    method = f"{task.metric} lost against the trained model on the same samples"
-    if "answers" in drop.conditions:
-        method += f"; its answers are {drop.conditions['answers']}"
-    yield figures.figure(
-        f"{task.metric}{DROP}", drop.value, method, n=drop.n, interval=drop.interval, conditions=drop.conditions
-    )
+
+
+def _task_figures(figures: Figures, task: Task, compared: Comparison) -> Iterator[Measurement]:
+    """The task metric, its drop against the trained model on the same samples, and what else the task tells."""
+    score = task.score(compared)
+    metric = score.metric or task.metric
+    yield _task_figure(figures, task, metric, score, f"{metric} on the evaluation split")
+    if task.drop is not None:
+        drop = task.drop(compared)
+        method = f"{task.metric} lost against the trained model on the same samples"
+        yield _task_figure(figures, task, f"{task.metric}{DROP}", drop, method)
+    for further, figure in (task.further(compared) if task.further else {}).items():
+        if not isinstance(figure, str):
+            yield _task_figure(figures, task, further, figure, f"{further} on the evaluation split")
+
+
+def _task_figure(figures: Figures, task: Task, metric: str, figure: Score | Drop, method: str) -> Measurement:
+    if "answers" in figure.conditions:
+        method += f"; its answers are {figure.conditions['answers']}"
+    said = {"n": figure.n, "interval": figure.interval, "conditions": figure.conditions}
+    return figures.figure(metric, figure.value, method, unit=task.metrics[metric.partition("/")[0]].unit, **said)
 
 
 def _time_figures(figures: Figures, result: Mapping[str, Any]) -> Iterator[Measurement]:

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from edgeflow.plugin import Task
+from edgeflow.errors import DataError
+from edgeflow.plugin import Comparison, Task
 from edgeflow.types.figures import Reference
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32, Int64
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Answers, Float32, Int64
+
+    Given = Answers | NDArray[Any]
 
 _ROUNDING = 1e-3  # of a sum of probabilities, also in float16
 
 
-def score(task: Task, outputs: Float32, labels: Int64) -> Reference:
-    """The trained model's metric on the evaluation samples, beside that of who looks at none of them."""
-    scored = task.score(outputs, labels)
-    chance = task.chance(labels) if task.chance else None
-    return Reference(task.metric, scored.value, scored.n, scored.interval, task.direction, chance)
+def comparison(reference: Given, answers: Given, targets: Int64 | None, output: str = "") -> Comparison:
+    """What a task is given: answers by name, or of the one output that the model's configuration names.
+
+    Raises DataError for an output that the model does not have.
+    """
+    return Comparison(_chosen(_named(reference), output), _chosen(_named(answers), output), targets)
+
+
+def _named(answers: Given) -> Answers:
+    return answers if isinstance(answers, Mapping) else {"output": answers}
+
+
+def _chosen(answers: Answers, output: str) -> Answers:
+    if not output:
+        return answers
+    if output not in answers:
+        raise DataError(f"output: the model has no output {output!r}; it has {', '.join(answers)}")
+    return {output: answers[output]}
+
+
+def score(task: Task, compared: Comparison) -> Reference:
+    """The reference's metric on the evaluation samples, beside that of who looks at none of them."""
+    scored = task.score(compared.swapped)
+    targets = compared.targets
+    chance = task.chance(targets) if task.chance and targets is not None else None
+    metric = scored.metric or task.metric
+    known = task.metrics[metric]
+    return Reference(metric, scored.value, scored.n, scored.interval, known.direction, chance, known.unit)
 
 
 def are_probabilities(outputs: Float32) -> bool:

@@ -24,6 +24,7 @@ from edgeflow.runners import harness
 from edgeflow.stages import calibration
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
+from edgeflow.stages.reference import comparison
 from edgeflow.types.figures import Direction, Interval
 from edgeflow.types.ladder import Ladder, LayerSensitivity, Sensitivity
 from edgeflow.types.variants import Scheme
@@ -106,7 +107,12 @@ def _ranking(
     """Which layers of a model that scores `wanted` stay in float32."""
     predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
     x, y = training_samples(inputs.train)
-    blended, x = as_hard(x, lambda blend: task.score(predict(str(model), blend), y).value, wanted, task.direction)
+
+    def score(blend: Float32) -> float:
+        answers = predict(str(model), blend)
+        return task.score(comparison(answers, answers, y)).value
+
+    blended, x = as_hard(x, score, wanted, task.direction)
     samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     trial = _attempts(partial(_quantized, job, runtime, predict, x), predict(str(model), x), y, task)
@@ -193,12 +199,15 @@ def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> 
 
 
 def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y: Int64, task: Task) -> Try:
-    """Trials against the float model's answers, each made once."""
+    """Trials against the float model's answers, each made once; PluginError for a task that knows no drop."""
+    drop = task.drop
+    if drop is None:
+        raise PluginError(f"task {task.id}: has no drop of its metric, which mixed_precision keeps within a limit")
 
     @cache
     def measured(kept: frozenset[str]) -> Trial:
         outputs = answers([*kept])
-        return Trial(task.drop(reference, outputs, y), signal_to_noise_db(reference, outputs))
+        return Trial(drop(comparison(reference, outputs, y)), signal_to_noise_db(reference, outputs))
 
     return lambda kept: measured(frozenset(layer.name for layer in kept))
 

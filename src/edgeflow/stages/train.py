@@ -21,7 +21,7 @@ from edgeflow.errors import DataError, UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
 from edgeflow.stages import ladder
-from edgeflow.stages.reference import are_probabilities, score
+from edgeflow.stages.reference import are_probabilities, comparison, score
 from edgeflow.types.ladder import Ladder, Network
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.variants import Step
@@ -106,7 +106,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         "against_control": against,
         "weights": brought,
         "network": network,
-        "reference": score(task, answers.evaluation, labels),
+        "reference": score(task, comparison(answers.evaluation, answers.evaluation, labels)),
     }
     files.write_json(outputs.info, {"model": model.id, **said, "tools": versions, "samples": len(y)})
     kept.unlink(missing_ok=True)
@@ -125,12 +125,12 @@ def _taken(framework: Framework, job: TrainJob) -> tuple[Trained, dict[str, str]
 
 def _against(control: Path, answers: ladder.Outputs, labels: Int64, task: Task) -> dict[str, Any]:
     """Both scores, and how much worse than its control the recipe is on the same samples."""
-    reference = ladder.Outputs.read(control).evaluation
+    compared = comparison(ladder.Outputs.read(control).evaluation, answers.evaluation, labels)
     return {
         "metric": task.metric,
-        "control": task.score(reference, labels),
-        "recipe": task.score(answers.evaluation, labels),
-        "drop": task.drop(reference, answers.evaluation, labels),
+        "control": task.score(compared.swapped),
+        "recipe": task.score(compared),
+        "drop": task.drop(compared) if task.drop else None,
     }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
-from edgeflow.plugin import Drop, Score, Task
+from edgeflow.figures import DROP
+from edgeflow.plugin import Comparison, Drop, Score, Task
 from edgeflow.stats import (
     MOST_NEAR,
     ROUNDING_MARGINS,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeflow.plugin import Float32, Int64
+    from edgeflow.plugin import Answers, Float32, Int64
 
 _NO_ANSWER = -1
 # Of the range of the outputs. On the digits float32 programs differ by less than 1e-6 of it, float16 ones by 3e-4 and
@@ -33,16 +34,16 @@ _NO_ANSWER = -1
 _ROUNDING = 2e-5
 
 
-def score(outputs: Float32, y: Int64) -> Score:
-    """Accuracy of outputs float32[N, K] against classes int64[N], with a 95 % Wilson interval.
+def score(comparison: Comparison) -> Score:
+    """Accuracy of the only output float32[N, K] against classes int64[N], with a 95 % Wilson interval.
 
-    Raises DataError when the shapes do not fit or a class is none of the K.
+    Raises DataError when there are no classes or several outputs, the shapes do not fit, or a class is none of the K.
     """
-    right = int(_right(outputs, y).sum())
-    return Score(right / len(y), len(y), wilson(right, len(y)))
+    right = _right(_only(comparison.answers), _targets(comparison))
+    return Score(int(right.sum()) / len(right), len(right), wilson(int(right.sum()), len(right)))
 
 
-def drop(reference: Float32, outputs: Float32, y: Int64) -> Drop:
+def drop(comparison: Comparison) -> Drop:
     """Accuracy lost against a reference on the same samples, with Tango's 90 % interval and the counts behind it.
 
     Outputs that are equal bit for bit are no drop: there is nothing to infer. Where they differ by rounding that comes
@@ -51,6 +52,7 @@ def drop(reference: Float32, outputs: Float32, y: Int64) -> Drop:
 
     Raises DataError as `score` does.
     """
+    reference, outputs, y = _only(comparison.reference), _only(comparison.answers), _targets(comparison)
     before, after = _right(reference, y), _right(outputs, y)
     lost, gained, n = int((before & ~after).sum()), int((after & ~before).sum()), len(y)
     counts = {"lost": lost, "gained": gained, "n": n}
@@ -73,18 +75,37 @@ def least_samples(metric: str, limit: float) -> int | None:
 
     `limit` is the least accuracy, or for "accuracy_drop" the greatest drop of a model that answers as before.
     """
-    return samples_for_no_change(limit) if metric.endswith("_drop") else samples_for_all_right(limit)
+    return samples_for_no_change(limit) if metric.endswith(DROP) else samples_for_all_right(limit)
 
 
-def agreement(first: Float32, second: Float32) -> float:
-    """Ratio of samples, of two float32[N, K], that get the same answer; right or wrong does not matter.
+def agreement(comparison: Comparison) -> float:
+    """Ratio of samples that get the same answer from both; right or wrong does not matter.
 
-    Raises DataError when the shapes differ or there are no samples.
+    Raises DataError when the shapes differ, there are several outputs, or no samples.
     """
+    return _agreement(_only(comparison.reference), _only(comparison.answers))
+
+
+def _agreement(first: Float32, second: Float32) -> float:
     if first.shape != second.shape:
         raise DataError(f"outputs of shape {first.shape} and {second.shape} cannot be compared; expected equal shapes")
     one, other = _answers(first), _answers(second)
     return float(((one == other) & (one != _NO_ANSWER)).mean())
+
+
+def _only(answers: Answers) -> Float32:
+    """The output that has the scores: the only one."""
+    if len(answers) != 1:
+        names = ", ".join(answers) or "none"
+        raise DataError(f"the model has {len(answers)} outputs ({names}); 'output' in its configuration says which one")
+    (scores,) = answers.values()
+    return scores
+
+
+def _targets(comparison: Comparison) -> Int64:
+    if comparison.targets is None:
+        raise DataError("the samples have no labels, and accuracy is counted by them; give labels, or task: fidelity")
+    return comparison.targets
 
 
 def _answers(outputs: Float32) -> NDArray[Any]:
@@ -115,7 +136,7 @@ def _near(reference: Float32, outputs: Float32) -> int:
     """
     import numpy as np
 
-    if reference.shape[1] < 2 or agreement(reference, outputs) < 1:
+    if reference.shape[1] < 2 or _agreement(reference, outputs) < 1:
         return len(reference)
     before, after = _on_one_scale(reference, outputs)
     greatest = float(abs(after - before).max())
@@ -155,6 +176,7 @@ plugin = Task(
     id="classification",
     description="one class per sample; accuracy",
     metric="accuracy",
+    about="ratio of right answers on the evaluation split",
     direction=Direction.MAX,
     score=score,
     drop=drop,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,25 +13,46 @@ from pathlib import Path
 
 from edgeflow import files, layout
 from edgeflow.errors import ToolchainError
-from edgeflow.fingerprint import local, lock_digest, lock_files, requirements
-from edgeflow.toolchains import CORE, system
+from edgeflow.fingerprint import least_python, local, lock_digest, lock_files, requirements
+from edgeflow.toolchains import CORE, pythons, system
 
 
 def create(toolchain: str, lock: Path, stamp: Path) -> None:
     """Make the environment of a toolchain from its lock; the stamp goes first and is written last. It depends on the
     lock and on the minor version of Python alone: a clone on another machine has the same one.
 
-    Raises ToolchainError with uv's message when a package cannot be installed.
+    Raises ToolchainError with uv's message when a package cannot be installed, and where the lock asks for a Python
+    that this machine does not have.
     """
+    interpreter, version = pythons.find(lock)
     stamp.unlink(missing_ok=True)  # else it stands for an environment that was cleared and could not be filled
     environment = stamp.with_suffix("")
-    _uv("venv", "--quiet", "--clear", "--python", sys.executable, str(environment))
+    _uv("venv", "--quiet", "--clear", "--python", str(interpreter), str(environment))
     locks = lock_files(lock)  # the toolchain's, and that of the user's own requirements
     fresh = ["--refresh"] if any(map(local, requirements(lock))) else []  # uv keeps what it built of a folder
     options = ["--quiet", "--python", str(_python(environment)), *fresh, *_torch_backend(lock)]
     _uv("pip", "sync", *options, *map(str, locks))
-    python = ".".join(platform.python_version_tuple()[:2])
+    python = ".".join(map(str, version))
     files.write_json(stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": python})
+
+
+def why_not(toolchain: str) -> str:
+    """Why this machine cannot have a toolchain, for planning: it needs a Python that is nowhere here. "": it can."""
+    lock = Path(layout.toolchain(toolchain)["lock"])
+    if toolchain == CORE or not lock.is_file():  # a lock that is missing is said where it is looked for
+        return ""
+    if system():
+        least, here = least_python(lock), sys.version_info[:2]
+        needs = f"{toolchain} needs Python {least[0]}.{least[1]} or newer"
+        return f"{needs}, and EDGEFLOW_ENVS=system runs it in {here[0]}.{here[1]}" if least > here else ""
+    try:
+        python_of(toolchain)
+    except ToolchainError:
+        try:
+            pythons.find(lock)
+        except ToolchainError as error:
+            return str(error)
+    return ""
 
 
 def _torch_backend(lock: Path) -> Sequence[str]:

@@ -73,7 +73,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Reference:
-    """The trained model on the evaluation samples: what drops are counted from."""
+    """The trained model or the imported file on the evaluation samples: what drops are counted from."""
 
     metric: str  # "accuracy"
     value: float
@@ -81,6 +81,7 @@ class Reference:
     interval: Interval
     direction: Direction  # MAX: more is better
     chance: float | None  # the metric of who looks at no input, on the same samples; None: the task does not say
+    unit: str = "ratio"
 
     @property
     def beats_chance(self) -> bool:
