@@ -1,4 +1,4 @@
-"""A network of realistic size, MobileNetV2 at 3×224×224, from trained weights to packages, beside the bare library calls.
+"""A network of realistic size, MobileNetV2 at 3×224×224, from weights to packages, beside the bare library calls.
 
 1,000 evaluation and 128 calibration images × {fp32, fp16, int8_dynamic, int8_static} × {ONNX Runtime, LiteRT}. What
 counts is wall time × cores: cores that wait for others are cores that nobody else has. Then 50,000 images, prepared and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -67,11 +68,13 @@ def _configure(build: Build, count: int) -> None:
         "classes": CLASSES,
         "shape": [*SHAPE],
         "normalize": {"mean": 0.45, "std": 0.225},
-        "splits": {"seed": 0, "calibration": CALIBRATION, "evaluation": count - GOLDEN - TRAIN - CALIBRATION},
+        "splits": {
+            **{"seed": 0, "calibration": CALIBRATION, "golden": GOLDEN},
+            "evaluation": count - GOLDEN - TRAIN - CALIBRATION,
+        },
         "source": "made by this benchmark",
         "license": "CC0-1.0",
     }
-    dataset["splits"]["golden"] = GOLDEN  # type: ignore[index]
     model = {
         "framework": "torch",
         "builder": "edgeflow.zoo.mobilenet_v2:build",
@@ -100,8 +103,6 @@ def _images(folder: Path, count: int) -> str:
         x[at] = coarse.repeat(8, 1).repeat(8, 2) + np.uint8(12 * y[at])
     x.flush()
     del x
-    import zipfile
-
     np.save(folder / "y.npy", y)
     with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_STORED) as archive:
         for member in ("x.npy", "y.npy"):
