@@ -69,7 +69,7 @@ def make_onnxruntime() -> None:
     quantize_dynamic(ready, made["int8_dynamic"], weight_type=QuantType.QUInt8)
     quantize_static(
         *(str(ready), str(made["int8_static"]), _Reader()),
-        **{"quant_format": QuantFormat.QDQ, "per_channel": True, "extra_options": {"CalibMaxIntermediateOutputs": 8}},
+        **{"quant_format": QuantFormat.QDQ, "per_channel": True, "extra_options": {"CalibMaxIntermediateOutputs": 9}},
         **{"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8},
     )
     for scheme, path in made.items():
@@ -123,7 +123,7 @@ def make_litert() -> None:
     (FOLDER / "int8_dynamic.tflite").write_bytes(dynamic.quantize(enable_progress_report=False).quantized_model)
     static = quantizer.Quantizer(str(plain), recipe.static_wi8_ai8())
     name = next(iter(_signature(plain)))
-    samples = ({name: np.ascontiguousarray(prepared(at).transpose(0, 2, 3, 1))} for at in range(CALIBRATION))
+    samples = [{name: np.ascontiguousarray(prepared(at).transpose(0, 2, 3, 1))} for at in range(CALIBRATION)]
     ranges = static.calibrate({"serving_default": samples})
     (FOLDER / "int8_static.tflite").write_bytes(static.quantize(ranges, enable_progress_report=False).quantized_model)
 
@@ -162,7 +162,11 @@ def run_litert(scheme: str) -> Callable[[Any], Any]:
     (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def ask(x: Any) -> Any:
-        interpreter.set_tensor(given["index"], np.ascontiguousarray(x.transpose(0, 2, 3, 1)))
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        if given["dtype"] != np.float32:
+            scale, zero = given["quantization"]
+            x = np.clip(np.rint(x / scale) + zero, -128, 127).astype(np.int8)
+        interpreter.set_tensor(given["index"], x)
         interpreter.invoke()
         return interpreter.get_tensor(answer["index"])
 
