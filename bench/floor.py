@@ -17,11 +17,14 @@ sys.path.append(JOB["edge"])  # for what only the other toolchain has
 
 import numpy as np  # noqa: E402 - after the path
 
+from edgeflow.converters import torch_to_onnx  # noqa: E402
 from edgeflow.frameworks import torch as framework  # noqa: E402
 from edgeflow.plugin import CompileJob, ConvertJob, ModelSpec, OptimizeJob  # noqa: E402
 from edgeflow.runners import harness  # noqa: E402
+from edgeflow.runners.tensors import Split  # noqa: E402
 from edgeflow.runtimes import onnxruntime  # noqa: E402
 from edgeflow.types.plain import from_json  # noqa: E402
+from edgeflow.types.signatures import Signature, Tensor  # noqa: E402
 from edgeflow.types.variants import Scheme, Target  # noqa: E402
 
 
@@ -31,15 +34,18 @@ def main() -> None:
     x = {split: _x(JOB["data"][split]) for split in ("golden", "evaluation", "calibration")}
     network = framework.load(from_json(ModelSpec, JOB["model"]), Path(JOB["checkpoint"]))
     converted = folder / "converted.onnx"
-    onnxruntime.convert(ConvertJob(network, x["golden"][:1], converted))
+    given = Tensor("input", "float32", ("batch", *x["golden"].shape[1:]))
+    signature = Signature((given,), (Tensor("logits", "float32", ("batch", "?")),))
+    torch_to_onnx.convert(ConvertJob(network, None, signature, {"input": x["golden"][:1]}, converted, folder))
     _ask(converted, x["evaluation"])
-    target, baseline = from_json(Target, JOB["target"]), ""
+    target, first = from_json(Target, JOB["target"]), ""
     for scheme in (from_json(Scheme, scheme) for scheme in JOB["schemes"]):
         program = folder / f"{scheme.id}.onnx"
         _make(converted, program, scheme, target, x)
-        measured = harness.measure({**JOB["runner"], "program": str(program), "baseline_program": baseline or None})
+        baseline = {"program": first, "binding": None} if first else None
+        measured = harness.measure({**JOB["runner"], "program": str(program), "baseline": baseline})
         print(scheme.id, np.median(np.concatenate(measured["latency_blocks_s"])))
-        baseline = baseline or str(program)
+        first = first or str(program)
 
 
 def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dict[str, harness.Float32]) -> None:
@@ -55,13 +61,12 @@ def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dic
 
 
 def _x(path: str) -> harness.Float32:
-    with np.load(path, allow_pickle=False) as archive:
-        x: harness.Float32 = archive["x"]
+    x: harness.Float32 = Split(path).batch()["input"]
     return x
 
 
 def _ask(model: Path, x: harness.Float32) -> None:
-    harness.predict(JOB["runner"]["backend"], str(model), x, onnxruntime.plugin.layout)
+    harness.ask(JOB["runner"]["backend"], str(model), [{"input": x}])
 
 
 if __name__ == "__main__":

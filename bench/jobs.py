@@ -16,8 +16,9 @@ import numpy as np
 
 from bench.builds import BIN, CHECKOUT, CORES, Build, held, project
 from bench.measure import RUNS, Run, Sample, once, repeat, table
-from edgeflow import files, layout
+from edgeflow import layout
 from edgeflow.frameworks.torch import plugin as torch
+from edgeflow.runners import tensors
 
 JOBS, COLD_JOBS = 100, 10  # of each run
 SHAPE, CLASSES = (1, 10, 8), 2
@@ -90,11 +91,11 @@ def _write_splits(folder: Path) -> None:
     for name, n in (("train", 64), ("evaluation", 40), ("golden", 4)):
         y = np.arange(n) % CLASSES
         x = random.normal(0, 0.3, (n, *SHAPE)) + y[:, None, None, None]
-        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+        tensors.write(folder / f"{name}.safetensors", {"inputs/input": x.astype(np.float32), "labels": y})
 
 
 def _stage(number: int) -> list[str]:
-    inputs = [f"{name}={name}.npz" for name in ("train", "evaluation", "golden")]
+    inputs = [f"{name}={name}.safetensors" for name in ("train", "evaluation", "golden")]
     # each in a folder of its own, as the workflow has them: what a killed training left there is for one job
     outputs = [f"{name}=out/{number}/{name}" for name in ("checkpoint", "outputs", "ladder", "info")]
     return ["train", "--spec", json.dumps(SPEC), "--input", *inputs, "--output", *outputs]

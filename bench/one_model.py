@@ -71,10 +71,10 @@ def _floor(build: Build, model: str) -> Run:
     data = layout.prepare(project.models[model].dataset)
     runner = {
         "backend": str(onnxruntime.plugin.backend),
-        "layout": onnxruntime.plugin.layout,
+        "binding": None,
         "threads": project.target(TARGET).threads,
-        "inputs": data["evaluation"],
-        "outputs": "floor.npz",
+        "split": data["evaluation"],
+        "outputs": "floor.safetensors",
         "times": True,
         "max_runs": wiring.MAX_RUNS,
         "max_seconds": wiring.MAX_SECONDS,

@@ -108,6 +108,6 @@ def _words(path: Path, refused: list[str], name: str) -> str:
     if program.infeasible:
         refused.append(f"{name}: {program.infeasible}")
         return "infeasible"
-    last, optimized = program.ladder.rungs[-1], program.ladder.rungs[-2]
+    (_, value), optimized = program.ladder.valued[-1], program.ladder.rungs[-2]
     distance = (optimized.golden_max_abs or 0) / optimized.golden_range
-    return f"{last.value:.2%} {program.size_bytes / 1024:.1f} KiB {distance:.1%}"
+    return f"{value:.2%} {program.size_bytes / 1024:.1f} KiB {distance:.1%}"

@@ -1,12 +1,34 @@
-"""Prepared splits of two classes, dark and bright, for trainings that take a second."""
+"""Prepared splits: written by hand, and of two classes, dark and bright, for trainings that take a second."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgeflow import files
+from edgeflow.runners import tensors
+
+
+def write_split(path: Path, x: Any, y: Any = None) -> None:
+    """Write a split of one input as the model takes it, x [N, …], with labels y int64[N] where there are any."""
+    inputs = {"input": (x.dtype.name, x.shape)}
+    writer = tensors.split_writer(path, inputs, {"input": tensors.How()}, labelled=y is not None)
+    writer.write("inputs/input", 0, x)
+    if y is not None:
+        writer.write("labels", 0, np.asarray(y, np.int64))
+
+
+def write_raw(path: Path, samples: Sequence[Any]) -> None:
+    """Write golden samples as they were before preprocessing, for a model with one input."""
+    tensors.write(path, {f"{row}/input": np.asarray(sample)[None] for row, sample in enumerate(samples)})
+
+
+def read_split(path: Path) -> tuple[Any, Any]:
+    """x [N, …] of a split of one input as the model takes it, and y int64[N] or None."""
+    split = tensors.Split(path)
+    return split.batch()[split.names[0]], split.labels()
 
 
 def write_splits(folder: Path, evaluation: int, noise: float, distance: float) -> None:
@@ -15,4 +37,4 @@ def write_splits(folder: Path, evaluation: int, noise: float, distance: float) -
     for name, n in (("train", 64), ("evaluation", evaluation), ("golden", 4)):
         y = np.arange(n) % 2
         x = rng.normal(0, noise, (n, 1, 10, 8)) + distance * y[:, None, None, None]
-        files.write_npz(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+        write_split(folder / f"{name}.safetensors", x.astype(np.float32), y)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
@@ -22,8 +23,10 @@ from bench.builds import BIN, CHECKOUT, Build, made_in
 from bench.measure import table
 from bench.torture import data
 from bench.torture.models import MODELS, SYNTAX_ERROR, Model
-from edgeflow import layout
+from edgeflow import files, layout
 from edgeflow.registry import discover
+from edgeflow.types.plain import to_json
+from edgeflow.types.programs import Program
 from edgeflow.types.verdicts import Release
 
 TARGETS = ("linux_x86_ort", "linux_x86_litert", "android_arm64_litert", "cortex_m4_tflm", "ethos_u55_128")
@@ -125,7 +128,7 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
     evaluation = {name: layout.prepare(model.dataset)["evaluation"] for name, model in MODELS.items()}
     plan = json.loads((build.folder / layout.plan()["plan"]).read_text("utf-8"))
     cells = {(cell["model"], cell["target"], cell["scheme"]): cell for cell in plan["cells"]}
-    toolchains: dict[str, list[list[str]]] = {}
+    toolchains: dict[str, list[list[Any]]] = {}
     for (model, target, scheme), row in rows.items():
         record = build.folder / layout.package(model, target, scheme)["record"]
         if row["status"] != Release.RELEASED:
@@ -137,8 +140,10 @@ def _wrong_figures(build: Build, rows: Rows) -> Iterator[str]:
         if runtime.runs != "program":
             continue
         cell = cells[model, target, scheme]
-        program = layout.compile(model, cell["runtime"], cell["platform"], scheme)["program"]
-        case = [f"{model}/{target}/{scheme}", str(runtime.backend), program, runtime.layout, evaluation[model]]
+        made = layout.compile(model, cell["runtime"], cell["platform"], scheme)
+        compiled = files.read_as(Program, build.folder / made["info"])
+        binding = to_json(compiled.ladder.binding)
+        case = [f"{model}/{target}/{scheme}", str(runtime.backend), made["program"], binding, evaluation[model]]
         toolchains.setdefault(runtime.toolchain, []).append(case)
     for toolchain, cases in toolchains.items():
         jobs, result = build.folder / "recheck.json", build.folder / "rechecked.json"

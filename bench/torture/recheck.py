@@ -1,7 +1,7 @@
 """Run in a toolchain: answer the evaluation samples with every released program, and say how many are right.
 
-`python recheck.py JOBS.json RESULT.json`: jobs are [source folder of edgeflow, [[variant, backend, program, layout,
-evaluation.npz], …]]; the result is {variant: accuracy}. It uses nothing of the stages that made the figures but the
+`python recheck.py JOBS.json RESULT.json`: jobs are [source folder of edgeflow, [[variant, backend, program, binding,
+evaluation split], …]]; the result is {variant: accuracy}. It uses nothing of the stages that made the figures but the
 runner, which is what executes on a device.
 """
 
@@ -16,15 +16,14 @@ def main(jobs: str, result: str) -> None:
     """Answer, count, write."""
     source, cases = json.loads(Path(jobs).read_text("utf-8"))
     sys.path.insert(0, source)
-    import numpy as np
-
     from edgeflow.runners import harness
+    from edgeflow.runners.tensors import Split
 
     accuracies = {}
-    for variant, backend, program, layout, evaluation in cases:
-        with np.load(evaluation, allow_pickle=False) as split:
-            answers = harness.predict(backend, program, split["x"], layout)
-            accuracies[variant] = float((answers.argmax(1) == split["y"]).mean())
+    for variant, backend, program, binding, evaluation in cases:
+        split = Split(evaluation)
+        (answers,) = harness.ask(backend, program, split.batches(harness.READ), binding).values()
+        accuracies[variant] = float((answers.argmax(1) == split.labels()).mean())
     Path(result).write_text(json.dumps(accuracies), "utf-8")
 
 

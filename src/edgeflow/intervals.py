@@ -10,6 +10,7 @@ from statistics import NormalDist
 
 WILSON = "wilson"
 TANGO = "tango"
+BOOTSTRAP = "bootstrap-t"
 IDENTICAL = "identical answers"
 ROUNDING = "rounding within the least margin"
 

@@ -25,10 +25,10 @@ Files = Mapping[str, str]
 def prepare(dataset: str) -> Files:
     """Key: dataset."""
     folder = f"{RESULTS}/prepare/{dataset}"
-    splits = {name: f"{folder}/{name}.npz" for name in ("train", "calibration", "evaluation", "golden")}
+    splits = {name: f"{folder}/{name}.safetensors" for name in ("train", "calibration", "evaluation", "golden")}
     return {
         **splits,
-        "golden_raw": f"{folder}/golden_raw.npz",  # golden samples as they were before preprocessing
+        "golden_raw": f"{folder}/golden_raw.safetensors",  # golden samples as they were before preprocessing
         "samples": f"{folder}/samples.csv",  # which sample is in which split
         "info": f"{folder}/dataset.json",
     }
@@ -68,7 +68,11 @@ def compile(model: str, runtime: str, platform: str, scheme: str) -> Files:
     The program gets its runtime's suffix in the package; its ladder is in `info`.
     """
     folder = f"{RESULTS}/compile/{model}/{runtime}/{platform}/{scheme}"
-    return {"program": f"{folder}/program.bin", "info": f"{folder}/program.json", "outputs": f"{folder}/outputs.npz"}
+    return {
+        "program": f"{folder}/program.bin",
+        "info": f"{folder}/program.json",
+        "outputs": f"{folder}/outputs.safetensors",
+    }
 
 
 def measure(model: str, target: str, scheme: str) -> Files:
@@ -123,7 +127,7 @@ def search(model: str, target: str) -> Files:
 
 def _checked(folder: str) -> Files:
     """What every stage before compile leaves beside its artifact: its outputs and the ladder so far."""
-    return {"outputs": f"{folder}/outputs.npz", "ladder": f"{folder}/ladder.json"}
+    return {"outputs": f"{folder}/outputs.safetensors", "ladder": f"{folder}/ladder.json"}
 
 
 def log(stage: str, *keys: str) -> str:
@@ -159,7 +163,7 @@ def _filled(path: Path) -> bool:
 def named_by_digest(path: Path) -> bool:
     """True for what a package's manifest names by its digest; false for outputs, ladders and other records."""
     records = (".json", ".jsonl", ".csv", ".html", ".yaml", ".db")
-    record = path.suffix in records or path.name == "outputs.npz" or path.name[0] == "."
+    record = path.suffix in records or path.name == "outputs.safetensors" or path.name[0] == "."
     return path.name == "dataset.json" or not record
 
 

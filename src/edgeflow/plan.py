@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import PluginError
-from edgeflow.plugin import Runtime
+from edgeflow.plugin import Runtime, Unsupported
+from edgeflow.routes import Routes, Way
 from edgeflow.types.variants import Cell, Scheme, Target
 
 if TYPE_CHECKING:
@@ -29,10 +30,16 @@ class Route:
     dataset: str
     recipe: str
     trained: tuple[tuple[str, str], ...]  # (model, recipe) of every checkpoint that is needed for its own
-    file_format: str
+    edges: tuple[str, ...]  # ids of the converters on the way; () where a file is taken as it is
+    formats: tuple[str, ...]  # what each makes; the last is the runtime's
     profile: str
     mixed: bool  # whether layers are chosen that stay in float32
     platforms: tuple[Target, ...]  # what each compiler on the way sees of the target; the last one's program ships
+
+    @property
+    def file_format(self) -> str:
+        """Id of the format that is optimized."""
+        return self.formats[-1]
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,19 @@ class Plan:
         }
 
     @cached_property
+    def conversions(self) -> Mapping[tuple[str, str, str], tuple[str, str]]:
+        """(model, recipe, format) → the converter, and the format that it takes.
+
+        "" for a converter: the file is taken as it is; for a format: the model as it was trained or brought.
+        """
+        made: dict[tuple[str, str, str], tuple[str, str]] = {}
+        for cell, route in self.routes.items():
+            edges, taken = route.edges or ("",), ("", *route.formats[:-1])
+            for converter, before, after in zip(edges, taken, route.formats, strict=True):
+                made[cell.model, route.recipe, after] = converter, before
+        return made
+
+    @cached_property
     def keys(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """Stage → the keys of its jobs, as layout.py has them."""
         stages = ("prepare", "train", "convert", "sensitivity", "optimize")
@@ -70,7 +90,7 @@ class Plan:
         for cell, route in self.routes.items():
             shared["prepare"][route.dataset,] = None
             shared["train"].update(dict.fromkeys(route.trained))
-            shared["convert"][cell.model, route.recipe, route.file_format] = None
+            shared["convert"].update(((cell.model, route.recipe, made), None) for made in route.formats)
             optimized = (cell.model, route.file_format, route.profile, cell.scheme)
             shared["optimize"][optimized] = None
             if route.mixed:
@@ -89,6 +109,7 @@ class Plan:
         A stage that this matrix does not need is left out.
         """
         alone = dict.fromkeys(self.keys, len(self.routes))
+        alone["convert"] = sum(len(route.formats) for route in self.routes.values())
         alone["measure"] = alone["judge"] = len(self.feasible)
         alone["compile"] = sum(len(route.platforms) for route in self.routes.values())
         alone["sensitivity"] = sum(route.mixed for route in self.routes.values())
@@ -124,13 +145,17 @@ def plan(project: Project, plugins: Plugins) -> Plan:
     """
     schemes = {name: project.scheme(name) for name in (*project.schemes, project.baseline)}
     targets = {name: project.target(name) for name in project.targets}
+    ways = Routes(plugins)
     routes: dict[Cell, Route] = {}
 
     def planned(model: str, target: str, scheme: str) -> Cell:
         variant = (model, schemes[scheme], targets[target])
+        way = ways.find(project.models[model].framework, maker_of(plugins, plugins.runtimes[variant[2].runtime]).format)
+        if isinstance(way, Unsupported):
+            return Cell(model, target, scheme, way.reason)
         if reason := _refusal(project, plugins, *variant):
             return Cell(model, target, scheme, reason)
-        route = _route(project, plugins, *variant)
+        route = _route(project, plugins, *variant, way)
         cell = Cell(model, target, scheme, "", route.platforms[-1].runtime, route.platforms[-1].id)
         routes[cell] = route
         return cell
@@ -149,18 +174,15 @@ def plan(project: Project, plugins: Plugins) -> Plan:
 
 
 def maker_of(plugins: Plugins, runtime: Runtime) -> Runtime:
-    """The runtime whose converters and optimizer make the models of `runtime`."""
+    """The runtime whose optimizer makes the models of `runtime`."""
     return plugins.runtimes[runtime.models_from] if runtime.models_from else runtime
 
 
 def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> str:
     runtime = plugins.runtimes[target.runtime]
-    framework = project.models[model].framework
     maker = maker_of(plugins, runtime)
     if scheme.mixed_precision is not None and maker.layers is None:
         return f"{maker.id} cannot leave layers in float32"
-    if framework not in maker.converters:
-        return f"{maker.id} has no converter for {framework} models"
     if reason := _untrainable(project, plugins, model, scheme):
         return reason
     involved = {r.id: r for r in (runtime, maker, *_compilers(plugins, runtime))}
@@ -183,13 +205,13 @@ def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme)
     return ""
 
 
-def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target) -> Route:
+def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target, way: Way) -> Route:
     maker = maker_of(plugins, plugins.runtimes[target.runtime])
     profile = maker.profile(scheme, target) if maker.profile else maker.id
     platforms = tuple(_platform(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
     trained = tuple(checkpoints(project, model, scheme.recipe))
-    mixed = scheme.mixed_precision is not None
-    return Route(project.models[model].dataset, scheme.recipe, trained, maker.format, profile, mixed, platforms)
+    mixed, dataset = scheme.mixed_precision is not None, project.models[model].dataset
+    return Route(dataset, scheme.recipe, trained, way.edges, way.formats, profile, mixed, platforms)
 
 
 def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The public plugin API: what a runtime, a framework, a task or a dataset loader must provide.
+"""The public plugin API: what a runtime, a format, a converter, a framework, a task or a dataset loader must provide.
 
 A plugin is a module with one frozen dataclass of plain functions in it, named `plugin`. It is found through the
 entry-point group `edgeflow.plugins` or a `plugins:` path in the config; built-ins go through the same door. A plugin
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from edgeflow.figures import DROP
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Operators, Program
+from edgeflow.types.signatures import Binding, Signature
 from edgeflow.types.variants import Scheme, Step, Target
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     Float32: TypeAlias = NDArray[np.float32]
     Int64: TypeAlias = NDArray[np.int64]
+    Feed: TypeAlias = Mapping[str, NDArray[Any]]  # one sample as a file takes it: name in the file → array
     Answers: TypeAlias = Mapping[str, NDArray[Any]]  # output → [N, …]
 
 API_VERSION = 1
@@ -151,16 +153,103 @@ class Tolerance:
     reason: str  # one line: where that number comes from
 
 
-# --- runtime -------------------------------------------------------------------------------------------------------
+# --- formats and converters ----------------------------------------------------------------------------------------
+
+
+class Executor(Protocol):
+    """What can run a file and say of which operator it dies: a runtime, or a format."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def backend(self) -> Path | None: ...
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def beginnings(self) -> Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file that a model can be in.
+
+    `recognizes` is asked while the matrix is planned: standard library only, and it reads little. Everything else runs
+    in `toolchain`. Nothing of a file is ever executed to learn what it is.
+    """
+
+    id: str  # "onnx", "tflite"
+    description: str  # "ONNX"
+    suffixes: tuple[str, ...]  # ".onnx"; of a folder a file that is in it: "saved_model.pb"
+    toolchain: str  # that reads and runs it
+    recognizes: Callable[[Path], bool]  # by what is in it, whatever its name
+    # DataError for a file that is damaged, or that would read or run what it should not; at most 512 MiB of memory
+    check: Callable[[Path], None]
+    signature: Callable[[Path], Signature]  # raises as `check`, which it calls
+    quantized: Callable[[Path], str]  # what it is already: "int8 weights and activations", "float16"; "": float32
+    backend: Path | None  # runner backend that answers as the file does; None: nothing here can run it
+    # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
+    beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
+    preload: tuple[str, ...] = ()  # modules that the functions above and the backend import
+    layout: str = "NCHW"  # of images, until bindings say it
+    api_version: int = API_VERSION
 
 
 @dataclass(frozen=True)
 class ConvertJob:
-    """Turn a framework's native model into the runtime's file format, with nothing lost."""
+    """Turn a model into another format, with nothing lost."""
 
-    model: Any  # as `Framework.load` returns it; for torch an nn.Module in eval mode
-    example: Float32  # float32[1, …], one golden input in the data layout
+    model: Any  # native model of a framework, as `Framework.load` returns it (torch: an nn.Module in eval mode)
+    source: Path | None  # file or folder of a format, or None
+    signature: Signature  # of the source, by whose names `Converted.binding` speaks
+    example: Mapping[str, NDArray[Any]]  # name of an input → [1, …], one golden sample as the source takes it
     output: Path
+    work: Path  # an empty folder for intermediate files
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in another format."""
+
+    binding: Binding  # from the source's inputs and outputs to those of the file
+
+
+@dataclass(frozen=True)
+class Converter:
+    """How models of a framework, or files of a format, become files of another format: an edge of the routes.
+
+    With `source` equal to `target` it makes a file that somebody brings as the tools want it (opset, batch axis, no
+    notes), and is asked before all others. What it cannot convert is Unsupported, with the operator's name.
+    """
+
+    id: str
+    description: str  # what is used, for tables: "torch.onnx.export"
+    source: str  # id of a framework or of a format
+    target: str  # id of a format whose files are single files
+    toolchain: str  # has the library, and what runs the target format
+    convert: Callable[[ConvertJob], Converted | Unsupported]
+    tolerance: Tolerance
+    cost: int = 1  # routes with the least sum win, then those with the fewest edges, then by id
+    preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
+    api_version: int = API_VERSION
+
+
+# --- runtime -------------------------------------------------------------------------------------------------------
+
+
+class Calibration(Protocol):
+    """The calibration samples as a model's file takes them, read a few at a time, and again each time they are asked
+    for: name in the file → [1, …] of the file's dtype and order of axes.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Feed]: ...
 
 
 @dataclass(frozen=True)
@@ -171,7 +260,7 @@ class OptimizeJob:
     output: Path
     scheme: Scheme
     profile: str
-    calibration: Float32 | None  # float32[N, …] in the runtime's layout; None unless scheme.calibration_samples > 0
+    calibration: Calibration | None  # None unless scheme.calibration_samples > 0
     work: Path  # an empty folder for intermediate files
     keep: tuple[str, ...] = ()  # layers, as `Runtime.layers` names them, that stay in float32
 
@@ -186,7 +275,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Activations:
-    """What one layer answers in two models, float32[N, …, C]: samples on the first axis, channels on the last."""
+    """What one layer answers to one sample in two models, float32[…, C]: of any rank, channels on the last axis."""
 
     layer: Layer
     reads: tuple[str, ...]  # names of the layers whose answers it reads; () for the model's input
@@ -252,24 +341,15 @@ class PackageJob:
     preprocessing: Preprocessing
     labels: tuple[str, ...]  # of class i
     golden: GoldenSamples
-
-
-@dataclass(frozen=True)
-class Converter:
-    """How models of one framework become this runtime's file format."""
-
-    toolchain: str
-    convert: Callable[[ConvertJob], Unsupported | None]  # why the model cannot be converted; None: it was
-    tolerance: Tolerance
-    preload: tuple[str, ...] = ()  # modules of third parties that `convert` imports: warm workers have them ready
+    binding: Binding  # where the model's inputs and outputs are in the program
 
 
 @dataclass(frozen=True)
 class Runtime:
     """The software that executes on the device.
 
-    `models_from` names the runtime whose converters and optimizer make this one's models (TFLite Micro runs what
-    LiteRT's tools make), so that both share the files; empty when it has its own.
+    `models_from` names the runtime whose optimizer makes this one's models (TFLite Micro runs what LiteRT's tools
+    make), so that both share the files; empty when it has its own.
 
     `compiles_for` says what of a target the compiler reads: a Target in which everything else is erased, and whose id
     names what is left (letters, digits and "_.-", e.g. "x86"). Targets with the same id share their programs. None: the
@@ -281,7 +361,7 @@ class Runtime:
 
     id: str
     description: str
-    format: str  # file kind and suffix of converted and optimized models: "onnx", "tflite"
+    format: str  # id of the format of converted and optimized models
     program_suffix: str  # suffix of compiled programs, without the dot
     layout: str  # "NCHW" or "NHWC"
     toolchain: str  # that optimize, compile and measure run in
@@ -292,13 +372,13 @@ class Runtime:
     compile: Callable[[CompileJob], Compiled | Unsupported]
     compile_tolerance: Callable[[Scheme], Tolerance]
     models_from: str = ""
-    converters: Mapping[str, Converter] = field(default_factory=dict)  # by framework id
     profile: Callable[[Scheme, Target], str] | None = None  # targets with the same profile share an optimized model
     optimize: Callable[[OptimizeJob], Unsupported | None] | None = None  # why it cannot be done; None: it was
     optimize_tolerance: Tolerance | None = None  # for schemes that quantize nothing
     layers: Callable[[Path], tuple[Layer, ...]] | None = None  # of a converted model, in order of execution
-    # converted model, optimized model, x in the runtime's layout → each layer of both, in order of execution
-    activations: Callable[[Path, Path, Float32], Iterator[Activations]] | None = None
+    # converted model, optimized model, samples as the first takes them → for each sample each layer of both, in order
+    # of execution; nobody keeps them, so that many samples take no more memory than one
+    activations: Callable[[Path, Path, Iterable[Feed]], Iterator[Activations]] | None = None
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
     beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     compiles_for: Callable[[Scheme, Target], Target] | None = None
@@ -393,6 +473,7 @@ class Comparison:
     reference: Answers  # output → [N, …]: of the trained model or the imported file
     answers: Answers  # of what is held against it; the same where the reference itself is scored
     targets: Int64 | None = None  # the class of each sample, int64[N]; None: nobody says
+    output: str = ""  # the output that the model's configuration names; "": it names none
 
     @property
     def swapped(self) -> Comparison:
@@ -436,8 +517,7 @@ class Metric:
 class Task:
     """What a kind of model is for, and by which figures one can tell whether it still does that.
 
-    Answers are bound by name. A task that reads one output takes the only one: where a model has several, its
-    configuration says which, and the task is given that.
+    Answers are bound by name. A task that reads one output takes `Comparison.output`, or the only one.
     """
 
     id: str
@@ -445,7 +525,8 @@ class Task:
     metric: str  # the primary one: "accuracy"
     direction: Direction  # MAX: more is better
     score: Callable[[Comparison], Score]
-    agreement: Callable[[Comparison], float]  # ratio of samples on which reference and answers decide alike
+    # Ratio of samples on which reference and answers decide alike; None where they decide nothing.
+    agreement: Callable[[Comparison], float | None]
     unit: str = "ratio"
     about: str = ""  # the primary metric in a line, for tables
     # How much worse the answers are than the reference, paired on the same samples; `stats.no_difference` where they
@@ -526,4 +607,4 @@ class DatasetLoader:
     api_version: int = API_VERSION
 
 
-Plugin: TypeAlias = Runtime | Framework | Task | DatasetLoader
+Plugin: TypeAlias = Runtime | Format | Converter | Framework | Task | DatasetLoader

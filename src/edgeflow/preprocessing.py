@@ -7,8 +7,10 @@ trained on. numpy and Pillow are imported when they are used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from edgeflow.runners.tensors import How
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,12 +22,16 @@ GREY, COLOUR = 1, 3  # channels
 ORDER = ("decode", "channels", "resize", "scale", "normalize")
 CHANNELS = (
     "where shape has more than one channel, a grey sample is repeated over them; where it has one, a sample of three "
-    "becomes their mean, (R + G + B) / 3 in float32; else the channels are those of the sample"
+    "becomes their mean, (R + G + B) / 3 in float32, of uint8 samples to the nearest integer; else the channels are "
+    "those of the sample"
 )
 FORMULA = (
     "along the width, then along the height, from n pixels to m: out[i] = sum(w[j] * in[j]) / sum(w[j]) over the "
-    "pixels 0 <= j < n, with w[j] = max(0, 1 - abs(j + 0.5 - (i + 0.5) * n / m) / max(1, n / m))"
+    "pixels 0 <= j < n, with w[j] = max(0, 1 - abs(j + 0.5 - (i + 0.5) * n / m) / max(1, n / m)); of uint8 samples, "
+    "each time in integers: out[i] = floor((2**21 + sum(k[j] * in[j])) / 2**22), from 0 to 255, with "
+    "k[j] = floor(0.5 + 2**22 * w[j] / sum(w[j]))"
 )
+ROUNDING = "uint8 samples: to the nearest integer, halves up, along the width and along the height; others: none"
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Resize:
     antialias: bool  # true: a filter that shrinks is as wide as the pixels that it makes; OpenCV's INTER_LINEAR is not
     coordinates: str  # "half_pixel": pixel i has its middle at i + 0.5
     edges: str  # "renormalized": pixels outside have no weight, and the others' are scaled to the sum of 1
-    rounding: str  # "none": float32 goes in and comes out
+    rounding: str  # of uint8 samples, which stay integers; in others float32 goes in and comes out
     formula: str
     library: str  # what made the training data so
 
@@ -67,42 +73,61 @@ def bilinear() -> Resize:
         antialias=True,
         coordinates="half_pixel",
         edges="renormalized",
-        rounding="none",
+        rounding=ROUNDING,
         formula=FORMULA,
-        library=f"Pillow {PIL.__version__}: Image.resize with Resampling.BILINEAR, each channel in mode F",
+        library=f"Pillow {PIL.__version__}: Image.resize with Resampling.BILINEAR, each channel in mode L, one axis "
+        "after the other (uint8 samples), or in mode F",
     )
 
 
-def scaled(how: Preprocessing, raw: NDArray[Any]) -> Float32:
-    """float32[shape] of a raw sample: all but the normalisation."""
+def shaped(how: Preprocessing, raw: NDArray[Any]) -> NDArray[Any]:
+    """A raw sample in its own values, before they are scaled: integers stay what they are where nothing makes floats.
+
+    [shape]; integers of the sample's type, or float32.
+    """
     import numpy as np
 
-    x = _resized(raw, how.shape) if how.resize else np.asarray(raw, np.float32)
-    if how.scale is None:
-        return x
-    low, high = (np.float32(value) for value in how.scale[str(raw.dtype)])
-    return (x - low) / (high - low)
+    if how.resize and (raw.shape != how.shape or raw.dtype.kind == "f"):
+        return _resized(raw, how.shape)
+    return raw if raw.dtype.kind in "iu" else np.asarray(raw, np.float32)
 
 
-def normalize(how: Preprocessing, x: Float32) -> None:
-    """x float32[N, *shape] → (x − mean) / std, in place."""
-    import numpy as np
-
-    axes = (-1, *(1 for _ in how.shape[1:]))
-    x -= np.asarray(how.mean, np.float32).reshape(axes)
-    x /= np.asarray(how.std, np.float32).reshape(axes)
+def stored_how(how: Preprocessing, kind: str, stored: str) -> How:
+    """How a sample of raw type `kind` that is stored as `stored` becomes scaled float32."""
+    low, high = (0.0, 1.0) if how.scale is None else how.scale[kind]
+    return How() if stored == "float32" and (low, high) == (0, 1) else How(low=float(low), high=float(high))
 
 
-def _resized(raw: NDArray[Any], shape: tuple[int, ...]) -> Float32:
-    """float32[C, H, W] of the wanted shape, of an image [C, H, W] in its own values."""
+def prepared(how: Preprocessing, raw: NDArray[Any]) -> Float32:
+    """float32[shape] of a raw sample: all that is done."""
+    sample = shaped(how, raw)
+    done = replace(stored_how(how, str(raw.dtype), str(sample.dtype)), mean=how.mean, std=how.std)
+    x: Float32 = done.applied(sample[None])[0]
+    return x
+
+
+def _resized(raw: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """[C, H, W] of the wanted shape, of an image [C, H, W] in its own values: uint8 of uint8, else float32."""
     import numpy as np
     from PIL import Image
 
     channels, height, width = shape
-    # the mean has no other way than float32 for all pixels; else one channel at a time is enough
-    planes = raw if len(raw) in (GREY, channels) else raw.mean(axis=0, dtype=np.float32, keepdims=True)
-    resized = np.empty((len(planes), height, width), np.float32)
-    for plane, wanted in zip(planes, resized, strict=True):
-        image = Image.fromarray(np.asarray(plane, np.float32))
+    dtype = np.uint8 if raw.dtype == np.uint8 else np.float32
+    resized = np.empty((channels, height, width), dtype)
+    planes = raw if len(raw) in (GREY, channels) else _mean(raw)
+    for plane, wanted in zip(planes, resized, strict=False):  # one at a time: float32 of all may not fit
+        image = Image.fromarray(np.asarray(plane, dtype))
+        if dtype is np.uint8:  # Pillow begins along the height where that is less work, which rounds otherwise
+            image = image.resize((width, image.height), Image.Resampling.BILINEAR)
         wanted[:] = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return np.broadcast_to(resized, (channels, height, width))
+    resized[len(planes) :] = resized[:1]
+    return resized
+
+
+def _mean(raw: NDArray[Any]) -> NDArray[Any]:
+    """The mean of three channels, as CHANNELS has it."""
+    import numpy as np
+
+    if raw.dtype != np.uint8:
+        return np.asarray(raw.mean(axis=0, dtype=np.float32, keepdims=True))
+    return np.asarray((raw.sum(axis=0, dtype=np.uint16, keepdims=True) + 1) // COLOUR, np.uint8)

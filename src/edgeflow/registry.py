@@ -22,10 +22,17 @@ from typing import Any
 
 from edgeflow import reach
 from edgeflow.errors import PluginError
-from edgeflow.plugin import API_VERSION, DatasetLoader, Framework, Plugin, Runtime, Task
+from edgeflow.plugin import API_VERSION, Converter, DatasetLoader, Format, Framework, Plugin, Runtime, Task
 
 GROUP = "edgeflow.plugins"
-KINDS: Mapping[str, type] = {"runtime": Runtime, "framework": Framework, "task": Task, "loader": DatasetLoader}
+KINDS: Mapping[str, type] = {
+    "runtime": Runtime,
+    "framework": Framework,
+    "task": Task,
+    "loader": DatasetLoader,
+    "format": Format,
+    "converter": Converter,
+}
 # Set for a stage that runs in a toolchain: module name → file, for plugins that are installed beside edgeflow only.
 MODULE_FILES = "EDGEFLOW_MODULE_FILES"
 PROJECT = "edgeflow_project"  # package that the project's files are loaded in
@@ -40,6 +47,8 @@ class Plugins:
     frameworks: Mapping[str, Framework]
     tasks: Mapping[str, Task]
     loaders: Mapping[str, DatasetLoader]
+    formats: Mapping[str, Format]
+    converters: Mapping[str, Converter]
     references: Mapping[tuple[str, str], str]  # (kind, id) → reference
 
     def reference(self, kind: str, plugin_id: str) -> str:
@@ -48,14 +57,14 @@ class Plugins:
 
 
 def discover(files: Sequence[str] = ()) -> Plugins:
-    """Load every plugin.
+    """Load every plugin; of a file the object named `plugin`, or the one that is named after a colon.
 
     Raises PluginError for a duplicate id, an unknown API version, an object of another kind, or a failing import.
     """
     by_kind: dict[str, dict[str, Plugin]] = {kind: {} for kind in KINDS}
     references: dict[tuple[str, str], str] = {}
     entries = sorted(e.value for e in importlib.metadata.entry_points(group=GROUP))
-    for reference in [*dict.fromkeys(entries), *(f"{file}:plugin" for file in files)]:
+    for reference in [*dict.fromkeys(entries), *(file if ":" in file else f"{file}:plugin" for file in files)]:
         plugin = load_reference(reference)
         kind = _kind_of(plugin, reference)
         if plugin.id in by_kind[kind]:
@@ -63,9 +72,11 @@ def discover(files: Sequence[str] = ()) -> Plugins:
             raise PluginError(f"{reference}: {kind} {plugin.id!r} is already provided by {first}; rename one of them")
         by_kind[kind][plugin.id] = plugin
         references[kind, plugin.id] = reference
+    runtimes, frameworks, tasks, loaders, formats, converters = (by_kind[kind] for kind in KINDS)
+    plugins = Plugins(runtimes, frameworks, tasks, loaders, formats, converters, references)  # type: ignore[arg-type]
     _check_runtimes(by_kind["runtime"], references)
-    runtimes, frameworks, tasks, loaders = (by_kind[kind] for kind in KINDS)
-    return Plugins(runtimes, frameworks, tasks, loaders, references)  # type: ignore[arg-type]
+    _check_formats(plugins)
+    return plugins
 
 
 def _kind_of(plugin: Any, reference: str) -> str:
@@ -97,6 +108,34 @@ def _check_runtimes(runtimes: Mapping[str, Any], references: Mapping[tuple[str, 
             makers[runtime.format] = runtime.id
         if name := runtime.compiles_from:
             _check_compiles_from(runtime, runtimes.get(name), where)
+
+
+def _check_formats(plugins: Plugins) -> None:
+    """Every runtime and converter names formats that there are, and a converted model is one file that can be run."""
+    for runtime in plugins.runtimes.values():
+        if runtime.format not in plugins.formats:
+            where, known = plugins.reference("runtime", runtime.id), ", ".join(plugins.formats)
+            raise PluginError(
+                f"{where}: format {runtime.format!r}: there is no such format, only {known or 'none'}; add a plugin "
+                "with a Format, or install edgeflow again if it was updated: 'make .venv/bin/.dev'"
+            )
+    for format_id in plugins.formats:
+        if format_id in plugins.frameworks:
+            where = plugins.reference("format", format_id)
+            raise PluginError(f"{where}: format {format_id!r} has the id of a framework; rename it")
+    for converter in plugins.converters.values():
+        where = plugins.reference("converter", converter.id)
+        if converter.source not in (*plugins.formats, *plugins.frameworks):
+            raise PluginError(f"{where}: source {converter.source!r}: there is no such framework or format")
+        target = plugins.formats.get(converter.target)
+        if target is None:
+            raise PluginError(f"{where}: target {converter.target!r}: there is no such format")
+        if target.backend is None:
+            raise PluginError(f"{where}: target {target.id!r}: no backend runs it, so nothing could be checked")
+        if not all(suffix.startswith(".") for suffix in target.suffixes):
+            raise PluginError(f"{where}: target {target.id!r} is a folder; a converted model is one file")
+        if converter.cost < 0:
+            raise PluginError(f"{where}: cost {converter.cost} must be at least 0")
 
 
 def _check_compiles_from(runtime: Any, source: Any, where: str) -> None:

@@ -1,6 +1,7 @@
-"""Confidence intervals for what edgeflow claims: proportions, paired differences, quantiles, ratios of medians.
+"""Confidence intervals for what edgeflow claims: proportions, paired differences, quantiles, sums, ratios of medians.
 
-Standard library only, and nothing random: equal counts give equal intervals.
+Equal figures give equal intervals: what is drawn is drawn with a fixed seed. The standard library is enough but for
+`resampled`, which imports numpy.
 """
 
 from __future__ import annotations
@@ -10,9 +11,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from statistics import median
+from typing import TYPE_CHECKING, TypeAlias
 
-from edgeflow.intervals import IDENTICAL, ROUNDING, TANGO, WILSON, normal_quantile, paired_variance
+from edgeflow.intervals import BOOTSTRAP, IDENTICAL, ROUNDING, TANGO, WILSON, normal_quantile, paired_variance
 from edgeflow.types.figures import Interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+    # sums float64[…, K] over samples → the figure […] that follows from them, and its derivatives […, K] by each sum
+    OfSums: TypeAlias = Callable[[Floats], tuple[Floats, Floats]]
 
 ORDER_STATISTICS = "order statistics"
 BLOCK_RATIOS = "order statistics of block ratios"
@@ -53,9 +63,12 @@ def paired_difference(lost: int, gained: int, n: int, confidence: float = 0.90) 
     return Interval(-_tango_upper(gained, lost, n, z), _tango_upper(lost, gained, n, z), confidence, TANGO)
 
 
-def no_difference() -> Interval:
-    """Of two models whose answers to the very same inputs are equal bit for bit: there is nothing to infer."""
-    return Interval(0.0, 0.0, 1.0, IDENTICAL)
+def no_difference(value: float = 0.0) -> Interval:
+    """Of two models whose answers to the very same inputs are equal bit for bit: there is nothing to infer.
+
+    `value` is the figure of no difference: 0 lost, a ratio of 1.
+    """
+    return Interval(value, value, 1.0, IDENTICAL)
 
 
 def within_rounding(near: int, n: int, confidence: float = 0.90) -> Interval:
@@ -109,6 +122,81 @@ def _tango_upper(lost: int, gained: int, n: int, z: float) -> float:
         else:
             inside = middle
     return outside
+
+
+RESAMPLES = 999
+_DRAWN = 2**21  # indices at once: memory does not grow with the samples
+_MOST_T = 2.5  # of the quantile of Student's distribution
+
+
+def resampled(questions: Sequence[tuple[Floats, OfSums]], confidence: float = 0.95) -> list[Interval | None]:
+    """Studentized bootstrap (Efron 1981, "bootstrap-t") of figures that follow from sums over samples.
+
+    Each question has one row per sample, float64[N, K], and how the figure follows from their sums; all have the same
+    N, and the same draws decide all of them. The variance of each draw is that of the linearised figure. Where one
+    sample has nearly all that is summed up, draws without it would have any t: it is cut off at _MOST_T times that of
+    Student's distribution. None for one sample, which says nothing of others.
+    """
+    import numpy as np
+
+    n = len(questions[0][0])
+    if n < 2:
+        return [None for _ in questions]
+    columns = [np.hstack([rows, _products(rows)]) for rows, _ in questions]
+    begins = np.cumsum([0, *(each.shape[1] for each in columns)])
+    everything = np.hstack(columns)
+    draws, own = _draws(everything), everything.sum(axis=0)
+    most = _MOST_T * _student_quantile(confidence, n - 1)
+    intervals: list[Interval | None] = []
+    for (rows, figure), begin, end in zip(questions, begins, begins[1:], strict=False):
+        value, error = _linearised(own[begin:end], rows.shape[1], figure)
+        values, errors = _linearised(draws[:, begin:end], rows.shape[1], figure)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.nan_to_num((values - value) / errors, nan=0.0, posinf=most, neginf=-most)
+        low, high = np.quantile(np.clip(t, -most, most), [(1 - confidence) / 2, (1 + confidence) / 2])
+        # whatever the draws say, the estimate is in its own interval
+        ends = float(value - max(high, 0) * error), float(value - min(low, 0) * error)
+        intervals.append(Interval(*ends, confidence, BOOTSTRAP))
+    return intervals
+
+
+def _products(rows: Floats) -> Floats:
+    """Of each row with itself, float64[N, K²]: their sums say how much the rows differ."""
+    return (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)
+
+
+def _linearised(sums: Floats, width: int, figure: OfSums) -> tuple[Floats, Floats]:
+    """A figure […] and its standard error, from the sums […, K + K²] of rows and of their products."""
+    import numpy as np
+
+    values, slopes = figure(sums[..., :width])
+    products = sums[..., width:].reshape(*sums.shape[:-1], width, width)
+    return values, np.sqrt(np.maximum(np.einsum("...i,...ij,...j->...", slopes, products, slopes), 0))
+
+
+def _draws(rows: Floats) -> Floats:
+    """Sums float64[RESAMPLES, K] of as many rows as there are, drawn with replacement."""
+    import numpy as np
+
+    n, generator = len(rows), np.random.default_rng(0)
+    block, sums = max(1, _DRAWN // n), []
+    for begin in range(0, RESAMPLES, block):
+        size = min(block, RESAMPLES - begin)
+        drawn = generator.integers(n, size=(size, n)) + n * np.arange(size)[:, None]
+        sums.append(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n) @ rows)
+    return np.concatenate(sums)
+
+
+def _student_quantile(confidence: float, freedom: int) -> float:
+    """Two-sided, by the first terms of its expansion around the normal one: within 1 % from 5 degrees of freedom on."""
+    z = normal_quantile(confidence)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return float(sum(term / freedom**power for power, term in enumerate(terms)))
 
 
 def quantile(sample: Sequence[float], q: float) -> float:

@@ -1,6 +1,7 @@
 """Quantities with units: people write `15 ms`, `256 KiB`, `1 %`; inside, everything is canonical.
 
-Canonical units are second, byte, hertz, joule, ratio and count. A metric's unit follows from its name.
+Canonical units are second, byte, hertz, joule, decibel, ratio and count. A metric's unit follows from its name, but for
+those of tasks, which say it themselves. Of one output of several a metric has the name behind a slash.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "byte": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "hertz": {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
     "joule": {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6, "uJ": 1e-6},
+    "decibel": {"dB": 1.0},
     "ratio": {"": 1.0, "%": 1e-2},
     "count": {"": 1.0},
 }
-_SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule", "_ratio": "ratio"}
-_RATIOS = {"accuracy", "accuracy_drop", "latency_ratio_fp32"}
+_SUFFIXES = {"_s": "second", "_bytes": "byte", "_hz": "hertz", "_j": "joule", "_db": "decibel", "_ratio": "ratio"}
+_QUOTIENTS = {"latency_ratio_fp32", "cosine_similarity"}  # no parts of a whole
+_RATIOS = {"accuracy", "accuracy_drop", "agreement", "exact_match", *_QUOTIENTS}
 _GREEK_MU = "\u03bc"  # looks like the micro sign, and is what many keyboards give for it
 _QUANTITY = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s]*)\s*")
 
 
 def unit_of(metric: str) -> str:
     """The canonical unit of a metric, from its name: "latency_p90_s" is in "second", "accuracy" is a "ratio"."""
+    metric = metric.partition("/")[0]
     if metric in _RATIOS:
         return "ratio"
     return next((unit for suffix, unit in _SUFFIXES.items() if metric.endswith(suffix)), "count")
@@ -51,9 +55,10 @@ def parse(text: str | int | float, unit: str) -> float:
     return value
 
 
-def is_fraction(metric: str) -> bool:
+def is_fraction(metric: str, unit: str = "") -> bool:
     """True for a metric that is a part of a whole and shown in percent, which a quotient of times is not."""
-    return unit_of(metric) == "ratio" and "ratio" not in metric
+    metric = metric.partition("/")[0]
+    return (unit or unit_of(metric)) == "ratio" and "ratio" not in metric and metric not in _QUOTIENTS
 
 
 def fraction(text: str | int | float) -> float:
@@ -72,9 +77,9 @@ def fraction(text: str | int | float) -> float:
     return value
 
 
-def limit(text: str | int | float, metric: str) -> float:
+def limit(text: str | int | float, metric: str, unit: str = "") -> float:
     """A limit on a metric as written by a person, in its canonical unit; ValueError for what is none."""
-    return fraction(text) if is_fraction(metric) else parse(text, unit_of(metric))
+    return fraction(text) if is_fraction(metric, unit) else parse(text, unit or unit_of(metric))
 
 
 def _names(known: Mapping[str, float]) -> str:
@@ -105,6 +110,8 @@ def show(value: float, unit: str) -> str:
         return _scaled(value, (("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0)))
     if unit == "joule":
         return _scaled(value, (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6)))
+    if unit == "decibel":
+        return f"{value:.1f} dB"
     return f"{value:.4g}" if unit != "count" else f"{value:.0f}"
 
 

@@ -227,26 +227,30 @@ class Wiring:
         return self.plugins.frameworks[self.project.models[model].framework]
 
     def _convert(self, model: str, recipe: str, format: str) -> Job:
-        runtime = self._maker(format)
+        converter_id, _ = self.plan.conversions[model, recipe, format]
+        converter = self.plugins.converters[converter_id]
+        target = self.plugins.formats[format]
+        reference, into = self.plugins.reference("converter", converter_id), self.plugins.reference("format", format)
         spec, references = self._model(model)
-        reference = self.plugins.reference("runtime", runtime.id)
         framework = self._framework(model)
-        converter = runtime.converters[framework.id]
-        trained = layout.train(model, recipe)
         named = self._named(model)
         return Job(
             "convert",
-            {**spec, "runtime": reference},
-            {**_pick(trained, "checkpoint", "outputs", "ladder"), **self._asked(model), **named.inputs},
-            (*references, reference),
-            (runtime.backend,),
+            {**spec, "converter": reference, "format": into},
+            {
+                **_pick(layout.train(model, recipe), "checkpoint", "outputs", "ladder"),
+                **self._asked(model),
+                **named.inputs,
+            },
+            (*references, reference, into),
+            (target.backend,) if target.backend else (),
             content=named.content,
             toolchain=converter.toolchain,
-            preload=(*framework.preload, *converter.preload),
+            preload=(*framework.preload, *converter.preload, *target.preload),
         )
 
     def _maker(self, file_format: str) -> Runtime:
-        """The runtime whose converters make files of a format."""
+        """The runtime whose optimizer makes files of a format."""
         return next(r for r in self.plugins.runtimes.values() if r.format == file_format and not r.models_from)
 
     def _asked(self, model: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ class Project:
             "seed": 3,
             **spec,
         }
-        inputs = [f"{name}={name}.npz" for name in ("train", "evaluation", "golden")]
+        inputs = [f"{name}={name}.safetensors" for name in ("train", "evaluation", "golden")]
         outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
         return subprocess.run(
             [
@@ -234,6 +234,7 @@ from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec, TrainJob
 from edgeflow.stages import train as stage
 from edgeflow.types.plain import to_json
+from tests.splits import write_split
 from edgeflow.zoo import dscnn, resnet8
 
 tiny = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {"epochs": 1})
@@ -317,13 +318,14 @@ results["batches"] = float(abs(answers - alone).max())
 
 def run_stage(name, evaluation, seed):
     """The whole stage; its checkpoint and what it answers to the evaluation samples, in the order of x."""
-    files.write_npz(Path("train.npz"), x=x[:40], y=y[:40])
-    files.write_npz(Path("golden.npz"), x=x[-4:])
-    files.write_npz(Path("evaluation.npz"), x=x[evaluation], y=y[evaluation])
+    write_split(Path("train.safetensors"), x[:40], y[:40])
+    write_split(Path("golden.safetensors"), x[-4:])
+    write_split(Path("evaluation.safetensors"), x[evaluation], y[evaluation])
     paths = [Path(name, file) for file in ("checkpoint", "outputs.npz", "ladder.json", "train.json")]
     references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
     spec = stage.Spec(to_json(tiny), *references, "base", seed)
-    stage.run(spec, stage.Inputs(*map(Path, ("train.npz", "evaluation.npz", "golden.npz"))), stage.Outputs(*paths))
+    splits = (Path(f"{name}.safetensors") for name in ("train", "evaluation", "golden"))
+    stage.run(spec, stage.Inputs(*splits), stage.Outputs(*paths))
     return paths[0].read_bytes(), files.read_npz(paths[1], "evaluation")[0][np.argsort(evaluation)]
 
 
@@ -353,7 +355,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_pytho
     done = subprocess.run(
         [str(torch_python), "-c", SCRIPT],
         cwd=tmp_path_factory.mktemp("inside"),
-        env={**os.environ, "PYTHONPATH": str(project / "src")},
+        env={**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"},
         capture_output=True,
         text=True,
         check=False,

@@ -27,14 +27,15 @@ from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec
 from edgeflow.stages import train as stage
 from edgeflow.types.plain import to_json
+from tests.splits import write_split
 from edgeflow.types.variants import Step
 from edgeflow.zoo import dscnn
 
 spec = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {})
 x, y = np.random.default_rng(0).random((60, 1, 10, 8), np.float32), np.arange(60) % 2
-files.write_npz(Path("train.npz"), x=x[:40], y=y[:40])
-files.write_npz(Path("golden.npz"), x=x[-4:])
-files.write_npz(Path("evaluation.npz"), x=x[40:], y=y[40:])
+write_split(Path("train.safetensors"), x[:40], y[:40])
+write_split(Path("golden.safetensors"), x[-4:])
+write_split(Path("evaluation.safetensors"), x[40:], y[40:])
 results = {}
 
 
@@ -43,7 +44,8 @@ def run(name, weights, steps=(), start=None, **changes):
     paths = [Path("made", name, file) for file in made]
     references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
     model = to_json(replace(spec, weights=weights, **changes))
-    inputs = stage.Inputs(*map(Path, ("train.npz", "evaluation.npz", "golden.npz")), start=start)
+    splits = (Path(f"{name}.safetensors") for name in ("train", "evaluation", "golden"))
+    inputs = stage.Inputs(*splits, start=start)
     stage.run(stage.Spec(model, *references, "r", 0, steps), inputs, stage.Outputs(*paths))
     return paths
 
@@ -142,7 +144,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_pytho
     done = subprocess.run(
         [str(torch_python), "-c", SCRIPT],
         cwd=tmp_path_factory.mktemp("weights"),
-        env={**os.environ, "PYTHONPATH": str(project / "src")},
+        env={**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"},
         capture_output=True,
         text=True,
         check=False,

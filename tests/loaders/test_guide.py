@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.splits import read_split
 
 from edgeflow import config, files, plan, registry
 from edgeflow.stages import prepare
@@ -42,7 +43,7 @@ def described(dataset: str, **matrix: object) -> prepare.Outputs:
     job = Wiring(opened, plugins, plan.plan(opened, plugins)).job("prepare", {"dataset": dataset})
     assert all(Path(file).is_file() for file in job.inputs["files"])
     names = ("train", "calibration", "evaluation", "golden", "golden_raw")
-    made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("samples.csv"), Path("dataset.json"))
+    made = prepare.Outputs(*(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json"))
     prepare.run(from_json(prepare.Spec, job.spec), prepare.Inputs(), made)
     return made
 
@@ -52,7 +53,7 @@ def test_arrays(blocks: Mapping[str, str]) -> None:
     exec(next(block for block in blocks.values() if "np.savez" in block), {"images": images, "classes": CLASSES})
     made = described("parts")
     assert files.read_json(made.info)["labels"] == ["good", "scratched"]
-    x, y = files.read_npz(made.evaluation, "x", "y")
+    x, y = read_split(made.evaluation)
     assert x.shape == (900, 1, 32, 32)
     assert (y == 0).sum() == 450
 
@@ -64,14 +65,14 @@ def test_images(blocks: Mapping[str, str], tmp_path: Path) -> None:
         Image.fromarray(np.full((4, 4), i % 256, np.uint8)).save(path)
     made = described("photos")
     assert files.read_json(made.info)["labels"] == ["good", "scratched"]
-    assert files.read_npz(made.golden, "x")[0].shape == (32, 3, 32, 32)
+    assert read_split(made.golden)[0].shape == (32, 3, 32, 32)
 
 
 def test_sequences(blocks: Mapping[str, str]) -> None:
     signals = np.random.default_rng(0).integers(-9000, 9000, (1200, 3, 64), np.int16)
     np.savez("motion.npz", x=signals, y=np.arange(1200) % 4)
     made = described("motion")
-    assert files.read_npz(made.train, "x")[0].std() == pytest.approx(1, abs=1e-3)
+    assert read_split(made.train)[0].std() == pytest.approx(1, abs=1e-3)
     assert files.read_json(made.info)["preprocessing"]["scale"] == {"int16": [-16384, 16384]}
 
 
@@ -83,11 +84,12 @@ def test_an_apps_code_is_held_against_the_record(blocks: Mapping[str, str]) -> N
 
     def mine(raw: Any) -> Any:
         """As dataset.json says it for grey images."""
-        x = raw[0].astype(np.float32)
+        x = raw[0].astype(np.float64)
         for size in record["shape"][:0:-1]:  # the width, then the height
             n, i, j = x.shape[1], np.arange(size)[:, None], np.arange(x.shape[1])
             w = np.maximum(0, 1 - np.abs(j + 0.5 - (i + 0.5) * n / size) / max(1, n / size))
-            x = (x @ (w / w.sum(axis=1, keepdims=True)).T).T
+            k = np.floor(0.5 + 2**22 * w / w.sum(axis=1, keepdims=True))
+            x = np.clip(np.floor((2**21 + x @ k.T) / 2**22), 0, 255).T
         return (x / 255 - record["mean"][0]) / record["std"][0]
 
     names: dict[str, Any] = {"mine": mine}

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_raw, write_split
 
 from edgeflow import efpkg, files
 from edgeflow.efpkg import Manifest
 from edgeflow.plugin import PackageJob
-from edgeflow.preprocessing import ORDER, Preprocessing, bilinear, normalize, scaled
+from edgeflow.preprocessing import ORDER, Preprocessing, bilinear, prepared
 from edgeflow.runners import harness
 from edgeflow.runtimes.c_array import Arena, literal, real, sources
 from edgeflow.runtimes.python_example import python_example
@@ -138,10 +139,9 @@ def _answers(case: Case) -> np.ndarray:
 
 def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> Made:
     """A package of a program that has answers to its golden samples and to nothing else."""
-    x = np.stack([scaled(case.how, raw) for raw in case.raw])
-    normalize(case.how, x)
-    files.write_npz(folder / "golden.npz", x=x)
-    files.write_npz(folder / "raw.npz", **{str(i): raw for i, raw in enumerate(case.raw)})
+    x = np.stack([prepared(case.how, raw) for raw in case.raw])
+    write_split(folder / "golden.safetensors", x)
+    write_raw(folder / "raw.safetensors", case.raw)
     files.write_npz(folder / "answers.npz", golden=_answers(case))
     program = folder / "program.tflite"
     (given,), (output,) = case.signature.inputs, case.signature.outputs
@@ -160,7 +160,9 @@ def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> 
         *(operators, "program"),
         ladder=Ladder((rung,)),
     )
-    paths = golden.Sources(folder / "golden.npz", folder / "raw.npz", (*range(ANSWERS),), folder / "answers.npz")
+    paths = golden.Sources(
+        folder / "golden.safetensors", folder / "raw.safetensors", (*range(ANSWERS),), folder / "answers.npz"
+    )
     made = golden.make(paths, info, case.how, "int8" if case.dtype == "uint8" else case.dtype)
     job = PackageJob(program, info, TARGET, (), case.how, LABELS, made.samples)
     added: Mapping[str, bytes] = (

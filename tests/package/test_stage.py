@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import read_split, write_raw, write_split
 
 from edgeflow import efpkg, files, host
 from edgeflow.errors import DataError, MismatchError, PackageError, UsageError
-from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.preprocessing import Preprocessing, prepared
 from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run
@@ -161,10 +162,9 @@ class Build:
 
     def golden(self) -> None:
         """Golden samples before and after preprocessing, and the program's answers."""
-        x = np.stack([scaled(PREPROCESSING, sample) for sample in self.raw])
-        normalize(PREPROCESSING, x)
-        files.write_npz(self.folder / "golden", x=x)
-        files.write_npz(self.folder / "golden_raw", **{str(i): sample for i, sample in enumerate(self.raw)})
+        x = np.stack([prepared(PREPROCESSING, sample) for sample in self.raw])
+        write_split(self.folder / "golden", x)
+        write_raw(self.folder / "golden_raw", self.raw)
         files.write_npz(self.folder / "answers", golden=self.answers, evaluation=self.answers)
 
     def judge(self, release: Release, status: Status, reasons: tuple[str, ...] = ()) -> None:
@@ -396,7 +396,7 @@ def test_golden_samples_on_their_way(made, package, tmp_path):
     assert shipped.artifact_sha256 == made.program
     raw = np.stack([_array(package, tmp_path, array) for array in shipped.raw])
     assert (raw == made.raw[rows]).all()
-    (x,) = files.read_npz(made.folder / "golden", "x")
+    x, _ = read_split(made.folder / "golden")
     prepared = _array(package, tmp_path, shipped.prepared["x"])
     assert (prepared == x[rows].transpose(0, 2, 3, 1)).all()
     inputs = _array(package, tmp_path, shipped.inputs["x"])
@@ -481,7 +481,7 @@ def test_answers_to_other_samples(made, package, answers):
 RUN = """
 import json, sys
 from pathlib import Path
-from edgeflow.preprocessing import Preprocessing, normalize, scaled
+from edgeflow.preprocessing import Preprocessing, prepared
 from edgeflow.runners import harness
 from edgeflow.stages import golden
 from edgeflow.stages.package import Inputs, Outputs, Spec, run

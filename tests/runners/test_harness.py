@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
-from edgeflow.runners import harness, identity
+from edgeflow.runners import harness, identity, tensors
 
 MILLISECOND = 1_000_000  # ns
 
@@ -147,7 +148,7 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def measure(program: float, baseline: float | None = None, samples: int = 1, **job: Any) -> dict[str, Any]:
         x = np.arange(samples, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 1, 2, 2), np.float32)
-        np.savez(tmp_path / "x.npz", x=x)
+        write_split(tmp_path / "x.safetensors", x)
         return harness.measure(
             {
                 "backend": str(backend),
@@ -155,7 +156,7 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                 "baseline_program": None if baseline is None else str(baseline),
                 "layout": "NCHW",
                 "threads": 1,
-                "inputs": str(tmp_path / "x.npz"),
+                "inputs": str(tmp_path / "x.safetensors"),
                 "outputs": str(tmp_path / "outputs.npz"),
                 "times": True,
                 "max_runs": 100,
@@ -314,11 +315,11 @@ def device(tmp_path: Path) -> Path:
     """A folder as it is copied to a device: runner, backend and inputs, and nothing of edgeflow around it."""
     folder = tmp_path / "device"
     folder.mkdir()
-    for module in (harness, identity):
+    for module in (harness, identity, tensors):
         source = Path(module.__file__)
         (folder / source.name).write_bytes(source.read_bytes())
     (folder / "backend.py").write_text(REAL)
-    np.savez(folder / "x.npz", x=np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
+    write_split(folder / "x.safetensors", np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2))
     return folder
 
 
@@ -330,7 +331,7 @@ def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[s
         "baseline_program": None,
         "layout": "NHWC",
         "threads": 1,
-        "inputs": "x.npz",
+        "inputs": "x.safetensors",
         "outputs": "outputs.npz",
         "times": True,
         "max_runs": 20,
@@ -392,7 +393,7 @@ def test_a_failure_leaves_nothing_behind(device: Path) -> None:
     assert done.returncode != 0
     assert "the kernel fails" in done.stderr
     left = {path.name for path in device.iterdir()} - {"__pycache__"}
-    assert left == {"harness.py", "identity.py", "backend.py", "program.bin", "x.npz", "job.json"}
+    assert left == {"harness.py", "identity.py", "tensors.py", "backend.py", "program.bin", "x.safetensors", "job.json"}
 
 
 def test_outputs_that_cannot_be_written_leave_no_result(device: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgeflow.plugin import ConvertJob, OptimizeJob, Runtime
+from edgeflow.plugin import Activations, OptimizeJob, Runtime
 from edgeflow.runners import harness
 from edgeflow.runtimes import litert, onnxruntime
 from edgeflow.types.variants import Scheme
@@ -18,11 +19,13 @@ from edgeflow.types.variants import Scheme
 RUNTIMES = (onnxruntime.plugin, litert.plugin)
 PROFILES = {"onnxruntime": "onnxruntime-x86", "litert": "tflite"}
 INT8 = Scheme("int8_static", "int8", "int8", "static", calibration_samples=16)
+INPUTS = {"onnxruntime": "input", "litert": "args_0"}
 KEPT = ("second.conv", "second.add")
 
 
 def convert(folder: Path) -> None:
     """net.onnx and net.tflite: convolutions, residual sums, a linear layer; the first one's channels are uneven."""
+    import converting
     import torch
     from torch import nn
 
@@ -52,7 +55,7 @@ def convert(folder: Path) -> None:
         net.stem.weight[::2] *= 300
     x = np.load(folder / "x.npy")
     for runtime in RUNTIMES:
-        runtime.converters["torch"].convert(ConvertJob(net, x[:1], folder / f"net.{runtime.format}"))
+        converting.convert(f"torch_to_{runtime.format}", net, x, folder / f"net.{runtime.format}")
 
 
 def inspect(folder: Path) -> None:
@@ -64,6 +67,7 @@ def inspect(folder: Path) -> None:
 def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
     samples = np.load(folder / "x.npy")
     x = harness.to_layout(samples, runtime.layout)
+    feeds = [{INPUTS[runtime.id]: each[None]} for each in x]
     source = folder / f"net.{runtime.format}"
     assert runtime.layers
     assert runtime.activations
@@ -72,8 +76,8 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
     for name, keep in (("all", ()), ("mixed", KEPT)):
         output, work = folder / f"{name}.{runtime.format}", folder / f"{name}.{runtime.id}"
         work.mkdir()
-        runtime.optimize(OptimizeJob(source, output, INT8, PROFILES[runtime.id], x, work, keep))
-        each = list(runtime.activations(source, output, x))
+        runtime.optimize(OptimizeJob(source, output, INT8, PROFILES[runtime.id], feeds, work, keep))
+        each = _together(runtime.activations(source, output, feeds))
         inspected[name] = {
             "float": sorted(_float_weights(output)),
             "reads": {one.layer.name: list(one.reads) for one in each},
@@ -83,9 +87,20 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
                 str(runtime.backend), str(output), np.load(folder / "x.npy"), runtime.layout
             ).tolist(),
         }
-    answers = [one.before for one in runtime.activations(source, folder / f"all.{runtime.format}", x)]
+    answers = [one.before for one in _together(runtime.activations(source, folder / f"all.{runtime.format}", feeds))]
     inspected["last"] = answers[-1].tolist()
     return inspected
+
+
+def _together(activations: Iterable[Activations]) -> list[Activations]:
+    """Each layer once, with what it answers to all samples."""
+    layers: dict[str, list[Activations]] = {}
+    for each in activations:
+        layers.setdefault(each.layer.name, []).append(each)
+    return [
+        replace(one[0], before=np.concatenate([o.before for o in one]), after=np.concatenate([o.after for o in one]))
+        for one in layers.values()
+    ]
 
 
 def _worst(before: Any, after: Any) -> float:

@@ -18,8 +18,9 @@ from unittest import mock
 
 import numpy as np
 
+from edgeflow.converters import torch_to_onnx
 from edgeflow.errors import StageError
-from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob
+from edgeflow.plugin import CompileJob, OptimizeJob, Unsupported
 from edgeflow.runners import harness
 from edgeflow.runtimes import onnxruntime as subject
 from edgeflow.techniques import prune
@@ -69,11 +70,12 @@ def convert_one(folder: Path) -> None:
 
 
 def _convert(folder: Path, name: str) -> None:
+    import converting
     import torch
 
     data = np.load(folder.parent / f"{name}.npz")
     model = _fitted(name, torch.from_numpy(data["train_x"]), torch.from_numpy(data["train_y"]))
-    subject.convert(ConvertJob(model, data["x"][:1], folder / f"{name}.onnx"))
+    converting.convert("torch_to_onnx", model, data["x"], folder / f"{name}.onnx")
     with torch.no_grad():
         answers = model(torch.from_numpy(data["x"])).numpy()
     np.savez(folder / f"{name}.torch.npz", y=answers, zeros=prune.zeros(model))
@@ -134,18 +136,20 @@ def refuse(folder: Path) -> None:
     said = {"unknown_operator": _refusal(folder, Eigenvalues()), "two_outputs": _refusal(folder, TwoOutputs())}
     with mock.patch("torch.onnx.export", fixed_batch):
         said["fixed_batch"] = _refusal(folder, Convolution())
-    with mock.patch.object(subject, "OPSET", 17):
+    with mock.patch.object(torch_to_onnx, "OPSET", 17):
         said["opset"] = _refusal(folder, Convolution())
     (folder / "refused.json").write_text(json.dumps(said))
 
 
 def _refusal(folder: Path, model: Any) -> str:
+    import converting
+
     try:
-        job = ConvertJob(model.eval(), np.ones((1, 1, 4, 4), np.float32), folder / "refused.onnx")
-        refusal = subject.convert(job)
+        x = np.ones((1, 1, 4, 4), np.float32)
+        converted = converting.convert("torch_to_onnx", model.eval(), x, folder / "refused.onnx")
     except StageError as error:
         return str(error)
-    return refusal.reason if refusal else "nothing was refused"
+    return converted.reason if isinstance(converted, Unsupported) else "nothing was refused"
 
 
 # --- with the edge toolchain -----------------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ def _shifts(reference: Any, model: Any, samples: Any) -> list[float]:
 
     def means(of: Any) -> dict[str, Any]:
         layers = {node.name: node.output[0] for node in of.graph.node if node.op_type in onnx_files.LAYERS}
-        means_of = onnx_files._means(of, list(layers.values()), samples)
+        means_of = onnx_files._means(of, list(layers.values()), [_fed(of, x) for x in samples])
         return {name: means_of[output] for name, output in layers.items()}
 
     expected, shifted = means(reference), means(model)
@@ -274,16 +278,20 @@ def correct(folder: Path) -> None:
     onnx_files.quantize_weights(model, 4, per_channel=False)
     x = (rng.standard_normal((40, 6)) + 1).astype(np.float32)
     before = _shifts(reference, model, x)
-    onnx_files.correct_biases(reference, model, x)
+    onnx_files.correct_biases(reference, model, [_fed(model, each) for each in x])
     onnx.checker.check_model(model)
     biases = {node.name: node.input[2] for node in model.graph.node if len(node.input) == 3 and node.op_type == "Gemm"}
     said = {"before": before, "after": _shifts(reference, model, x), "biases": biases}
     for node in (*reference.graph.node, *model.graph.node):
         node.ClearField("name")
     unnamed = model.SerializeToString()
-    onnx_files.correct_biases(reference, model, x)
+    onnx_files.correct_biases(reference, model, [_fed(model, each) for each in x])
     said["unnamed_stay"] = model.SerializeToString() == unnamed
     (folder / "correct.json").write_text(json.dumps(said))
+
+
+def _fed(model: Any, x: Any) -> dict[str, Any]:
+    return {model.graph.input[0].name: x[None]}
 
 
 def recalibrate(folder: Path) -> None:
@@ -299,7 +307,7 @@ def _build(folder: Path, name: str, scheme: str, architecture: str, calibration:
     work = folder / f"{variant}.work"
     work.mkdir()
     model, program = folder / f"{variant}.model.onnx", folder / f"{variant}.program.onnx"
-    samples = calibration[: chosen.calibration_samples] if chosen.calibration_samples else None
+    samples = [{"input": x[None]} for x in calibration[: chosen.calibration_samples]] or None
     profile = subject.profile(chosen, target)
     subject.optimize(OptimizeJob(folder.parent / f"{name}.onnx", model, chosen, profile, samples, work))
     compiled = subject.compile_program(CompileJob(model, program, chosen, subject.compiles_for(chosen, target), work))

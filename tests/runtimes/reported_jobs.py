@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.plugin import CompileJob, ConvertJob, OptimizeJob, Runtime, Unsupported
+from edgeflow.plugin import CompileJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.isolated import attempt
@@ -51,19 +51,19 @@ def _runtime(name: str) -> Runtime:
 
 def convert(folder: Path) -> None:
     """All nets; what a converter refuses is in unconverted.json."""
+    import converting
     import torch
     from reported_nets import NETS, build
 
     refused = {}
     for net in NETS:
-        for runtime, suffix in (("onnxruntime", "onnx"), ("litert", "tflite")):
+        for suffix in ("onnx", "tflite"):
             model, x = build(net)
             with torch.no_grad():
                 y = model(torch.from_numpy(x)).numpy()
-            job = ConvertJob(model, x[:1], folder / f"{net}.{suffix}")
-            refusal = _runtime(runtime).converters["torch"].convert(job)
-            if refusal:
-                refused[f"{net}.{suffix}"] = refusal.reason
+            converted = converting.convert(f"torch_to_{suffix}", model, x, folder / f"{net}.{suffix}")
+            if isinstance(converted, Unsupported):
+                refused[f"{net}.{suffix}"] = converted.reason
         np.savez(folder / f"{net}.npz", x=x, y=y)
     (folder / "unconverted.json").write_text(json.dumps(refused))
 
@@ -118,7 +118,8 @@ def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | U
 
 def _optimize(maker: Runtime, scheme: Scheme, profile: str, x: Any, output: Path, source: Path) -> Unsupported | None:
     assert maker.optimize is not None
-    samples = harness.to_layout(x, maker.layout) if scheme.calibration_samples else None
+    name = {"onnx": "input", "tflite": "args_0"}[maker.format]
+    samples = [{name: each[None]} for each in harness.to_layout(x, maker.layout)]
     with tempfile.TemporaryDirectory() as work:
         return maker.optimize(OptimizeJob(source, output, scheme, profile, samples, Path(work)))
 

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.runtimes.conftest import FINER, SAMPLES, SCHEMES, Toolchain
 
+from edgeflow.converters import torch_to_tflite
 from edgeflow.plugin import Compiled
 from edgeflow.runtimes.litert import plugin, profile, supports
 from edgeflow.types.plain import to_json
@@ -90,7 +91,7 @@ def test_importing_the_plugins_loads_no_heavy_library(project: Path) -> None:
 @pytest.mark.parametrize("net", ["mixed", "sine", "wide", "roomy"])
 def test_a_converted_network_answers_as_pytorch(converted: Path, edge: Toolchain, net: str) -> None:
     (answers,) = edge(["predict", "litert", converted / f"{net}.tflite", converted / "x.npy"])
-    assert distance(answers, np.load(converted / f"{net}.npy")) <= plugin.converters["torch"].tolerance.relative / 10
+    assert distance(answers, np.load(converted / f"{net}.npy")) <= torch_to_tflite.plugin.tolerance.relative / 10
 
 
 @toolchain

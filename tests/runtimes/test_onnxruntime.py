@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
+from edgeflow.converters import torch_to_onnx
+from edgeflow.converters.torch_to_onnx import OPSET
 from edgeflow.runners import harness
-from edgeflow.runtimes.onnxruntime import OPSET, compile_tolerance, compiles_for, plugin, profile, supports
+from edgeflow.runtimes.onnxruntime import compile_tolerance, compiles_for, plugin, profile, supports
 from edgeflow.types.plain import from_json
 from edgeflow.types.signatures import Signature
 from edgeflow.types.variants import Scheme, Target
@@ -226,7 +229,7 @@ class TestConvert:
     def test_answers_as_torch_does(self, root: Path, built: SimpleNamespace, converted: Any, network: str) -> None:
         torch = _answers(converted.first / f"{network}.torch.npz")
         converted = _answers(built.first / f"{network}.convert.npz")
-        assert _distance(converted, torch) <= plugin.converters["torch"].tolerance.relative
+        assert _distance(converted, torch) <= torch_to_onnx.plugin.tolerance.relative
         assert _accuracy(root, network, torch) > 0.7, "the network must have an accuracy to lose"
 
     def test_same_bytes_in_another_process(self, converted: SimpleNamespace) -> None:
@@ -258,7 +261,10 @@ class TestConvert:
                 "unknown_operator",
                 "ONNX Runtime: torch.onnx.export cannot export the model: Error when translating node %",
             ),
-            ("two_outputs", "convert: expected one input and one output, torch.onnx.export wrote input, logits, "),
+            (
+                "two_outputs",
+                "convert: expected inputs input and outputs logits, torch.onnx.export wrote input, ",
+            ),
             ("fixed_batch", "convert: torch.onnx.export fixed the batch; the model's code must not depend on its size"),
             ("opset", "convert: torch.onnx.export wrote opset 18, not 17 as asked"),
         ],
@@ -555,13 +561,15 @@ class TestRun:
     def test_measures_in_a_process_of_its_own(
         self, root: Path, built: SimpleNamespace, edge_python: Path, tmp_path: Path
     ) -> None:
+        with np.load(root / "resnet8.npz") as archive:
+            write_split(tmp_path / "resnet8.safetensors", archive["x"])
         job = {
             "backend": str(plugin.backend),
             "program": str(built.first / "resnet8.int8_static.x86.program.onnx"),
             "baseline_program": str(built.first / "resnet8.fp32.x86.program.onnx"),
             "layout": plugin.layout,
             "threads": 1,
-            "inputs": str(root / "resnet8.npz"),
+            "inputs": str(tmp_path / "resnet8.safetensors"),
             "outputs": str(tmp_path / "outputs.npz"),
             "times": True,
             "max_runs": 40,

@@ -16,10 +16,10 @@ from unittest import mock
 import numpy as np
 
 from edgeflow.errors import EdgeflowError
-from edgeflow.plugin import Compiled, CompileJob, ConvertJob, OptimizeJob, Runtime
+from edgeflow.plugin import Compiled, CompileJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.runtimes import litert
+from edgeflow.runtimes import litert, tflite_files
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.variants import Scheme, Target
 
@@ -28,13 +28,14 @@ from edgeflow.types.variants import Scheme, Target
 
 def convert(net: str, inputs: str, output: str) -> str | None:
     """A network as .tflite, and what PyTorch answers beside it; or why it cannot be converted."""
+    import converting
     import torch
     from tflite_nets import build
 
     x, model = np.load(inputs), build(net)
-    refusal = litert.convert(ConvertJob(model, x[:1], Path(output)))
-    if refusal:
-        return refusal.reason
+    converted = converting.convert("torch_to_tflite", model, x, Path(output))
+    if isinstance(converted, Unsupported):
+        return converted.reason
     with torch.no_grad():
         np.save(Path(output).with_suffix(".npy"), model(torch.from_numpy(x)).numpy())
     return None
@@ -42,13 +43,13 @@ def convert(net: str, inputs: str, output: str) -> str | None:
 
 def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
     """The same, and what the converter itself wrote to `raw`."""
-    compact = litert.compact
+    compact = tflite_files.compact
 
     def keep(content: bytes, *, named: bool) -> bytes:
         Path(raw).write_bytes(content)
         return compact(content, named=named)
 
-    with mock.patch.object(litert, "compact", keep):
+    with mock.patch.object(tflite_files, "compact", keep):
         convert(net, inputs, output)
 
 
@@ -57,7 +58,8 @@ def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
 
 def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> int:
     """Apply a scheme; the size of the result in bytes."""
-    samples = None if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    x = () if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    samples = [{"args_0": each[None]} for each in x] or None
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
         refusal = litert.optimize(OptimizeJob(Path(source), Path(output), asked, "tflite", samples, Path(work)))
@@ -99,7 +101,6 @@ def ties(program: str) -> dict[str, list[int]]:
     """Values at and beside half steps of an integer program's input: as its runners and its layers are given them."""
     from edgeflow.runners.litert_backend import Session as Lite
     from edgeflow.runners.tflite_micro_backend import Session as Micro
-    from edgeflow.runtimes import litert_layers
 
     lite = Lite(program, 1)
     scale, zero_point = lite._input["quantization"]
@@ -107,7 +108,7 @@ def ties(program: str) -> dict[str, list[int]]:
     return {
         "litert": lite.encode(x).ravel().tolist(),
         "tflite_micro": Micro(program, 1).encode(x).ravel().tolist(),
-        "layers": litert_layers._encode(x, lite._input).ravel().tolist(),
+        "layers": tflite_files.encode(x, lite._input).ravel().tolist(),
         "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
     }
 

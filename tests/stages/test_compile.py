@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
@@ -167,8 +168,8 @@ def setting(tmp_path: Path) -> Setting:
     answers = x @ WEIGHTS
     with (tmp_path / "model").open("wb") as stream:
         np.save(stream, WEIGHTS)
-    files.write_npz(tmp_path / "golden", x=x[:4])
-    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, answers.argmax(1))
     files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
     digest = files.sha256_file(tmp_path / "model")
     step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
 from edgeflow.stages import convert as stage
 from edgeflow.stages import optimize, sensitivity
 from edgeflow.types.ladder import Ladder, Rung, Sensitivity
+from edgeflow.types.signatures import Binding, Bound
 from edgeflow.types.variants import Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
@@ -49,8 +51,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeflow.plugin import Converter, Framework, Runtime, Tolerance, Unsupported
+from edgeflow.plugin import Converted, Converter, Format, Framework, Runtime, Tolerance, Unsupported
 from edgeflow.types.figures import Evidence
+from edgeflow.types.signatures import Binding, Bound
 
 
 def save(weights, job):
@@ -72,25 +75,40 @@ framework = Framework(
 )
 
 
-def runtime(convert, optimize=optimize):
-    converter = Converter("core", convert, Tolerance(1e-6, "it is copied"))
+kind = Format(
+    id="npy", description="Tiny format", suffixes=(".npy",), toolchain="core", recognizes=None, check=None,
+    signature=None, quantized=None, backend=Path(__file__).with_name("backend.py"),
+)
+
+
+def converted(weights, job):
+    save(weights, job)
+    return Converted(Binding({"input": Bound("x")}, {"logits": Bound("y")}))
+
+
+def converter(convert):
+    return Converter("tiny_to_npy", "", "tiny", "npy", "core", convert, Tolerance(1e-6, "it is copied"))
+
+
+def runtime(optimize=optimize):
     return Runtime(
         id="micro", description="Tiny runtime", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
         backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
-        supports=lambda scheme, target: None, converters={"tiny": converter}, compile=None, compile_tolerance=None,
+        supports=lambda scheme, target: None, compile=None, compile_tolerance=None,
         optimize=optimize, optimize_tolerance=Tolerance(0.0, "it is copied"), layers=lambda source: (),
     )
 
 
-right = runtime(lambda job: save(job.model, job))
-wrong = runtime(lambda job: save(job.model + 1, job))
-refusing = runtime(lambda job: Unsupported("Tiny runtime: no operator EIG"))
-crashing = runtime(ending(signal.SIGABRT))
-killed = runtime(ending(signal.SIGKILL))
-ours = runtime(lambda job: job.no_such_field)
-unrunnable = runtime(lambda job: save(job.model.astype("float64"), job))
-choosy = runtime(right.converters["tiny"].convert, lambda job: Unsupported("Tiny runtime: no int8 MATMUL"))
-dying = runtime(right.converters["tiny"].convert, ending(signal.SIGSEGV))
+right = converter(lambda job: converted(job.model, job))
+wrong = converter(lambda job: converted(job.model + 1, job))
+refusing = converter(lambda job: Unsupported("Tiny format: no operator EIG"))
+crashing = converter(ending(signal.SIGABRT))
+killed = converter(ending(signal.SIGKILL))
+ours = converter(lambda job: job.no_such_field)
+unrunnable = converter(lambda job: converted(job.model.astype("float64"), job))
+working = runtime()
+choosy = runtime(lambda job: Unsupported("Tiny runtime: no int8 MATMUL"))
+dying = runtime(ending(signal.SIGSEGV))
 """
 SCHEME = Scheme("int8", "int8", "int8", "static", calibration_samples=8)
 MIXED = Scheme("mixed", "int8", "int8", "static", calibration_samples=8, mixed_precision=0.01)
@@ -103,10 +121,10 @@ def folder(tmp_path: Path) -> Path:
     answers = x @ WEIGHTS
     with (tmp_path / "checkpoint").open("wb") as stream:
         np.save(stream, WEIGHTS)
-    files.write_npz(tmp_path / "golden", x=x[:4])
-    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "train", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "calibration", x=x)
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, answers.argmax(1))
+    write_split(tmp_path / "train", x, answers.argmax(1))
+    write_split(tmp_path / "calibration", x)
     files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
     digest = files.sha256_file(tmp_path / "checkpoint")
     rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
@@ -116,13 +134,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def convert(folder: Path, plugin: str) -> Ladder:
+def convert(folder: Path, plugin: str = "right") -> Ladder:
     """The ladder of what a plugin's converter makes of the checkpoint."""
     model = {"id": "m", "builder": "b", "arguments": {}, "input_shape": [FEATURES], "classes": CLASSES, "training": {}}
     spec = stage.Spec(
         model=model,
         framework=f"{folder}/plugins.py:framework",
-        runtime=f"{folder}/plugins.py:{plugin}",
+        converter=f"{folder}/plugins.py:{plugin}",
+        format=f"{folder}/plugins.py:kind",
         task="edgeflow.tasks.classification:plugin",
     )
     names = ("checkpoint", "outputs", "ladder", "golden", "evaluation")
@@ -152,18 +171,19 @@ def ranked(folder: Path, plugin: str) -> Sensitivity:
 
 
 def test_what_is_converted_right_gets_a_rung(folder: Path) -> None:
-    ladder = convert(folder, "right")
+    ladder = convert(folder)
     assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
     assert ladder.infeasible == ""
+    assert ladder.binding == Binding({"input": Bound("x")}, {"logits": Bound("y")})
 
 
 @pytest.mark.parametrize(
     ("plugin", "reason"),
     [
-        ("refusing", "Tiny runtime: no operator EIG"),
+        ("refusing", "Tiny format: no operator EIG"),
         (
             "crashing",
-            "Tiny runtime: converting the tiny model ends in a crash (SIGABRT, signal 6), "
+            "Tiny format: converting the tiny model ends in a crash (SIGABRT, signal 6), "
             "at which operator is not known",
         ),
         ("unrunnable", "MATMUL: no kernel for float64"),
@@ -173,10 +193,10 @@ def test_why_there_is_no_model_goes_down_the_stages(folder: Path, plugin: str, r
     ladder = convert(folder, plugin)
     assert (ladder.infeasible, [rung.stage for rung in ladder.rungs]) == (reason, ["train"])
     assert (folder / "converted.model").read_bytes() == b""
-    ladder = optimized(folder, plugin)
+    ladder = optimized(folder, "working")
     assert (ladder.infeasible, [rung.stage for rung in ladder.rungs]) == (reason, ["train"])
     assert (folder / "optimized.model").read_bytes() == b""
-    assert ranked(folder, plugin).infeasible == reason
+    assert ranked(folder, "working").infeasible == reason
 
 
 @pytest.mark.parametrize(
@@ -200,7 +220,7 @@ def test_what_proves_nothing_about_the_model_is_an_error(
     [("choosy", "Tiny runtime: no int8 MATMUL"), ("dying", "scheme {scheme} ends in a crash (SIGSEGV, signal 11)")],
 )
 def test_what_a_quantizer_refuses_or_dies_of_is_infeasible(folder: Path, plugin: str, words: str) -> None:
-    convert(folder, plugin)
+    convert(folder)
     ladder = optimized(folder, plugin)
     assert words.format(scheme="int8") in ladder.infeasible
     assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
@@ -210,8 +230,8 @@ def test_what_a_quantizer_refuses_or_dies_of_is_infeasible(folder: Path, plugin:
 
 
 def test_calibration_samples_that_are_all_the_same_are_refused(folder: Path) -> None:
-    convert(folder, "right")
-    files.write_npz(folder / "calibration", x=np.zeros((8, FEATURES), np.float32))
+    convert(folder)
+    write_split(folder / "calibration", np.zeros((8, FEATURES), np.float32))
     with pytest.raises(EdgeflowError, match="all 8 calibration samples of m hold 0 everywhere, so they show no range"):
-        optimized(folder, "right")
+        optimized(folder, "working")
     assert not (folder / "optimized.model").exists()

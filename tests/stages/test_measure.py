@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import read_split, write_split
 
 from edgeflow import files
 from edgeflow.errors import DataError, MismatchError, StageError, UsageError
 from edgeflow.judge import judge
-from edgeflow.runners import harness, identity
+from edgeflow.runners import harness, identity, tensors
 from edgeflow.stages import command, measure
 from edgeflow.stages import judge as judge_stage
 from edgeflow.stats import paired_difference, wilson
@@ -172,11 +173,12 @@ def setting(tmp_path: Path) -> Setting:
     random = np.random.default_rng(1)
     x = random.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
     answers = (x @ WEIGHTS).astype(np.float32)
-    files.write_npz(tmp_path / "evaluation.npz", x=x, y=answers.argmax(axis=1))
+    write_split(tmp_path / "evaluation.safetensors", x, answers.argmax(axis=1))
     files.write_npz(tmp_path / "reference.npz", golden=answers[:2], evaluation=answers)
     files.write_npz(tmp_path / "compiled_outputs.npz", golden=answers[:2], evaluation=answers)
     (tmp_path / "tiny_backend.py").write_text(BACKEND)
-    paths = {name: tmp_path / f"{name}.npz" for name in ("evaluation", "reference", "compiled_outputs")}
+    paths = {name: tmp_path / f"{name}.npz" for name in ("reference", "compiled_outputs")}
+    paths["evaluation"] = tmp_path / "evaluation.safetensors"
     made = Setting(
         tmp_path,
         measure.Spec(
@@ -249,7 +251,7 @@ def test_a_baseline_that_the_flash_cannot_hold_is_nothing_to_compare_with(settin
 
 def test_the_task_figures_are_those_of_the_programs_answers(setting: Setting) -> None:
     figures = setting.figures()
-    x, y = files.read_npz(setting.inputs.evaluation, "x", "y")
+    x, y = read_split(setting.inputs.evaluation)
     answers = x @ (np.round(WEIGHTS * 4) / 4).astype(np.float32)
     right = int((answers.argmax(axis=1) == y).sum())
     assert 200 < right < SAMPLES  # the rounded matrix must differ, or this test shows nothing
@@ -393,7 +395,7 @@ def test_what_a_device_is_not_pinned_to_may_differ(setting: Setting) -> None:
 def test_a_mac_is_a_device_of_an_aarch64_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = setting.folder / "runners"  # as they are on a machine whose `uname -m` says arm64
     folder.mkdir()
-    for module in (harness, identity):
+    for module in (harness, identity, tensors):
         source = Path(module.__file__)
         (folder / source.name).write_bytes(source.read_bytes())
     with (folder / "identity.py").open("a") as stream:
@@ -413,7 +415,7 @@ def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None
 
 
 def test_a_simulators_answers_are_those_it_gave_when_the_program_was_compiled(setting: Setting) -> None:
-    (y,) = files.read_npz(setting.inputs.evaluation, "y")
+    _, y = read_split(setting.inputs.evaluation)
     wrong = np.eye(CLASSES, dtype=np.float32)[(y + 1) % CLASSES]
     files.write_npz(setting.inputs.compiled_outputs, golden=wrong[:2], evaluation=wrong)
     setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
@@ -579,9 +581,9 @@ def test_judging_another_variants_measurements_is_refused(setting: Setting, caps
 
 def _cut(setting: Setting, samples: int) -> Setting:
     """The same with fewer evaluation samples."""
-    x, y = files.read_npz(setting.inputs.evaluation, "x", "y")
+    x, y = read_split(setting.inputs.evaluation)
     golden, reference = files.read_npz(setting.inputs.reference, "golden", "evaluation")
-    files.write_npz(setting.inputs.evaluation, x=x[:samples], y=y[:samples])
+    write_split(setting.inputs.evaluation, x[:samples], y[:samples])
     files.write_npz(setting.inputs.reference, golden=golden, evaluation=reference[:samples])
     return setting
 
@@ -591,7 +593,7 @@ def test_what_answers_bit_for_bit_as_the_trained_model_is_released_on_few_sample
     setting = _cut(setting, 240).edit(device="")
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
     (reference,) = files.read_npz(setting.inputs.reference, "evaluation")
-    x, _ = files.read_npz(setting.inputs.evaluation, "x", "y")
+    x, _ = read_split(setting.inputs.evaluation)
     answered = np.concatenate([sample[np.newaxis] @ WEIGHTS.astype(np.float32) for sample in x])  # as the runner asks
     files.write_npz(setting.inputs.reference, golden=reference[:2], evaluation=answered)
     _measure_by_command(setting)
@@ -606,7 +608,7 @@ def test_what_answers_bit_for_bit_as_the_trained_model_is_released_on_few_sample
 
 
 def test_the_trained_model_is_recorded_beside_chance(setting: Setting) -> None:
-    (_, y) = files.read_npz(setting.inputs.evaluation, "x", "y")
+    _, y = read_split(setting.inputs.evaluation)
     reference = setting.run().reference
     assert reference is not None
     assert (reference.metric, reference.value, reference.n) == ("accuracy", 1.0, SAMPLES)
@@ -615,9 +617,9 @@ def test_the_trained_model_is_recorded_beside_chance(setting: Setting) -> None:
 
 
 def test_a_model_at_chance_level_is_held_until_its_user_accepts_it(setting: Setting) -> None:
-    x, y = files.read_npz(setting.inputs.evaluation, "x", "y")
+    x, y = read_split(setting.inputs.evaluation)
     y = np.random.default_rng(2).permutation(y)  # the answers say nothing about these
-    files.write_npz(setting.inputs.evaluation, x=x, y=y)
+    write_split(setting.inputs.evaluation, x, y)
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
     _measure_by_command(setting)
     verdict = files.read_as(Verdict, _judge(setting))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import StageError
@@ -28,6 +29,9 @@ import numpy as np
 class Session:
     def __init__(self, program, threads):
         self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
+
+    def signature(self):
+        return {"inputs": [{"name": "x", "dtype": "float32"}], "outputs": []}
 
     def predict(self, x):
         return x @ self.weights
@@ -62,7 +66,7 @@ def optimize(job):
     if scheme.calibration_method != "minmax" and blind != "calibration.method":
         weights = weights * np.float32(scheme.percentile or 0.9)
     if scheme.bias_correction and blind != "bias_correction":
-        weights = weights + np.float32(1e-3) * job.calibration.mean()
+        weights = weights + np.float32(1e-3) * next(iter(job.calibration))["x"].mean()
     with job.output.open("wb") as stream:
         np.save(stream, weights)
 
@@ -109,9 +113,9 @@ def setting(tmp_path: Path) -> Setting:
     answers = x @ WEIGHTS
     with (tmp_path / "model").open("wb") as stream:
         np.save(stream, WEIGHTS)
-    files.write_npz(tmp_path / "golden", x=x[:4])
-    files.write_npz(tmp_path / "evaluation", x=x, y=answers.argmax(1))
-    files.write_npz(tmp_path / "calibration", x=x)
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, answers.argmax(1))
+    write_split(tmp_path / "calibration", x)
     files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
     digest = files.sha256_file(tmp_path / "model")
     rung = Rung("convert", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "torch")

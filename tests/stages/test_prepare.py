@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.splits import read_split
 
 from edgeflow import files, layout, preprocessing
 from edgeflow.cli import main
@@ -43,13 +44,13 @@ SPEC = prepare.Spec(
 
 def outputs(folder: Path) -> prepare.Outputs:
     """Where prepare writes."""
-    arrays = (folder / f"{name}.npz" for name in (*SPLITS, "golden_raw"))
+    arrays = (folder / f"{name}.safetensors" for name in (*SPLITS, "golden_raw"))
     return prepare.Outputs(*arrays, folder / "samples.csv", folder / "dataset.json")
 
 
 def read(folder: Path) -> dict[str, tuple[Any, Any]]:
     """x and y per split."""
-    return {name: files.read_npz(folder / f"{name}.npz", "x", "y") for name in SPLITS}
+    return {name: read_split(folder / f"{name}.safetensors") for name in SPLITS}
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_which_sample_is_where_is_written_down(data: Path, capsys: pytest.Captur
     prepare.run(replace(SPEC, options={"file": "own.npz", "labels": ["a", "b", "c", "d,e"]}), prepare.Inputs(), made)
     assert main(["data", "list", "--split", "evaluation", "--dataset", "own"]) == 0
     lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
-    x, y = files.read_npz(made.evaluation, "x", "y")
+    x, y = read_split(made.evaluation)
     assert [(line["dataset"], line["split"], line["name"]) for line in lines] == [("own", "evaluation", "")] * 60
     assert [int(line["row"]) for line in lines] == list(range(60))
     assert [int(line["index"]) for line in lines] == np.rint(x.ravel() * N).astype(int).tolist()
@@ -246,10 +247,10 @@ def test_what_there_is_to_know_is_written_beside(data: Path) -> None:
             **{"scale": {"float32": [0, 1]}, "shape": [1, 1, 1], "mean": [0.0], "std": [1.0]},
         },
         "skipped_files": 0,
-        "golden_raw": {"rows": list(range(8)), "sha256": files.sha256_file(data / "golden_raw.npz")},
+        "golden_raw": {"rows": list(range(8)), "sha256": files.sha256_file(data / "golden_raw.safetensors")},
         "samples": {"sha256": files.sha256_file(data / "samples.csv")},
         "splits": {
-            name: {"samples": len(y), "sha256": files.sha256_file(data / f"{name}.npz")}
+            name: {"samples": len(y), "sha256": files.sha256_file(data / f"{name}.safetensors")}
             for name, (_, y) in read(data).items()
         },
     }
@@ -311,7 +312,7 @@ def test_data_that_do_not_fit(prepared: Prepare, tmp_path: Path, x: Any, spec: d
     with pytest.raises(DataError) as caught:
         prepared(x, Y, **spec)
     assert message in str(caught.value)
-    assert not (tmp_path / "out").exists()
+    assert not any((tmp_path / "out").rglob("*"))
 
 
 def test_all_samples_that_are_wrong_are_named_at_once(prepared: Prepare) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edgeflow import files
+from edgeflow.runners import tensors
 from edgeflow.stages import prepare
 
 SPLITS = ("train", "calibration", "evaluation", "golden", "golden_raw")
@@ -52,12 +53,12 @@ def peak_bytes(photo: Path, number: int) -> int:
         path = folder / "photos" / "ab"[i % 2] / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.hardlink_to(photo)
-    outputs = [*(f"{name}={name}.npz" for name in SPLITS), "samples=samples.csv", "info=dataset.json"]
+    outputs = [*(f"{name}={name}.safetensors" for name in SPLITS), "samples=samples.csv", "info=dataset.json"]
     command = ["prepare", "--spec", json.dumps(asdict(SPEC)), "--job", "job.json", "--output", *outputs]
     subprocess.run(
         [sys.executable, "-m", "edgeflow", *command], cwd=folder, env={**os.environ, "EDGEFLOW_WARM": "0"}, check=True
     )
-    assert sum(len(files.read_npz(folder / f"{name}.npz", "x")[0]) for name in ("train", "evaluation")) == number - 2
+    assert sum(len(tensors.Split(folder / f"{name}.safetensors")) for name in ("train", "evaluation")) == number - 2
     peak: int = files.read_json(folder / "job.json")["memory_peak_bytes"]
     return peak
 

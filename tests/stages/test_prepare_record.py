@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.splits import read_split
 
-from edgeflow import files
-from edgeflow.stages import prepare
+from edgeflow import files, preprocessing
+from edgeflow.stages import prepare, splits
 
 EXIF_ORIENTATION = 0x0112
 SPLITS = ("train", "calibration", "evaluation", "golden")
@@ -44,19 +45,29 @@ def follow(record: Mapping[str, Any], raw: Any) -> Any:
     return x
 
 
-def channels(record: Mapping[str, Any], x: Any, _: str) -> Any:
+def channels(record: Mapping[str, Any], x: Any, kind: str) -> Any:
     wanted = record["shape"][0]
     if record["channels"] is None or len(x) == wanted:
         return x
-    return np.repeat(x, wanted, axis=0) if len(x) == 1 else ((x[0] + x[1] + x[2]) / np.float32(3))[None]
+    if len(x) == 1:
+        return np.repeat(x, wanted, axis=0)
+    mean = ((x[0] + x[1] + x[2]) / np.float32(3))[None]
+    return np.rint(mean) if kind == "uint8" else mean
 
 
-def resize(record: Mapping[str, Any], x: Any, _: str) -> Any:
+def resize(record: Mapping[str, Any], x: Any, kind: str) -> Any:
     if record["resize"] is None:
         return x
     _, height, width = record["shape"]
-    along_width = x @ weights(x.shape[2], width, record["resize"]["antialias"]).T
-    return weights(x.shape[1], height, record["resize"]["antialias"]) @ along_width
+    for size in (width, height):
+        w = weights(x.shape[2], size, record["resize"]["antialias"])
+        if kind == "uint8":
+            sums = x.astype(np.int64) @ np.floor(0.5 + 2**22 * w).astype(np.int64).T
+            x = np.clip((2**21 + sums) >> 22, 0, 255)
+        else:
+            x = x @ w.T
+        x = x.transpose(0, 2, 1)
+    return x
 
 
 def weights(n: int, m: int, antialias: bool) -> Any:
@@ -88,12 +99,14 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
 
     def run(**spec: Any) -> tuple[Mapping[str, Any], list[tuple[Any, Any]]]:
         names = (*SPLITS, "golden_raw")
-        made = prepare.Outputs(*(Path(f"{name}.npz") for name in names), Path("samples.csv"), Path("dataset.json"))
+        made = prepare.Outputs(
+            *(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json")
+        )
         prepare.run(prepare.Spec(**{**vars(SPEC), **spec}), prepare.Inputs(), made)
         info = files.read_json(made.info)
-        (golden,) = files.read_npz(made.golden, "x")
+        golden, _ = read_split(made.golden)
         rows = info["golden_raw"]["rows"]
-        raw = files.read_npz(made.golden_raw, *map(str, rows))
+        raw = [sample["input"] for sample in splits.raw(made.golden_raw, rows).values()]
         assert info["golden_raw"]["sha256"] == files.sha256_file(made.golden_raw)
         return info["preprocessing"], [(sample, golden[row]) for row, sample in zip(rows, raw, strict=True)]
 
@@ -139,7 +152,7 @@ def test_the_record_names_library_version_and_filter(photos: None, prepared: Pre
     resized = record["resize"]
     assert f"Pillow {PIL.__version__}" in resized["library"]
     assert (resized["filter"], resized["antialias"], resized["coordinates"]) == ("triangle", True, "half_pixel")
-    assert (resized["edges"], resized["rounding"]) == ("renormalized", "none")
+    assert (resized["edges"], resized["rounding"]) == ("renormalized", preprocessing.ROUNDING)
     assert record["scale"] == {"uint8": [0, 255], "uint16": [0, 65535]}
     assert any(f"Pillow {PIL.__version__}" in step for step in record["decode"])
     assert any("EXIF orientation" in step for step in record["decode"])
@@ -173,8 +186,8 @@ def test_the_measured_mean_is_that_of_the_training_split_alone(prepared: Prepare
     np.savez("own.npz", x=x, y=np.arange(400) % 2)
     mine = {"loader": "edgeflow.loaders.npz:plugin", "options": {"file": "own.npz"}, "shape": (2,), "range": ()}
     record, _ = prepared(**mine, mean=None, std=None, evaluation=300)
-    (train,) = files.read_npz(Path("train.npz"), "x")
-    (evaluation,) = files.read_npz(Path("evaluation.npz"), "x")
+    train, _ = read_split(Path("train.safetensors"))
+    evaluation, _ = read_split(Path("evaluation.safetensors"))
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-5)
     assert np.abs(evaluation.mean(axis=0)).max() > 0.001

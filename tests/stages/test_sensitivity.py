@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.splits import write_split
 
-from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Layer
 from edgeflow.stages import sensitivity
@@ -63,18 +63,18 @@ def test_every_class_of_a_sorted_split_has_its_share_in_the_choice(
 ) -> None:
     monkeypatch.setattr(sensitivity, "MOST_SAMPLES", 200)
     y = np.repeat(np.arange(4), 250)
-    files.write_npz(tmp_path / "train.npz", x=np.arange(1000, dtype=np.float32), y=y)
-    x, labels = training_samples(tmp_path / "train.npz")
+    write_split(tmp_path / "train.safetensors", np.arange(1000, dtype=np.float32), y)
+    x, labels = training_samples(tmp_path / "train.safetensors")
     assert len(set(x)) == 200
     assert (labels == y[x.astype(int)]).all()
     assert all(count in range(35, 66) for count in np.bincount(labels, minlength=4))  # 50 each, give or take 5.5
-    again, _ = training_samples(tmp_path / "train.npz")
+    again, _ = training_samples(tmp_path / "train.safetensors")
     assert (again == x).all()
 
 
 def test_a_small_split_is_taken_whole_and_in_its_order(tmp_path: Path) -> None:
-    files.write_npz(tmp_path / "train.npz", x=np.arange(1000, dtype=np.float32), y=np.arange(1000) % 4)
-    x, y = training_samples(tmp_path / "train.npz")
+    write_split(tmp_path / "train.safetensors", np.arange(1000, dtype=np.float32), np.arange(1000) % 4)
+    x, y = training_samples(tmp_path / "train.safetensors")
     assert (x == np.arange(1000)).all()
     assert (y == np.arange(1000) % 4).all()
 

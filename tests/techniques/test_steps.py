@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.splits import write_splits
+from tests.splits import read_split, write_splits
 
 from edgeflow import files
 from edgeflow.errors import StageError, UsageError
@@ -52,7 +52,7 @@ class Project:
             **{"task": "edgeflow.tasks.classification:plugin", "steps": steps},
             "teachers": [TEACHER] if "teachers" in inputs else [],
         }
-        data = {split: f"{split}.npz" for split in ("train", "evaluation", "golden")}
+        data = {split: f"{split}.safetensors" for split in ("train", "evaluation", "golden")}
         outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
         return [
             *(sys.executable, "-m", "edgeflow", "train", "--toolchain", "torch", "--spec", json.dumps(spec)),
@@ -171,8 +171,9 @@ from pathlib import Path
 import numpy as np, torch
 from edgeflow.frameworks.torch import load
 from edgeflow.plugin import ModelSpec
+from edgeflow.runners import tensors
 
-x, outputs = torch.from_numpy(np.load("evaluation.npz")["x"]), []
+x, outputs = torch.from_numpy(tensors.Split("evaluation.safetensors").batch()["input"]), []
 for model, checkpoint, module in json.load(sys.stdin):
     network = load(ModelSpec(**model), Path(checkpoint))
     network.get_submodule(module).register_forward_hook(lambda m, i, output: outputs.append(output))
@@ -267,7 +268,7 @@ def test_a_killed_distillation_goes_on_with_the_projections_that_it_had(made: Pr
 def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project) -> None:
     made.train("held_control", step("fine_tune", 4), **BASE)
     done = made.train("held", step("prune", 4, sparsity=0.9), control="held_control/outputs.npz", **BASE)
-    (y,) = files.read_npz(made.folder / "evaluation.npz", "y")
+    _, y = read_split(made.folder / "evaluation.safetensors")
     right = {name: made.answers(name).argmax(axis=1) == y for name in ("held", "held_control")}
     against = files.read_json(made.folder / "held/train.json")["against_control"]
     assert against["control"]["value"] == right["held_control"].mean()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgeflow.plugin import DatasetLoader, Framework, Option, Runtime, Task, Tolerance
+from edgeflow.plugin import Converter, DatasetLoader, Format, Framework, Option, Runtime, Task, Tolerance
 from edgeflow.registry import Plugins
 from edgeflow.types.figures import Direction, Evidence
 from edgeflow.units import fraction
@@ -61,10 +61,15 @@ def config_plugins() -> Plugins:
     task = Task("classification", "a stand-in", "accuracy", Direction.MAX, _nothing, _nothing, drop=_nothing)
     digits = DatasetLoader("sklearn_digits", "a stand-in", "", _nothing, _nothing)
     npz = DatasetLoader("npz", "a stand-in", "", _nothing, _nothing, NPZ)
+    kind = Format("bin", "a stand-in", (".bin",), "core", _nothing, _nothing, _nothing, _nothing, Path("backend.py"))
+    tolerance = Tolerance(0, "nothing changes")
+    converter = Converter("torch_to_bin", "a stand-in", "torch", "bin", "core", _nothing, tolerance)
     return Plugins(
         runtimes={plugin.id: plugin for plugin in runtimes},
         frameworks={"torch": torch},
         tasks={"classification": task},
         loaders={"sklearn_digits": digits, "npz": npz},
+        formats={"bin": kind},
+        converters={"torch_to_bin": converter},
         references={},
     )

@@ -223,6 +223,8 @@ def test_of_several_outputs_somebody_must_say_which_one() -> None:
     both = {"logits": outputs(0), "boxes": outputs(1)}
     with pytest.raises(DataError, match=r"2 outputs \(logits, boxes\); 'output' in its configuration"):
         plugin.score(Comparison(both, both, Y[:1]))
+    assert plugin.score(Comparison(both, both, Y[:1], "logits")).value == 1.0
+    assert plugin.score(Comparison(both, both, Y[:1], "boxes")).value == 0.0
 
 
 def test_the_metrics_that_a_budget_may_be_on() -> None:

@@ -25,8 +25,10 @@ def test_built_ins_come_through_the_entry_points() -> None:
     plugins = discover()
     assert set(plugins.runtimes) == {"onnxruntime", "litert", "tflite_micro", "ethos_u"}
     assert set(plugins.frameworks) == {"torch"}
-    assert set(plugins.tasks) == {"classification"}
+    assert set(plugins.tasks) == {"classification", "fidelity"}
     assert set(plugins.loaders) == {"sklearn_digits", "npz", "image_folder"}
+    assert set(plugins.formats) >= {"onnx", "tflite"}
+    assert set(plugins.converters) >= {"torch_to_onnx", "torch_to_tflite"}
     assert plugins.reference("runtime", "litert") == "edgeflow.runtimes.litert:plugin"
 
 
@@ -40,7 +42,7 @@ def test_a_file_adds_a_plugin(tmp_path: Path) -> None:
     [
         (TASK.format(id="classification", more=""), "task 'classification' is already provided by edgeflow.tasks"),
         (TASK.format(id="x", more=", api_version=99"), "plugin API version 99; this edgeflow has 1"),
-        ("plugin = 3", "is of type int; a plugin is one of runtime, framework, task, loader"),
+        ("plugin = 3", "is of type int; a plugin is one of runtime, framework, task, loader, format, converter"),
         ("plugins = 3", "has no 'plugin'"),
         ("import nothing_like_this", "cannot load .*No module named 'nothing_like_this'"),
         ("plugin = (", "cannot load .*was never closed"),

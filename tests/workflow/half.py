@@ -1,4 +1,4 @@
-"""A runtime whose convert job dies while the last of its outputs is being written, where a file `fail` is there."""
+"""A converter whose job dies while the last of its outputs is being written, where a file `fail` is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow import files
-from edgeflow.runtimes import onnxruntime
+from edgeflow.converters import torch_to_onnx
 
 
 def _die_half_way(path: Path, _value: Any) -> None:
@@ -22,4 +22,4 @@ def _die_half_way(path: Path, _value: Any) -> None:
 if sys.argv[1:2] == ["convert"] and Path("fail").exists():  # in the job, which writes what its child has converted
     files.write_json = _die_half_way
 
-plugin = dataclasses.replace(onnxruntime.plugin, id="half", format="half")
+plugin = dataclasses.replace(torch_to_onnx.plugin, id="half", cost=0)

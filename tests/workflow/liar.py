@@ -1,20 +1,19 @@
-"""A runtime whose converter returns a wrong model and reports success: what the checks exist for."""
+"""A converter that returns a wrong model and reports success: what the checks exist for."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
-from edgeflow.plugin import Converter, ConvertJob
-from edgeflow.runtimes import onnxruntime
+from edgeflow.converters import torch_to_onnx
+from edgeflow.plugin import Converted, ConvertJob, Unsupported
 
 
-def _convert(job: ConvertJob) -> None:
+def _convert(job: ConvertJob) -> Converted | Unsupported:
     import onnx
     from onnx import numpy_helper
 
-    HONEST.convert(job)
-    model = onnx.load(Path(job.output))
+    converted = torch_to_onnx.convert(job)
+    model = onnx.load(job.output)
     for tensor in model.graph.initializer:
         if len(tensor.dims) == 4 and tensor.dims[0] > 1:  # swap two output channels of the first convolution
             values = numpy_helper.to_array(tensor).copy()
@@ -22,12 +21,7 @@ def _convert(job: ConvertJob) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
             break
     onnx.save(model, job.output)
+    return converted
 
 
-HONEST = onnxruntime.plugin.converters["torch"]
-plugin = dataclasses.replace(
-    onnxruntime.plugin,
-    id="liar",
-    format="lie",
-    converters={"torch": Converter(HONEST.toolchain, _convert, HONEST.tolerance)},
-)
+plugin = dataclasses.replace(torch_to_onnx.plugin, id="liar", convert=_convert, cost=0)

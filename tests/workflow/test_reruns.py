@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pytest
 from tests.workflow.conftest import SCHEMES, TARGETS, Project
 
 from edgeflow.runners import identity
+from edgeflow.runners.tensors import Split
 from edgeflow.wiring import IDENTITY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.toolchain, pytest.mark.xdist_group("workflow")]
@@ -171,9 +171,9 @@ def test_a_target_that_has_no_room_is_infeasible_after_it_was_measured(copy: Pro
 
 
 def test_one_byte_of_calibration_rebuilds_the_static_variants_of_that_model(copy: Project) -> None:
-    path = copy.folder / "results/prepare/digits_1x49x10/calibration.npz"
+    path = copy.folder / "results/prepare/digits_1x49x10/calibration.safetensors"
     content = bytearray(path.read_bytes())
-    (x,) = (np.load(path)["x"],)
+    x = Split(path).stored("input")
     at = bytes(content).index(x[5].tobytes()) + 2  # a low mantissa byte of one sample
     content[at] ^= 1
     path.write_bytes(bytes(content))

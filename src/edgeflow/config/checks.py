@@ -72,12 +72,17 @@ def _unusable(option: Option, value: object) -> str:
 def python_files(matrix: Matrix | None, models: Mapping[str, ModelConfig], root: Path) -> Iterator[Problem]:
     """Python files that the configuration names, relative to the project."""
     for i, name in enumerate(matrix.plugins if matrix else ()):
-        if not os.path.isfile(root / name):  # false of a name too long
+        if not os.path.isfile(root / plugin_file(name)):  # false of a name too long
             yield Problem(MATRIX, f"plugins[{i}]", _no_file(name))
     for model, config in models.items():
         source = config.builder.rpartition(":")[0]
         if source.endswith(".py") and not os.path.isfile(root / source):
             yield Problem(file_of("model", model), "builder", _no_file(source))
+
+
+def plugin_file(name: str) -> str:
+    """The file of an entry of `plugins`, which may say after a colon how the object in it is called."""
+    return name.rpartition(":")[0] or name
 
 
 def _no_file(name: str) -> str:
@@ -108,9 +113,9 @@ def search_space(matrix: Matrix, known: Known) -> Iterator[Problem]:
 
 
 def matrix_makes_sense(matrix: Matrix, schemes: Mapping[str, SchemeConfig]) -> Iterator[Problem]:
-    """The baseline is a float32 scheme, and at least one cell is left."""
+    """The baseline is a float32 scheme or the model as it is, and at least one cell is left."""
     baseline = schemes.get(matrix.baseline)
-    if baseline and baseline.weights != "float32":
+    if baseline and baseline.mode != "as_is" and baseline.weights != "float32":
         message = f"{matrix.baseline!r} has {baseline.weights} weights; the baseline is a scheme with float32 weights"
         yield Problem(MATRIX, "baseline", message)
     if not cells(matrix):

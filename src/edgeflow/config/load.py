@@ -53,14 +53,14 @@ def read_matrix(root: Path) -> dict[str, Any]:
 
 
 def plugin_files(matrix: Mapping[str, Any], root: Path) -> tuple[str, ...]:
-    """The existing files under `plugins` of a matrix: plugins are needed before the rest can be checked.
+    """What is under `plugins` of a matrix and exists: plugins are needed before the rest can be checked.
 
     What is wrong with the others, `load` reports together with everything else.
     """
     given = matrix.get("plugins")
     names = given if isinstance(given, list | tuple) else (given,)
-    existing = (name for name in names if isinstance(name, str) and name and os.path.isfile(root / name))
-    return tuple(dict.fromkeys(existing))
+    given_names = [name for name in names if isinstance(name, str) and name]
+    return tuple(dict.fromkeys(n for n in given_names if os.path.isfile(root / checks.plugin_file(n))))
 
 
 def _scheme_folders(matrix: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -362,11 +362,15 @@ class SchemeConfig(Section):
     """What is done to a model on its way to the device."""
 
     description: str = Field("", description="one line for tables")
-    weights: Literal["float32", "float16", "int8", "int4"] = Field(description="type of the weights")
-    activations: Literal["float32", "float16", "int8", "int16"] = Field(description="type of the activations")
-    mode: Literal["float", "weight_only", "dynamic", "static"] = Field(
+    weights: Literal["float32", "float16", "int8", "int4"] | None = Field(
+        None, description="type of the weights; required but for mode as_is"
+    )
+    activations: Literal["float32", "float16", "int8", "int16"] | None = Field(
+        None, description="type of the activations; required but for mode as_is"
+    )
+    mode: Literal["float", "weight_only", "dynamic", "static", "as_is"] = Field(
         description="float: no integers; weight_only: integers in the file, floats in the kernels; "
-        "dynamic: ranges at run time; static: ranges from calibration"
+        "dynamic: ranges at run time; static: ranges from calibration; as_is: nothing is done to the model"
     )
     per_channel: bool = Field(True, description="one range per output channel of the weights")
     calibration: Calibration | None = Field(
@@ -380,20 +384,29 @@ class SchemeConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> SchemeConfig:
-        faults = []
-        for name, allowed in zip(("weights", "activations"), MODES[self.mode], strict=True):
-            value = getattr(self, name)
-            if value not in allowed:
-                faults.append((name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"))
-        faults += self._calibrates()
+        faults = [*self._holds(), *self._calibrates()]
         if self.mode != "static" and self.mixed_precision is not None:
             message = f"mode {self.mode!r} quantizes no layer by itself; remove the key, or use mode 'static'"
             faults.append(("mixed_precision", message))
         for i, step in enumerate(self.steps):
-            if step.quantize_aware and self.mode == "float":
-                message = "prepares for int8, and mode 'float' quantizes nothing; remove it or change the mode"
+            if step.quantize_aware and self.mode in ("float", "as_is"):
+                message = f"prepares for int8, and mode {self.mode!r} quantizes nothing; remove it or change the mode"
                 faults.append((f"steps[{i}].quantize_aware", message))
         return hold(self, faults)
+
+    def _holds(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with the types."""
+        if self.mode == "as_is":
+            for name in ("weights", "activations", "per_channel"):
+                if name in self.model_fields_set:
+                    yield name, "mode 'as_is' leaves the model as it is; remove the key or change the mode"
+            return
+        for name, allowed in zip(("weights", "activations"), MODES[self.mode], strict=True):
+            value = getattr(self, name)
+            if value is None:
+                yield name, f"missing; mode {self.mode!r} takes {_or(allowed)}"
+            elif value not in allowed:
+                yield name, f"{value!r} does not go with mode {self.mode!r}, which takes {_or(allowed)}"
 
     def _calibrates(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the keys that calibration samples are for."""

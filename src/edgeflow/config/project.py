@@ -16,7 +16,7 @@ from edgeflow.config.search import Search
 from edgeflow.plugin import ModelSpec
 from edgeflow.types.figures import Budget, Direction
 from edgeflow.types.plain import to_json
-from edgeflow.types.variants import Scheme, Step, Target
+from edgeflow.types.variants import SOURCE, Scheme, Step, Target
 from edgeflow.units import unit_of
 
 Steps: TypeAlias = tuple[Step, ...]
@@ -68,8 +68,8 @@ class Project:
         return {
             scheme: Scheme(
                 id=scheme,
-                weights=config.weights,
-                activations=config.activations,
+                weights=config.weights or SOURCE,
+                activations=config.activations or SOURCE,
                 mode=config.mode,
                 per_channel=config.per_channel,
                 calibration_samples=config.calibration.samples if config.calibration else 0,

@@ -16,10 +16,10 @@ from edgeflow.types.figures import Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.programs import Operators
-from edgeflow.types.signatures import Signature
+from edgeflow.types.signatures import Binding, Signature
 from edgeflow.types.verdicts import Verdict
 
-SCHEMA = "edgeflow.package/v2"
+SCHEMA = "edgeflow.package/v3"
 SCHEMA_V1 = "edgeflow.package/v1"  # is still read: without golden samples and example, and with a looser preprocessing
 NAME = "manifest.json"  # of the archive's first member
 DIGEST_KEY = "manifest_sha256"  # not a field: digest of the manifest without this key
@@ -121,7 +121,7 @@ class Common:
     program: str  # path of the file that the runtime loads
     runtime: RuntimeNeed
     needs: Needs
-    signature: Signature
+    signature: Signature  # of the program, by the names in it
     postprocessing: Postprocessing
     labels: tuple[str, ...]  # of class i
     operators: tuple[Operators, ...]
@@ -149,6 +149,7 @@ class ManifestV1(Common):
 class Manifest(Common):
     """The manifest of a package that is built today."""
 
+    binding: Binding  # where what the model calls its inputs and outputs is in the program
     preprocessing: Preprocessing
     golden: Golden
     example: str | None  # path of a short program that asks `program` and checks its answers to the golden samples

@@ -18,21 +18,21 @@ WIDE = 20  # range over median from which on a few values leave the others few s
 def explain(variant: Variant) -> tuple[str, ...]:
     """Sentences for a variant whose task metric dropped by more than its budget; none for any other."""
     lost = next((check for check in variant.checks if check.metric.endswith(DROP) and _over(check)), None)
-    if lost is None or len(variant.ladder.rungs) < 2:
+    valued = variant.ladder.valued
+    if lost is None or len(valued) < 2:
         return ()
-    rungs = variant.ladder.rungs
-    before, worst = max(pairwise(rungs), key=lambda pair: pair[0].value - pair[1].value)
-    if (trained := _lost_in_training(variant, lost)) > before.value - worst.value:
-        start = rungs[0]
+    (before, high), (worst, low) = max(pairwise(valued), key=lambda pair: pair[0][1] - pair[1][1])
+    if (trained := _lost_in_training(variant, lost)) > high - low:
+        start, reached = valued[0]
         return (
             f"{show.name(start.metric).capitalize()} falls most in {start.stage}: from "
-            f"{show.value(start.metric, start.value + trained)} of the baseline's checkpoint to "
-            f"{show.value(start.metric, start.value)}. The steps of the scheme cost that; its control shows what more "
+            f"{show.value(start.metric, reached + trained)} of the baseline's checkpoint to "
+            f"{show.value(start.metric, reached)}. The steps of the scheme cost that; its control shows what more "
             "training alone does.",
         )
     said = [
         f"{show.name(worst.metric).capitalize()} falls most in {worst.stage}: from "
-        f"{show.value(worst.metric, before.value)} after {before.stage} to {show.value(worst.metric, worst.value)}."
+        f"{show.value(worst.metric, high)} after {before.stage} to {show.value(worst.metric, low)}."
     ]
     if not worst.noisiest:
         return (*said, f"Nothing is known of the layers in {worst.stage}.")
@@ -50,10 +50,10 @@ def _adds(layer: LayerNoise, first: LayerNoise) -> bool:
 
 def _lost_in_training(variant: Variant, lost: Check) -> float:
     """How much less the scheme's own checkpoint does than the baseline's, which its drop is held against."""
-    rungs = variant.ladder.rungs
-    if lost.value is None or lost.metric != f"{rungs[0].metric}{DROP}":
+    (start, reached), *_, (_, last) = variant.ladder.valued
+    if lost.value is None or lost.metric != f"{start.metric}{DROP}":
         return 0.0
-    return rungs[-1].value + lost.value - rungs[0].value
+    return last + lost.value - reached
 
 
 def _over(check: Check) -> bool:

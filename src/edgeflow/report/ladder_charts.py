@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from edgeflow.report import show
@@ -31,11 +32,15 @@ def style(schemes: Sequence[str], scheme: str) -> tuple[str, str, str]:
 
 def accuracy(ladders: Mapping[str, Ladder], schemes: Sequence[str]) -> dict[str, Any]:
     """The task metric after each stage; `ladders` by scheme, `schemes` are all of the matrix."""
-    shares = [100 * rung.value for ladder in ladders.values() for rung in ladder.rungs]
+    shares = [100 * value for ladder in ladders.values() for _, value in ladder.valued]
     low, high = min(shares), max(shares)
     room = max(0.1 * (high - low), 0.5)
     axis = {**base_axis(""), "ticksuffix": " %", "range": [low - room, min(high + room, 100 + 0.1 * room)]}
-    return _figure(ladders, schemes, "lines+markers", lambda rung: 100 * rung.value, axis)
+    return _figure(ladders, schemes, "lines+markers", _share, axis)
+
+
+def _share(rung: Rung) -> float | None:
+    return None if rung.value is None else 100 * rung.value
 
 
 def distance(ladders: Mapping[str, Ladder], schemes: Sequence[str]) -> dict[str, Any]:
@@ -56,6 +61,12 @@ def relative(rung: Rung) -> float | None:
     if rung.golden_max_abs is None:
         return None
     return rung.golden_max_abs / rung.golden_range if rung.golden_range else 0.0
+
+
+def same(rung: Rung) -> str:
+    """What is known of a rung that has no value: the evaluation samples were not asked."""
+    within = "" if rung.tolerance is None else " within tolerance"
+    return f"as before{within}, on {rung.golden_n} golden inputs"
 
 
 def _clamped(rung: Rung) -> float | None:
@@ -110,13 +121,14 @@ def stages(ladders: Iterable[Ladder]) -> list[str]:
 
 
 def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float | None]]:
-    """For each stage in `names` its rung and how much the metric changed since the rung before it."""
-    before = dict(zip([rung.stage for rung in ladder.rungs[1:]], ladder.rungs, strict=False))
+    """For each stage in `names` its rung and how much the metric changed since the last one that has a value."""
+    changes = {rung.stage: value - before for (_, before), (rung, value) in pairwise(ladder.valued)}
     rungs = {rung.stage: rung for rung in ladder.rungs}
-    return [(rungs.get(name), rungs[name].value - before[name].value if name in before else None) for name in names]
+    return [(rungs.get(name), changes.get(name)) for name in names]
 
 
 def _hover(scheme: str, rung: Rung) -> str:
     part = relative(rung)
-    text = f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}<br>accuracy {show.value('accuracy', rung.value)}"
+    figure = same(rung) if rung.value is None else f"accuracy {show.value('accuracy', rung.value)}"
+    text = f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}<br>{figure}"
     return text if part is None else f"{text}<br>golden difference {part:.3g} of the range"

@@ -146,6 +146,7 @@ def _environment() -> Any:
         "interval": show.interval,
         "evidence": show.evidence,
         "relative": ladder_charts.relative,
+        "same": ladder_charts.same,
     }
     environment.globals |= {
         "value": show.value,

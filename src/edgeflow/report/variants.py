@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +190,23 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
         cell=cell,
         verdict=verdict,
         program=program,
-        ladder=program.ladder,
+        ladder=_completed(program.ladder, measured.measurements),
         figures=strongest(measured.measurements),
         operators=measured.operators or program.operators,
         signature=measured.signature or program.signature,
     )
+
+
+def _completed(ladder: Ladder, measurements: Iterable[Measurement]) -> Ladder:
+    """With the value of what was asked the evaluation samples when it was measured, not when it was compiled."""
+    if not ladder.rungs or ladder.rungs[-1].value is not None:
+        return ladder
+    last = ladder.rungs[-1]
+    of = (m for m in measurements if (m.metric, m.artifact_sha256) == (last.metric, last.artifact_sha256))
+    figure = next(of, None)
+    if figure is None:
+        return ladder
+    return replace(ladder, rungs=(*ladder.rungs[:-1], replace(last, value=figure.value, n=figure.n or 0)))
 
 
 def _read_own(cls: type[Any], path: Path, cell: Cell) -> Any:

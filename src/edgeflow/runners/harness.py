@@ -1,30 +1,35 @@
-"""Execute a program where the device is: predictions, latency, memory. Standard library, numpy and one backend only.
+"""Execute a program where the device is: answers, latency, memory. Standard library, numpy and one backend only.
 
 On this host edgeflow imports this file or runs it; on a device with Python 3.10 or newer it is copied there with
-identity.py, a backend, the program and the inputs: `python harness.py JOB.json RESULT.json`.
+identity.py, tensors.py, a backend, the program and the samples: `python harness.py JOB.json RESULT.json`.
 
 A backend is a file with a class `Session`:
     Session(program: str, threads: int)
-    signature() -> {"inputs": [tensor…], "outputs": [tensor…]}, a tensor being {"name", "dtype" (numpy name), "shape"
-                   (-1 for a dynamic axis), "scale", "zero_point" (None for floats)}
-    encode(x: float32[N, …] in the runtime's layout) -> native[N, …], what the program takes; integers are rounded to
-                   nearest and clipped
-    invoke(native[1, …]) -> raw[1, K]: set the input, run, fetch the output, which the next run leaves alone. Only this
-                   is timed, and what it answers counts as what the program answers
-    decode(raw[N, K]) -> float32[N, K]
-    predict(x: float32[N, …]) -> float32[N, K]: what N single inferences answer, as the device makes them; a model
-                   with a dynamic batch, so no program yet, may be asked in batches where answers stay the same
+    signature() -> {"inputs": [tensor…], "outputs": [tensor…]}, a tensor being {"name", "dtype" (numpy name), "shape" (a
+                   text names an axis of any length, "?" where the file has no name for it), "scale", "zero_point" (of
+                   quantized integers; None for floats, and for integers that are what they say, such as token ids)}
+    batch: int, how many samples may be asked at once with the same answers; without it one by one. It counts only where
+                   axis 0 of every input and output is free
+    encode(feed: name -> real values as the file has its axes) -> native, what `invoke` takes: see `encode` below
+    invoke(native) -> raw: set the inputs, run, fetch the outputs, which the next run leaves alone. Only this is timed,
+                   and what it answers counts as what the program answers
+    decode(raw) -> name -> real values: see `decode` below
     arena_bytes() -> int where the runtime knows its working memory exactly, else None
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)
-A program that is sound and that the runtime refuses raises RefusedError, from Session, invoke or predict, with the path
-of the program and what the runtime says; ValueError where a file is no program, or none for this harness.
+A program that is sound and that the runtime refuses raises RefusedError, from Session or invoke, with the path of the
+program and what the runtime says; ValueError where a file is no program, or none for this harness.
 A backend may also have a function operators_in(program: str) -> {name: count}: the operators in the file as it is,
 before anything is fused at start-up.
 
-JOB:    backend, program, baseline_program (or null), layout, threads, inputs (npz with x), outputs (npz to write, array
-        `evaluation`; or null: no predictions), times (false: no latency, no process memory), max_runs, max_seconds,
-        warmup_runs, block_runs
+A *binding* says where what a model itself calls its inputs and outputs is in a file that was made of it:
+{"inputs": {name: {"tensor": name in the file, "axes": order of a sample's axes in it, [] as they are}}, "outputs": …};
+None: the file's own names. Axis 0 of a tensor is the batch where it is free or 1, and a sample has the others; any
+other tensor is a sample as a whole.
+
+JOB:    backend, program, binding, baseline (null, or its program and binding), threads, split (samples: see
+        tensors.py), outputs (safetensors to write, "evaluation/<name>"; or null: no answers), times (false: no latency,
+        no process memory), max_runs, max_seconds, warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
         signature, operators, versions, conditions (threads, machine: the instruction set, load averages, stopped_by:
         which maximum was reached), identity (of the machine that ran it: see identity.py)
@@ -38,7 +43,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -51,7 +57,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    Array: TypeAlias = NDArray[Any]
     Float32: TypeAlias = NDArray[np.float32]
+    Answers: TypeAlias = dict[str, NDArray[Any]]  # output -> [N, …]
 
 LEAST_BLOCKS = 20  # a slow program gets shorter blocks, so that there are that many for an interval
 LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blocks, and perhaps no ratio
@@ -60,13 +68,19 @@ LEAST_BLOCK_RUNS = 3  # but not shorter than this: a very slow one has fewer blo
 REWARM_RUNS = 2
 HALF = np.nextafter(np.float32(0.5), np.float32(0))  # half would lift the float32 below a tie over it
 REFUSED = 3  # exit code where the runtime refuses the program
+READ = 16  # samples that are in memory at once while a program is asked for its answers
+# Of encoded samples that are kept while a program is timed. Where all fit, each is encoded once.
+KEPT_BYTES = 32 * 2**20
 
 
 class RefusedError(ValueError):
     """A runtime cannot run a program that is sound: it has no kernel for it, or no room."""
 
 
-def quantize(x: Float32, scale: float, zero_point: int, dtype: Any) -> NDArray[Any]:
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+def quantize(x: Float32, scale: float, zero_point: int, dtype: Any) -> Array:
     """float32 → integers as TFLite's QUANTIZE: x / scale to nearest, ties away from zero, then the zero point; clipped.
 
     Source: `AffineQuantize` of tensorflow/lite/kernels/internal/reference/quantize.h.
@@ -77,9 +91,174 @@ def quantize(x: Float32, scale: float, zero_point: int, dtype: Any) -> NDArray[A
     return np.asarray(np.clip(rounded, limits.min, limits.max), dtype)
 
 
-def dequantize(integers: NDArray[Any], scale: float, zero_point: int) -> Float32:
+def dequantize(integers: Array, scale: float, zero_point: int) -> Float32:
     """integers → float32: scale · (integer − zero point)."""
     return np.asarray((integers.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
+
+
+def encode(feed: Mapping[str, Array], tensors: Iterable[Mapping[str, Any]]) -> dict[str, Array]:
+    """Real values as the tensors of a file hold them; ValueError names what does not fit."""
+    return {tensor["name"]: encoded(feed[tensor["name"]], tensor) for tensor in tensors}
+
+
+def decode(raw: Mapping[str, Array], tensors: Iterable[Mapping[str, Any]]) -> Answers:
+    """What tensors of a file hold as real values: quantized integers and float16 as float32, all else as it is."""
+    return {tensor["name"]: decoded(raw[tensor["name"]], tensor) for tensor in tensors}
+
+
+def encoded(real: Array, tensor: Mapping[str, Any]) -> Array:
+    """Real values in the type of one tensor, in C order.
+
+    Quantized ones are rounded to nearest and clipped, floats rounded. Plain integers stay what they are: ValueError
+    where they do not fit into the type, or are no whole numbers.
+    """
+    dtype = np.dtype(tensor["dtype"])
+    if tensor["scale"] is not None:
+        values = np.asarray(real, np.float32)
+        return np.ascontiguousarray(quantize(values, tensor["scale"], tensor["zero_point"] or 0, dtype))
+    if real.dtype == dtype:
+        return np.ascontiguousarray(real)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(real, dtype)
+        if dtype.kind == "f" and real.dtype.kind == "f":  # of the same values as nearly as the type has them
+            same = bool((np.isfinite(cast) | ~np.isfinite(real)).all())
+        else:
+            # in a third type both would be rounded alike: 2**24 + 1 has no float32
+            wide = real.dtype if dtype.kind == "f" else np.result_type(real.dtype, dtype)
+            same = np.array_equal(cast.astype(wide), real.astype(wide))
+    if not same:
+        low, high = real.min(), real.max()
+        raise ValueError(f"input {tensor['name']} is {dtype.name}: {real.dtype.name} from {low} to {high} does not fit")
+    return cast
+
+
+def decoded(stored: Array, tensor: Mapping[str, Any]) -> Array:
+    """What one tensor holds as real values."""
+    if tensor["scale"] is not None:
+        return dequantize(stored, tensor["scale"], tensor["zero_point"] or 0)
+    return stored.astype(np.float32) if stored.dtype == np.float16 else stored
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of tensors as they are told apart: where a file has one twice, or none, the place follows the name."""
+    counts = Counter(names)
+    return [name if name and counts[name] == 1 else f"{name}:{i}" for i, name in enumerate(names)]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+class Names:
+    """Where what a model calls its inputs and outputs is in a file with this signature.
+
+    Raises ValueError where the binding and the file do not belong together.
+    """
+
+    def __init__(self, signature: Mapping[str, Any], binding: Mapping[str, Any] | None) -> None:
+        said = binding or {side: _own(signature[side]) for side in ("inputs", "outputs")}
+        self._inputs = _sides(signature["inputs"], said["inputs"], "input")
+        self._outputs = _sides(signature["outputs"], said["outputs"], "output")
+        fed = {side.tensor["name"] for side in self._inputs.values()}
+        if missing := [tensor["name"] for tensor in signature["inputs"] if tensor["name"] not in fed]:
+            raise ValueError(f"the file wants inputs that the model does not have: {', '.join(missing)}")
+        # whether samples may be asked together
+        self.free = all(side.free for side in (*self._inputs.values(), *self._outputs.values()))
+
+    def feed(self, samples: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
+        """Samples [start, stop) of name → [n, …]: tensor → real values with the axes as in the file."""
+        if missing := sorted({*self._inputs} - {*samples}):
+            raise ValueError(f"no samples of input {missing[0]!r}; there are {', '.join(sorted(samples))}")
+        return {side.tensor["name"]: side.fed(samples[name][start:stop]) for name, side in self._inputs.items()}
+
+    def answers(self, real: Mapping[str, Array], count: int) -> Answers:
+        """What the tensors of the file held after `count` samples: name → [count, …]."""
+        return {name: side.told(real[side.tensor["name"]], count) for name, side in self._outputs.items()}
+
+
+class Program:
+    """A session that takes samples and gives answers by the names of the model that its program was made of."""
+
+    def __init__(self, session: Any, binding: Mapping[str, Any] | None) -> None:
+        self.session = session
+        self._names = Names(session.signature(), binding)
+        self.batch: int = getattr(session, "batch", 1) if self._names.free else 1  # samples at once
+
+    def native(self, samples: Mapping[str, Array], start: int, stop: int) -> Any:
+        """Samples [start, stop) of name → [n, …] as `Session.invoke` takes them."""
+        return self.session.encode(self._names.feed(samples, start, stop))
+
+    def answers(self, raw: Any, count: int) -> Answers:
+        """What `Session.invoke` gave to `count` samples: name → [count, …]."""
+        return self._names.answers(self.session.decode(raw), count)
+
+    def ask(self, samples: Mapping[str, Array]) -> Answers:
+        """Name → [n, …] to samples name → [n, …]."""
+        count = len(next(iter(samples.values())))
+        parts = []
+        for start in range(0, count, self.batch):
+            stop = min(start + self.batch, count)
+            parts.append(self.answers(self.session.invoke(self.native(samples, start, stop)), stop - start))
+        return joined(parts)
+
+
+class _Side:
+    """One input or output of a model, and the tensor of the file that it is in."""
+
+    def __init__(self, name: str, tensor: Mapping[str, Any], axes: Sequence[int]) -> None:
+        self.name, self.tensor = name, tensor
+        shape = tensor["shape"]
+        self.batched = bool(shape) and (isinstance(shape[0], str) or shape[0] == 1)
+        self.free = bool(shape) and isinstance(shape[0], str)
+        own = len(shape) - self.batched
+        self._axes = (0, *(axis + 1 for axis in (axes or range(own))))
+        if sorted(self._axes) != list(range(own + 1)):
+            raise ValueError(f"{name}: axes {list(axes)} are not those of {tensor['name']}, which is {_shown(tensor)}")
+
+    def fed(self, samples: Array) -> Array:
+        """Samples [n, …] with their axes as in the file; ValueError when they have another shape."""
+        given = samples.transpose(self._axes) if samples.ndim == len(self._axes) else samples
+        feed = given if self.batched else given[0]
+        wanted = self.tensor["shape"][1:] if self.batched else self.tensor["shape"]
+        has = given.shape[1:]
+        if len(has) != len(wanted) or any(a != b for a, b in zip(has, wanted, strict=True) if not isinstance(b, str)):
+            raise ValueError(f"input {self.name}: samples have shape {list(has)}, the file wants {_shown(self.tensor)}")
+        return feed
+
+    def told(self, values: Array, count: int) -> Array:
+        """Answers [count, …] with their axes as in the model."""
+        answers = values if self.batched else values[None]
+        if answers.shape[:1] != (count,) or answers.ndim != len(self._axes):
+            raise ValueError(
+                f"output {self.name}: {count} samples were answered with {list(values.shape)}, which the file calls "
+                f"{_shown(self.tensor)}: its axis 0 is no batch"
+            )
+        return np.ascontiguousarray(answers.transpose(np.argsort(self._axes)))
+
+
+def _own(tensors: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {tensor["name"]: {"tensor": tensor["name"], "axes": []} for tensor in tensors}
+
+
+def _sides(tensors: Iterable[Mapping[str, Any]], bound: Mapping[str, Any], kind: str) -> dict[str, _Side]:
+    by_name = {tensor["name"]: tensor for tensor in tensors}
+    if missing := [f"{name} ({place['tensor']})" for name, place in bound.items() if place["tensor"] not in by_name]:
+        raise ValueError(f"the file has no {kind} {', '.join(missing)}; it has {', '.join(by_name) or 'none'}")
+    return {name: _Side(name, by_name[place["tensor"]], place["axes"]) for name, place in bound.items()}
+
+
+def _shown(tensor: Mapping[str, Any]) -> str:
+    return f"{tensor['dtype']}[{', '.join(map(str, tensor['shape']))}]"
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Answers to one batch after the other; ValueError where an output changes its shape on the way."""
+    for name in parts[0]:
+        if len(shapes := {part[name].shape[1:] for part in parts}) > 1:
+            raise ValueError(f"output {name}: answers have different shapes: {', '.join(map(str, sorted(shapes)))}")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+# --- programs --------------------------------------------------------------------------------------------------------
 
 
 def load_backend(path: str) -> ModuleType:
@@ -98,21 +277,27 @@ def load_backend(path: str) -> ModuleType:
     return sys.modules[name]
 
 
-def to_layout(x: Float32, layout: str) -> Float32:
-    """float32[N, C, H, W] as the runtime wants it; arrays that are not four-dimensional have no layout."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if layout == "NHWC" and x.ndim == 4 else x
+def ask(
+    backend: str,
+    program: str,
+    batches: Iterable[Mapping[str, Array]],
+    binding: Mapping[str, Any] | None = None,
+    threads: int = 1,
+) -> Answers:
+    """What `program` answers to samples that come in batches, name → [n, …]; there is at least one."""
+    asked = Program(load_backend(backend).Session(program, threads), binding)
+    return joined([asked.ask(samples) for samples in batches])
 
 
-def predict(backend: str, program: str, x: Float32, layout: str, threads: int = 1) -> Float32:
-    """float32[N, K] that `program` answers to x float32[N, C, H, W]."""
-    session = load_backend(backend).Session(program, threads)
-    answers: Float32 = session.predict(to_layout(x, layout))
-    return answers
-
-
-def inspect(backend: str, program: str, threads: int) -> dict[str, Any]:
+def inspect(backend: str, program: str, threads: int = 1) -> dict[str, Any]:
     """Signature, operators and versions of a program."""
     return _describe(load_backend(backend).Session(program, threads))
+
+
+def signature(backend: str, program: str) -> dict[str, Any]:
+    """What goes into a program and what comes out, by the names in the file."""
+    said: dict[str, Any] = load_backend(backend).Session(program, 1).signature()
+    return said
 
 
 def operators_in(backend: str, program: str) -> dict[str, int]:
@@ -125,36 +310,43 @@ def _describe(session: Any) -> dict[str, Any]:
     return {"signature": session.signature(), "operators": session.operators(), "versions": session.versions()}
 
 
+def _beside(name: str) -> ModuleType:
+    return load_backend(str(Path(__file__).with_name(name)))
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Do what a JOB says; call it in a fresh process, since it measures that process's memory."""
-    backend = load_backend(job["backend"])
-    with np.load(job["inputs"], allow_pickle=False) as archive:
-        x = to_layout(archive["x"], job["layout"])
-    identity = load_backend(str(Path(__file__).with_name("identity.py")))
+    backend, tensors, identity = load_backend(job["backend"]), _beside("tensors.py"), _beside("identity.py")
+    split = tensors.Split(job["split"])
     conditions = {**_conditions(job["threads"], identity.arch()), **_load_average("load_average_start")}
-    session, result = _start(backend, job, x[:1])
-    answers = []
+    program, result = _start(backend, job, split.batch(0, 1))
+    answered: list[Any] = []
     if job["times"]:
-        timed = _latency(backend, session, job, x)
-        answers = timed[0].answers
+        timed = _latency(backend, program, job, split)
+        answered = timed[0].answers
         blocks = [each.blocks for each in timed]
         result["latency_blocks_s"], result["baseline_blocks_s"] = blocks if len(blocks) > 1 else (blocks[0], None)
         conditions["stopped_by"] = "max_runs" if min(map(_runs, blocks)) >= job["max_runs"] else "max_seconds"
     if job["outputs"] is not None:
-        with _replacing(Path(job["outputs"])) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, evaluation=_evaluation(session, answers, x))
+        with _replacing(Path(job["outputs"])) as temporary:
+            answers = _evaluation(program, answered, split)
+            tensors.write(temporary, {f"evaluation/{name}": values for name, values in answers.items()})
     conditions |= _load_average("load_average_end")
-    return {**result, **_describe(session), "conditions": conditions, "identity": identity.here()}
+    return {**result, **_describe(program.session), "conditions": conditions, "identity": identity.here()}
 
 
-def _start(backend: ModuleType, job: dict[str, Any], sample: Float32) -> tuple[Any, dict[str, Any]]:
+def _start(backend: ModuleType, job: dict[str, Any], sample: Mapping[str, Array]) -> tuple[Program, dict[str, Any]]:
     """Load the program and run it for the first time, watching the process's memory."""
     exact = _reset_peak()
     before = _memory("VmRSS") if exact else _peak_of_process()
     start = time.perf_counter_ns()
     session = backend.Session(job["program"], job["threads"])
     load = time.perf_counter_ns() - start
-    native = session.encode(sample)
+    program = Program(session, job["binding"])
+    native = program.native(sample, 0, 1)
     start = time.perf_counter_ns()
     session.invoke(native)
     first = time.perf_counter_ns() - start
@@ -168,7 +360,7 @@ def _start(backend: ModuleType, job: dict[str, Any], sample: Float32) -> tuple[A
         "first_inference_s": (load + first) * 1e-9,
         **_working_memory(session.arena_bytes(), after - before if job["times"] else None, exact),
     }
-    return session, result
+    return program, result
 
 
 def _working_memory(arena: int | None, growth: int | None, exact: bool) -> dict[str, Any]:
@@ -196,64 +388,85 @@ def _runs(blocks: Blocks) -> int:
 class _Timed:
     """A program that is timed: latency may depend on the data, so all samples take their turn, and begin again."""
 
-    def __init__(self, session: Any, x: Float32) -> None:
-        self.session = session
+    def __init__(self, program: Program, split: Any) -> None:
         self.blocks: Blocks = []
-        self.answers: list[Any] = []  # to the samples as they stand, each asked for the first time
-        self._native = session.encode(x)
+        self.answers: list[Any] = []  # raw, to the samples as they stand, each asked for the first time
+        self._program, self._split = program, split
         self._at = 0
+        self._natives: dict[int, Any] = {}  # encoded samples, by row
+        each = sum(values.nbytes for values in split.batch(0, 1).values())
+        self._room = max(LEAST_BLOCK_RUNS, KEPT_BYTES // max(each, 1))
 
     def warm_up(self, runs: int, seconds: float) -> None:
         """Up to `runs` that do not count, of samples whose turn was before: those to come are not in the caches."""
+        rows = self._rows(-min(runs, self._room), 0)
+        self._encode(rows)
         end = time.perf_counter() + seconds
-        for i in range(self._at - runs, self._at):
-            at = i % len(self._native)
-            self.session.invoke(self._native[at : at + 1])
+        for row in rows:
+            self._program.session.invoke(self._natives[row])
             if time.perf_counter() > end:
                 return
 
-    def block(self, runs: int, seconds: float) -> None:
-        """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median."""
+    def block(self, runs: int, seconds: float, *, rewarm: bool) -> None:
+        """Up to `runs` latencies in seconds, within about `seconds` unless that is too short for a median.
+
+        `rewarm`: something else ran meanwhile. Samples are encoded before, not in between; that too empties the caches.
+        """
+        coming = self._rows(0, min(runs, self._room))
+        if self._encode([*self._rows(-REWARM_RUNS, 0), *coming]) or rewarm:
+            self.warm_up(REWARM_RUNS, seconds)
         latencies: list[float] = []
         spent = 0
-        for _ in range(runs):
-            native = self._native[self._at : self._at + 1]
+        for row in coming:
+            native = self._natives[row]
             start = time.perf_counter_ns()
-            answer = self.session.invoke(native)
+            answer = self._program.session.invoke(native)
             spent += (taken := time.perf_counter_ns() - start)
             latencies.append(taken * 1e-9)
-            if len(self.answers) < len(self._native):
+            if len(self.answers) < len(self._split):
                 self.answers.append(answer)
-            self._at = (self._at + 1) % len(self._native)
             if spent * 1e-9 > seconds and len(latencies) >= LEAST_BLOCK_RUNS:
                 break
+        self._at = (self._at + len(latencies)) % len(self._split)
         self.blocks.append(latencies)
 
+    def _rows(self, start: int, stop: int) -> list[int]:
+        """Samples of turns that are counted from the next one."""
+        return [(self._at + turn) % len(self._split) for turn in range(start, stop)]
 
-def _latency(backend: ModuleType, session: Any, job: dict[str, Any], x: Float32) -> list[_Timed]:
+    def _encode(self, rows: Sequence[int]) -> bool:
+        """Have these samples ready, and as many others as there is room for; False where they were."""
+        missing = [row for row in dict.fromkeys(rows) if row not in self._natives]
+        if len(self._natives) + len(missing) > self._room:
+            self._natives = {row: self._natives[row] for row in rows if row in self._natives}
+        for row in missing:
+            self._natives[row] = self._program.native(self._split.batch(row, row + 1), 0, 1)
+        return bool(missing)
+
+
+def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: Any) -> list[_Timed]:
     """Time the program, alternating in blocks with the baseline so that drift of the machine hits both alike."""
-    timed = [_Timed(session, x)]
-    if job["baseline_program"]:
-        timed.append(_Timed(backend.Session(job["baseline_program"], job["threads"]), x))
+    timed = [_Timed(program, split)]
+    if baseline := job["baseline"]:
+        session = backend.Session(baseline["program"], job["threads"])
+        timed.append(_Timed(Program(session, baseline["binding"]), split))
     with _without_garbage_collection():
         for each in timed:
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
         while (missing := job["max_runs"] - min(_runs(each.blocks) for each in timed)) > 0:
             for each in timed:
-                if len(timed) > 1:
-                    each.warm_up(REWARM_RUNS, job["max_seconds"] / 100)
-                each.block(min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS)
+                each.block(min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1)
             if max(sum(map(sum, each.blocks)) for each in timed) >= job["max_seconds"]:
                 break
     return timed
 
 
-def _evaluation(session: Any, answers: list[Any], x: Float32) -> Float32:
-    """float32[N, K] to all samples: what was answered while it was timed, and the rest."""
-    parts = [session.decode(np.concatenate(answers))] if answers else []
-    if len(answers) < len(x):
-        parts.append(session.predict(x[len(answers) :]))
-    return np.concatenate(parts)
+def _evaluation(program: Program, answered: list[Any], split: Any) -> Answers:
+    """Answers to all samples: those of the timed runs, and the rest."""
+    parts = [program.answers(raw, 1) for raw in answered]
+    for start in range(len(answered), len(split), READ):
+        parts.append(program.ask(split.batch(start, min(start + READ, len(split)))))
+    return joined(parts)
 
 
 @contextmanager

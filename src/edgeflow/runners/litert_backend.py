@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,12 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from edgeflow.runners.harness import RefusedError, dequantize, quantize
+    from edgeflow.runners.harness import Answers, Array, RefusedError, decode, distinct, encode
 else:
     try:
-        from harness import RefusedError, dequantize, quantize  # beside this file on a device
+        from harness import RefusedError, decode, distinct, encode  # beside this file on a device
     except ImportError:
-        from edgeflow.runners.harness import RefusedError, dequantize, quantize
+        from edgeflow.runners.harness import RefusedError, decode, distinct, encode
 
 DAMAGED = "not a valid Flatbuffer"  # what LiteRT says of a file that is no model, with the same error as of refusals
 DELEGATE = "DELEGATE"  # a node that stands for a part of the graph; the one delegate that is attached here is XNNPACK
@@ -37,42 +36,47 @@ class Session:
             kind = ValueError if DAMAGED in str(error) else RefusedError
             raise kind(f"{program}: LiteRT {version('ai-edge-litert')} cannot load it: {error}") from error
         self._program = program
-        self._input = _only(program, "input", self._interpreter.get_input_details())
-        self._output = _only(program, "output", self._interpreter.get_output_details())
+        self._at = tuple(
+            _named(self._interpreter, side, details)
+            for side, details in (
+                ("inputs", self._interpreter.get_input_details()),
+                ("outputs", self._interpreter.get_output_details()),
+            )
+        )
+        self._inputs, self._outputs = ([_tensor(name, d) for name, d in side.items()] for side in self._at)
 
     def signature(self) -> dict[str, Any]:
-        """Names, types, shapes and quantization parameters."""
-        return {"inputs": [_tensor(self._input)], "outputs": [_tensor(self._output)]}
+        """Names, types, shapes and quantization parameters; the format names no free axis."""
+        return {"inputs": self._inputs, "outputs": self._outputs}
 
-    def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """float32[N, H, W, C] → the input's type; integers as the QUANTIZE operator makes them."""
-        if self._input["dtype"] == np.float32:
-            return np.ascontiguousarray(x)
-        scale, zero_point = self._input["quantization"]
-        return quantize(x, scale, zero_point, self._input["dtype"])
+    def encode(self, feed: Mapping[str, Array]) -> list[tuple[int, Array]]:
+        """Real values in the types of the inputs, integers as the QUANTIZE operator makes them, with their places.
 
-    def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
-        """[1, …] → [1, K] in the program's own types."""
-        self._interpreter.set_tensor(self._input["index"], native)
+        Axes of any length take that of the feed, until another one is encoded.
+        """
+        inputs, _ = self._at
+        native = encode(feed, self._inputs)
+        for name, details in inputs.items():
+            if list(details["shape"]) != list(native[name].shape):
+                self._interpreter.resize_tensor_input(details["index"], native[name].shape)
+                details["shape"] = native[name].shape
+                self._interpreter.allocate_tensors()
+        return [(inputs[name]["index"], values) for name, values in native.items()]
+
+    def invoke(self, native: list[tuple[int, Array]]) -> list[Array]:
+        """All outputs, in the order of the signature, in the program's own types."""
+        for index, values in native:
+            self._interpreter.set_tensor(index, values)
         try:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             name = f"LiteRT {version('ai-edge-litert')}"
             raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        raw: NDArray[Any] = self._interpreter.get_tensor(self._output["index"])
-        return raw
+        return [self._interpreter.get_tensor(details["index"]) for details in self._at[1].values()]
 
-    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """[N, K] in the program's own type → float32[N, K]."""
-        if self._output["dtype"] == np.float32:
-            return raw
-        scale, zero_point = self._output["quantization"]
-        return dequantize(raw, scale, zero_point)
-
-    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One by one: the batch is fixed to one sample, and a resized one saves nothing (docs/adr/0006)."""
-        native = self.encode(x)
-        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
+    def decode(self, raw: list[Array]) -> Answers:
+        """Real values by the names of the outputs."""
+        return decode(dict(zip(self._at[1], raw, strict=True)), self._outputs)
 
     def arena_bytes(self) -> None:
         """Unknown: XNNPACK allocates its own memory."""
@@ -119,21 +123,25 @@ def operators_in(program: str) -> dict[str, int]:
     return Counter(node["op_name"] for node in plain._get_ops_details())
 
 
-def _only(program: str, kind: str, tensors: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one input or output; ValueError when there are more."""
-    if len(tensors) != 1:
-        names = ", ".join(str(tensor["name"]) for tensor in tensors)
-        raise ValueError(f"{program}: expected one {kind}, found {len(tensors)}: {names}")
-    return tensors[0]
+def _named(interpreter: Interpreter, side: str, details: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is known of each input or output, by the name that the file's signature gives it; else by the tensor's."""
+    for key in interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(key)
+        named = runner.get_input_details() if side == "inputs" else runner.get_output_details()
+        names = {tensor["index"]: name for name, tensor in named.items()}
+        if {*names} == {tensor["index"] for tensor in details}:  # else it is of another graph of the file
+            return {names[tensor["index"]]: tensor for tensor in details}
+    return dict(zip(distinct([tensor["name"] for tensor in details]), details, strict=True))
 
 
-def _tensor(details: dict[str, Any]) -> dict[str, Any]:
+def _tensor(name: str, details: dict[str, Any]) -> dict[str, Any]:
     scale, zero_point = details["quantization"]
-    quantized = details["dtype"] != np.float32
+    quantized = scale != 0 and np.issubdtype(details["dtype"], np.integer)
+    axes = zip(details["shape"], details["shape_signature"], strict=True)
     return {
-        "name": details["name"],
+        "name": name,
         "dtype": np.dtype(details["dtype"]).name,
-        "shape": [int(axis) for axis in details["shape"]],
+        "shape": ["?" if signature == -1 else int(axis) for axis, signature in axes],
         "scale": float(scale) if quantized else None,
         "zero_point": int(zero_point) if quantized else None,
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,21 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from edgeflow.runners.harness import RefusedError
+    from edgeflow.runners.harness import Answers, Array, RefusedError, decode, encode
 else:
     try:
-        from harness import RefusedError  # beside this file on a device
+        from harness import RefusedError, decode, encode  # beside this file on a device
     except ImportError:
-        from edgeflow.runners.harness import RefusedError
+        from edgeflow.runners.harness import RefusedError, decode, encode
 
 PROVIDERS = ["CPUExecutionProvider"]
 BATCH = 16  # measured on the default models: more is not faster, and takes more memory
 # Part of the name of every operator that takes one range for the whole batch. Names stand in a file as they are.
 AT_RUN_TIME = b"DynamicQuantize"
+DTYPES = {  # as ONNX Runtime calls them → as numpy does
+    **{"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"},
+    **{name: name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")},
+}
 REFUSALS = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, errors.RuntimeException)
 
 
@@ -38,44 +41,43 @@ class Session:
     def __init__(self, program: str, threads: int) -> None:
         self._program = program
         self._session = _load(program, _options(program, threads))
-        self._input = _only(program, "input", self._session.get_inputs())
-        self._output = _only(program, "output", self._session.get_outputs())
+        self._inputs = [_tensor(program, tensor) for tensor in self._session.get_inputs()]
+        self._outputs = [_tensor(program, tensor) for tensor in self._session.get_outputs()]
+        self._answered = [tensor["name"] for tensor in self._outputs]
 
-    def signature(self) -> dict[str, Any]:
-        """Names, types and shapes; programs take and give float32, quantized or not."""
-        return {"inputs": [_tensor(self._input)], "outputs": [_tensor(self._output)]}
-
-    def encode(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[N, …] as it is."""
-        return np.ascontiguousarray(x)
-
-    def invoke(self, native: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[N, …] → float32[N, K]; N is 1 but for models with a dynamic batch."""
-        try:
-            raw: NDArray[np.float32] = self._session.run(None, {self._input.name: native})[0]
-        except REFUSALS as error:
-            name = f"ONNX Runtime {onnxruntime.__version__}"
-            raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        return raw
-
-    def decode(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[N, K] as it is."""
-        return raw
-
-    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """In batches where the batch is dynamic: models before they are compiled; programs are asked one by one.
+    @property
+    def batch(self) -> int:
+        """Samples at once, where the batch is free: models before they are compiled; programs are asked one by one.
 
         A model that quantizes at run time takes one range for the whole batch, so in a batch a sample's answer would
         depend on the others (measured: by 3 to 5 % of the range). Other answers are the same bit by bit but for
         16-bit activations, where kernels may round a tie apart (2e-5 of the range).
         """
-        native = self.encode(x)
-        size = BATCH if self._takes_batches() else 1
-        return self.decode(np.concatenate([self.invoke(native[i : i + size]) for i in range(0, len(native), size)]))
+        return 1 if AT_RUN_TIME in Path(self._program).read_bytes() else BATCH
 
-    def _takes_batches(self) -> bool:
-        dynamic = all(_shape(tensor)[:1] == [-1] for tensor in (self._input, self._output))
-        return dynamic and AT_RUN_TIME not in Path(self._program).read_bytes()
+    def signature(self) -> dict[str, Any]:
+        """Names, types and shapes; quantized programs take and give floats too, unless they were quantized elsewhere.
+
+        ONNX says nothing of the scale of an integer: it is what it says.
+        """
+        return {"inputs": self._inputs, "outputs": self._outputs}
+
+    def encode(self, feed: Mapping[str, Array]) -> dict[str, Array]:
+        """Real values in the types of the inputs."""
+        return encode(feed, self._inputs)
+
+    def invoke(self, native: dict[str, Array]) -> list[Array]:
+        """All outputs, in the order of the signature."""
+        try:
+            raw: list[Array] = self._session.run(self._answered, native)
+        except REFUSALS as error:
+            name = f"ONNX Runtime {onnxruntime.__version__}"
+            raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
+        return raw
+
+    def decode(self, raw: list[Array]) -> Answers:
+        """Real values by the names of the outputs."""
+        return decode(dict(zip(self._answered, raw, strict=True)), self._outputs)
 
     def arena_bytes(self) -> None:
         """Unknown to the runtime."""
@@ -88,8 +90,7 @@ class Session:
             options.enable_profiling = True
             options.profile_file_prefix = os.path.join(folder, "profile")
             session = _load(self._program, options)
-            shape = [max(axis, 1) for axis in _shape(self._input)]
-            session.run(None, {self._input.name: np.zeros(shape, np.float32)})
+            session.run(self._answered, {tensor["name"]: _zeros(tensor) for tensor in self._inputs})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         ran = Counter(
             (event["args"]["op_name"], event["args"]["provider"])
@@ -175,18 +176,15 @@ def _load(program: str, options: onnxruntime.SessionOptions) -> onnxruntime.Infe
         raise RefusedError(f"{program}: ONNX Runtime {onnxruntime.__version__} cannot load it: {error}") from error
 
 
-def _only(program: str, kind: str, tensors: list[Any]) -> Any:
-    """The one input or output; ValueError when there are more, or it does not hold float32."""
-    described = ", ".join(f"{tensor.name} {tensor.type}" for tensor in tensors)
-    if len(tensors) != 1 or tensors[0].type != "tensor(float)":
-        raise ValueError(f"{program}: expected one float32 {kind}, found {len(tensors)}: {described}")
-    return tensors[0]
+def _tensor(program: str, tensor: Any) -> dict[str, Any]:
+    """An input or output; ValueError where it is no array of numbers."""
+    kind = re.fullmatch(r"tensor\((\w+)\)", tensor.type)
+    dtype = DTYPES.get(kind[1]) if kind else None
+    if dtype is None:
+        raise ValueError(f"{program}: {tensor.name} is a {tensor.type}; expected a tensor of {', '.join(DTYPES)}")
+    shape = [axis if axis is not None else "?" for axis in tensor.shape]
+    return {"name": tensor.name, "dtype": dtype, "shape": shape, "scale": None, "zero_point": None}
 
 
-def _shape(tensor: Any) -> list[int]:
-    """The shape with -1 for a dynamic axis."""
-    return [axis if isinstance(axis, int) else -1 for axis in tensor.shape]
-
-
-def _tensor(tensor: Any) -> dict[str, Any]:
-    return {"name": tensor.name, "dtype": "float32", "shape": _shape(tensor), "scale": None, "zero_point": None}
+def _zeros(tensor: Mapping[str, Any]) -> Array:
+    return np.zeros([1 if isinstance(axis, str) else axis for axis in tensor["shape"]], tensor["dtype"])

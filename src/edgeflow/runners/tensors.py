@@ -99,12 +99,19 @@ def _entry(said: Mapping[str, Any], base: int, size: int) -> Entry:
 
 
 class Writer:
-    """Writes tensors whose shapes are known before their rows are; the file is whole when every row was written."""
+    """Writes tensors whose shapes are known before their rows are; the file is whole when every row was written.
+
+    `room_bytes` are kept for what the header can say only when all rows were seen.
+    """
 
     def __init__(
-        self, path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        tensors: Mapping[str, tuple[str, tuple[int, ...]]],
+        metadata: Mapping[str, str] | None = None,
+        room_bytes: int = 0,
     ) -> None:
-        header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+        header: dict[str, Any] = {}
         at = 0
         # the widest first, as the format's own writer does: each starts at a multiple of its width
         order = sorted(tensors, key=lambda name: -np.dtype(tensors[name][0]).itemsize)
@@ -113,13 +120,26 @@ class Writer:
             size = math.prod(shape) * np.dtype(dtype).itemsize
             header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [at, at + size]}
             at += size
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-(8 + len(text)) % ALIGNMENT_BYTES)
+        self._path, self._header = path, header
+        text = self._text(metadata or {})
+        self._length = len(text) + room_bytes + -(8 + len(text) + room_bytes) % ALIGNMENT_BYTES
         with open(path, "wb") as stream:
-            stream.write(struct.pack("<Q", len(text)) + text)
-            stream.truncate(8 + len(text) + at)
-        self._path = path
+            stream.write(struct.pack("<Q", self._length) + text.ljust(self._length))
+            stream.truncate(8 + self._length + at)
         self._entries, _ = _header(str(path))
+
+    def _text(self, metadata: Mapping[str, str]) -> bytes:
+        said: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+        return json.dumps({**said, **self._header}, separators=(",", ":")).encode()
+
+    def describe(self, metadata: Mapping[str, str]) -> None:
+        """Say something else in the header; ValueError when there is no room for it."""
+        text = self._text(metadata)
+        if len(text) > self._length:
+            raise ValueError(f"{self._path}: its header has room for {self._length} bytes, not for {len(text)}")
+        with open(self._path, "r+b") as stream:
+            stream.seek(8)
+            stream.write(text.ljust(self._length))
 
     def write(self, name: str, start: int, rows: Array) -> None:
         """Put rows [start, start + len(rows)) into a tensor; ValueError when they are of another type or shape."""
@@ -217,15 +237,25 @@ def _how(said: Mapping[str, Any]) -> How:
 
 
 def split_writer(
-    path: Path, inputs: Mapping[str, tuple[str, tuple[int, ...]]], how: Mapping[str, How], *, labelled: bool
+    path: Path,
+    inputs: Mapping[str, tuple[str, tuple[int, ...]]],
+    how: Mapping[str, How],
+    *,
+    labelled: bool,
+    room_bytes: int = 0,
 ) -> Writer:
     """A writer of a split: write "inputs/<name>" and "labels". `inputs`: stored dtype and [N, …] by name."""
     tensors = {INPUTS + name: given for name, given in inputs.items()}
     count = next(iter(inputs.values()))[1][0]
     if labelled:
         tensors[LABELS] = ("int64", (count,))
+    return Writer(path, tensors, described(how), room_bytes)
+
+
+def described(how: Mapping[str, How]) -> dict[str, str]:
+    """What the header of a split says."""
     said = {name: {k: v for k, v in vars(each).items() if v is not None} for name, each in how.items()}
-    return Writer(path, tensors, {HOW: json.dumps(said, sort_keys=True)})
+    return {HOW: json.dumps(said, sort_keys=True)}
 
 
 def first(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import re
 import struct
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +19,12 @@ import numpy as np
 from tflite_micro import runtime
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from edgeflow.runners.harness import REFUSED, RefusedError, dequantize, quantize
+    from edgeflow.runners.harness import REFUSED, Answers, Array, RefusedError, decode, distinct, encode
 else:
     try:
-        from harness import REFUSED, RefusedError, dequantize, quantize  # beside this file on a device
+        from harness import REFUSED, RefusedError, decode, distinct, encode  # beside this file on a device
     except ImportError:
-        from edgeflow.runners.harness import REFUSED, RefusedError, dequantize, quantize
+        from edgeflow.runners.harness import REFUSED, RefusedError, decode, distinct, encode
 
 # More than any microcontroller has. Pages that are never touched take no memory here.
 ARENA_BYTES = 2**28
@@ -51,42 +49,34 @@ class Session:
             raise RefusedError(f"{program}: {name} cannot run it: {error}") from error
         except struct.error as error:
             raise ValueError(f"{program}: {name} cannot read it: not a whole TFLite file") from error
-        self._input = self._interpreter.get_input_details(0)
-        self._output = self._interpreter.get_output_details(0)
+        inputs, outputs = _names(self._content)
+        self._inputs = [_tensor(n, self._interpreter.get_input_details(i)) for i, n in enumerate(inputs)]
+        self._outputs = [_tensor(n, self._interpreter.get_output_details(i)) for i, n in enumerate(outputs)]
 
     def signature(self) -> dict[str, Any]:
-        """Types, shapes and quantization parameters; the interpreter knows no names."""
-        return {"inputs": [_tensor("input", self._input)], "outputs": [_tensor("output", self._output)]}
+        """Names from the file, which the interpreter does not read; types, shapes and quantization parameters."""
+        return {"inputs": self._inputs, "outputs": self._outputs}
 
-    def encode(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """float32[N, H, W, C] → the input's type; integers as the QUANTIZE operator makes them."""
-        if self._input["dtype"] == np.float32:
-            return np.ascontiguousarray(x)
-        scale, zero_point = _quantization(self._input)
-        return quantize(x, scale, zero_point, self._input["dtype"])
+    def encode(self, feed: Mapping[str, Array]) -> list[Array]:
+        """Real values in the types of the inputs, integers as the QUANTIZE operator makes them, in the file's order."""
+        native = encode(feed, self._inputs)
+        return [native[tensor["name"]] for tensor in self._inputs]
 
-    def invoke(self, native: NDArray[Any]) -> NDArray[Any]:
-        """[1, …] → [1, K] in the program's own types."""
-        self._interpreter.set_input(native, 0)
+    def invoke(self, native: list[Array]) -> list[Array]:
+        """All outputs, in the order of the signature, in the program's own types."""
+        for i, values in enumerate(native):
+            self._interpreter.set_input(values, i)
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
             name = f"TFLite Micro {version('tflite-micro')}"
             raise RefusedError(f"{self._program}: {name} cannot run it: {error}") from error
-        raw: NDArray[Any] = self._interpreter.get_output(0)
-        return raw
+        return [self._interpreter.get_output(i) for i in range(len(self._outputs))]
 
-    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
-        """[N, K] in the program's own type → float32[N, K]."""
-        if self._output["dtype"] == np.float32:
-            return raw
-        scale, zero_point = _quantization(self._output)
-        return dequantize(raw, scale, zero_point)
-
-    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One by one, as the device does."""
-        native = self.encode(x)
-        return self.decode(np.concatenate([self.invoke(native[i : i + 1]) for i in range(len(native))]))
+    def decode(self, raw: list[Array]) -> Answers:
+        """Real values by the names of the outputs."""
+        names = [tensor["name"] for tensor in self._outputs]
+        return decode(dict(zip(names, raw, strict=True)), self._outputs)
 
     def arena_bytes(self) -> int:
         """Bytes of tensor arena that the program uses.
@@ -151,20 +141,33 @@ def operators_of(content: bytes) -> dict[str, int]:
     return counts
 
 
-def _quantization(details: dict[str, Any]) -> tuple[float, int]:
-    parameters = details["quantization_parameters"]
-    return float(parameters["scales"][0]), int(parameters["zero_points"][0])
+def _names(content: bytes) -> tuple[list[str], list[str]]:
+    """Of the inputs and outputs in the order of the first graph: those of the file's signature, else the tensors'."""
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    inputs = [int(graph.Inputs(i)) for i in range(graph.InputsLength())]
+    outputs = [int(graph.Outputs(i)) for i in range(graph.OutputsLength())]
+    for definition in (model.SignatureDefs(i) for i in range(model.SignatureDefsLength())):
+        given = [definition.Inputs(i) for i in range(definition.InputsLength())]
+        answered = [definition.Outputs(i) for i in range(definition.OutputsLength())]
+        named = [{m.TensorIndex(): m.Name().decode(errors="replace") for m in maps} for maps in (given, answered)]
+        if definition.SubgraphIndex() == 0 and [{*side} for side in named] == [{*inputs}, {*outputs}]:
+            return [named[0][tensor] for tensor in inputs], [named[1][tensor] for tensor in outputs]
+    tensors = [(graph.Tensors(i).Name() or b"").decode(errors="replace") for i in range(graph.TensorsLength())]
+    return distinct([tensors[i] for i in inputs]), distinct([tensors[i] for i in outputs])
 
 
 def _tensor(name: str, details: dict[str, Any]) -> dict[str, Any]:
-    quantized = details["dtype"] != np.float32
-    scale, zero_point = _quantization(details) if quantized else (None, None)
+    parameters = details["quantization_parameters"]
+    quantized = len(parameters["scales"]) > 0 and np.issubdtype(details["dtype"], np.integer)
     return {
         "name": name,
         "dtype": np.dtype(details["dtype"]).name,
         "shape": [int(axis) for axis in details["shape"]],
-        "scale": scale,
-        "zero_point": zero_point,
+        "scale": float(parameters["scales"][0]) if quantized else None,
+        "zero_point": int(parameters["zero_points"][0]) if quantized else None,
     }
 
 
@@ -172,8 +175,8 @@ def main(program: str) -> None:
     """Run a program once on zeros."""
     try:
         session = Session(program, threads=1)
-        shape = session.signature()["inputs"][0]["shape"]
-        session.invoke(session.encode(np.zeros(shape, np.float32)))
+        inputs = session.signature()["inputs"]
+        session.invoke(session.encode({tensor["name"]: np.zeros(tensor["shape"], np.float32) for tensor in inputs}))
     except RefusedError as error:
         print(error, file=sys.stderr)
         sys.exit(REFUSED)

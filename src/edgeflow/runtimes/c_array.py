@@ -178,7 +178,8 @@ def _tensors(job: PackageJob) -> tuple[Tensor, Tensor]:
 
 
 def _channels_last(job: PackageJob) -> bool:
-    return job.info.signature is not None and job.info.signature.layout == "NHWC" and len(job.preprocessing.shape) == 3
+    (bound,) = job.binding.inputs.values()
+    return bound.axes == (1, 2, 0)
 
 
 def _tensor(name: str, tensor: Tensor) -> str:

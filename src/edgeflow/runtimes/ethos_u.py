@@ -47,7 +47,7 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
     system = target.options["system_config"]
     if _family(target.accelerator) != _family(system):  # vela says nothing and calculates with the wrong memories
         return Unsupported(f"system_config {system} does not describe an {target.accelerator}")
-    if scheme.mode != "static":
+    if scheme.mode != "static" and not scheme.as_is:
         return Unsupported("Ethos-U executes int8 and int16 operators with static ranges only")
     return None
 

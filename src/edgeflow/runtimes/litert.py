@@ -1,4 +1,4 @@
-"""LiteRT with XNNPACK: converts from PyTorch and quantizes, for itself and for the microcontroller runtimes.
+"""LiteRT with XNNPACK: quantizes, for itself and for the microcontroller runtimes.
 
 Static integer models take and give integers, as microcontrollers and accelerators want it, so one optimized model
 serves LiteRT, TFLite Micro and Ethos-U.
@@ -11,27 +11,24 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import (
+    Calibration,
     Compiled,
     CompileJob,
-    Converter,
-    ConvertJob,
     OptimizeJob,
     PackageJob,
     Runtime,
     Tolerance,
     Unsupported,
 )
-from edgeflow.runtimes import litert_layers
+from edgeflow.runtimes import litert_layers, tflite_names
 from edgeflow.runtimes.python_example import python_example
+from edgeflow.runtimes.tflite_files import compact
 from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
-
-if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
 
 KINDS = {  # what can be made, by (mode, weights, activations)
     ("float", "float32", "float32"),
@@ -47,12 +44,11 @@ KINDS = {  # what can be made, by (mode, weights, activations)
 }
 FOUR_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operators with int4 weights; others keep int8
 BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}  # which input it is
-ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
 
 
 def supports(scheme: Scheme, target: Target) -> Unsupported | None:
     """Refuse combinations of types that have no quantizer or no right kernel."""
-    if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
+    if not scheme.as_is and (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
         return Unsupported(
             f"LiteRT has no {scheme.mode} scheme with {scheme.weights} weights and {scheme.activations} activations"
         )
@@ -68,99 +64,46 @@ def profile(scheme: Scheme, target: Target) -> str:
     return "tflite"
 
 
-# --- convert -------------------------------------------------------------------------------------------------------
-
-
-def convert(job: ConvertJob) -> Unsupported | None:
-    """Convert an nn.Module, batch one, channels last; Unsupported says what the converter refuses."""
-    import litert_torch
-    import torch
-
-    example = torch.from_numpy(job.example)
-    model = job.model
-    _pad_unevenly(model)
-    if example.ndim == 4:
-        model = litert_torch.to_channel_last_io(model, args=[0]).eval()
-        example = example.permute(0, 2, 3, 1).contiguous()
-    try:
-        litert_torch.convert(model, (example,)).export(str(job.output))
-    except (RuntimeError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0]
-        return Unsupported(f"LiteRT: litert_torch cannot convert the model: {why}")
-    job.output.write_bytes(compact(job.output.read_bytes(), named=True))
-    return None
-
-
-def _pad_unevenly(model: Any) -> None:
-    """Pad before convolutions with padding "same" that is not the same on both sides: the converter fails on them."""
-    import torch
-
-    def pad(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (torch.nn.functional.pad(inputs[0], module._reversed_padding_repeated_twice), *inputs[1:])
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d) and module.padding == "same":
-            sides = module._reversed_padding_repeated_twice
-            if sides[::2] != sides[1::2] and module.padding_mode == "zeros":
-                module.padding = (0,) * len(module.kernel_size)
-                module.register_forward_pre_hook(pad)
-
-
-def compact(content: bytes, *, named: bool = False) -> bytes:
-    """The same model with short tensor names, and weights inside the file at multiples of 16 bytes.
-
-    The converter names a tensor after all modules that went into it: measured, 29 % of a quantized model of 23,000
-    weights. `named`: what operators write keeps the name of one module, for people; else names are numbers. The tools'
-    writers ignore the schema's alignment, and the quantizer's puts weights of 256 KiB and more behind the model, where
-    TFLite Micro does not look: it reads noise and reports success.
-    """
-    import numpy as np
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    class Aligned(schema.BufferT):  # type: ignore[misc]  # the library has no types
-        def Pack(self, builder: Any) -> Any:  # noqa: N802
-            if self.data is not None:
-                builder.Prep(ALIGNMENT_BYTES, len(self.data))
-            return super().Pack(builder)
-
-    model = flatbuffer_utils.read_model_from_bytearray(content)
-    for number, graph in enumerate(model.subgraphs):
-        border = {*graph.inputs, *graph.outputs}
-        names = litert_layers.tensor_names(model, graph) if named else {}
-        for i, tensor in enumerate(graph.tensors):
-            if i not in border:
-                # the quantizer needs unique names; no argument's begins with a digit
-                tensor.name = names.get(i, f"{number}.{i}")
-    arrays = (None if b.data is None else np.frombuffer(b.data, np.uint8) for b in model.buffers)
-    model.buffers = [Aligned(array) for array in arrays]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
 # --- optimize ------------------------------------------------------------------------------------------------------
 
 
 def optimize(job: OptimizeJob) -> Unsupported | None:
-    """Apply a scheme; Unsupported says what the quantizer refuses."""
-    if (job.scheme.mode, job.scheme.weights) == ("float", "float32"):
-        job.output.write_bytes(job.source.read_bytes())
+    """Apply a scheme; Unsupported says what the quantizer refuses, and of which models it changes nothing."""
+    from edgeflow.runtimes import tflite_files
+
+    content = job.source.read_bytes()
+    already = "" if job.scheme.as_is else tflite_files.already(content)
+    if already:
+        return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
+    if not job.scheme.quantized:
+        job.output.write_bytes(content)
         return None
+    return _quantize(job, tflite_files.prepared(content))
+
+
+def _quantize(job: OptimizeJob, source: bytes) -> Unsupported | None:
     from ai_edge_quantizer import quantizer
 
+    from edgeflow.runtimes import tflite_files
+
     recipe = _recipe(job.scheme, job.keep)
-    tool = quantizer.Quantizer(str(job.source), recipe.get_quantization_recipe())
+    tool = quantizer.Quantizer(source, recipe.get_quantization_recipe())
     try:
-        ranges = _calibrate(job, recipe) if job.scheme.mode == "static" else None
+        ranges = _calibrate(job, source, recipe) if job.scheme.mode == "static" else None
         quantized = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
         return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}")
     model = compact(bytes(quantized.quantized_model))
+    if not tflite_files.already(model):
+        return Unsupported(f"LiteRT: ai-edge-quantizer finds nothing in the model that {job.scheme.id} applies to")
     if clipped := clipped_biases(model):
         return Unsupported(
             f"LiteRT: ai-edge-quantizer clips the biases of {', '.join(clipped)}: in steps of input times weights "
             "they have more than 32 bits, and the layer would answer without them"
         )
-    job.output.write_bytes(_corrected(model, job) if job.scheme.bias_correction else model)
+    if job.scheme.bias_correction:
+        model = compact(tflite_files.correct_biases(source, model, _samples(job)))
+    job.output.write_bytes(model)
     return None
 
 
@@ -179,7 +122,7 @@ def clipped_biases(content: bytes) -> list[str]:
     clipped = []
     for graph in model.subgraphs:
         for operator in graph.operators:
-            kind = litert_layers.kind_of(model, operator)
+            kind = tflite_names.kind_of(model, operator)
             at = BIAS.get(kind)
             if at is None or at >= len(operator.inputs) or operator.inputs[at] < 0:
                 continue
@@ -190,12 +133,6 @@ def clipped_biases(content: bytes) -> list[str]:
                 if np.isin(values, (limits.min, limits.max)).any():
                     clipped.append(kind)
     return clipped
-
-
-def _corrected(model: bytes, job: OptimizeJob) -> bytes:
-    from edgeflow.runtimes.tflite_files import correct_biases
-
-    return compact(correct_biases(job.source.read_bytes(), model, _samples(job), job.work))
 
 
 def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
@@ -235,7 +172,7 @@ def _recipe(scheme: Scheme, keep: tuple[str, ...]) -> Any:
     return recipe
 
 
-def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
+def _calibrate(job: OptimizeJob, source: bytes, recipe: Any) -> Any:
     """A range for every activation, by default the least and the greatest value over all samples.
 
     `Quantizer.calibrate` takes a moving average under the name of min-max, which clips and depends on the order of the
@@ -244,47 +181,37 @@ def _calibrate(job: OptimizeJob, recipe: Any) -> Any:
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
+    from edgeflow.runtimes.tflite_files import signature
+
     samples = _samples(job)
-    tool = calibrator.Calibrator(job.source.read_bytes(), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    signature, name = _signature(job.source)
-    tool.calibrate({signature: _feeds(name, samples)}, recipe)
+    tool = calibrator.Calibrator(source, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    key, arguments = signature(source)
+    for feed in samples:  # one at a time: the calibrator makes a list of all that it is given
+        tool.calibrate({key: [{arguments[name]: array for name, array in feed.items()}]}, recipe)
     extremes = tool.get_model_qsvs()
     if job.scheme.calibration_method != "minmax":
-        _replace_ranges(extremes, job, samples)
+        _replace_ranges(extremes, job.scheme, source, samples)
     return extremes
 
 
-def _replace_ranges(extremes: dict[str, Any], job: OptimizeJob, samples: Float32) -> None:
+def _replace_ranges(extremes: dict[str, Any], scheme: Scheme, source: bytes, samples: Calibration) -> None:
     """Put the ranges of the scheme's method in the place of the extremes, in the shape that the quantizer wants."""
     import numpy as np
 
     from edgeflow.runtimes.tflite_files import values
     from edgeflow.techniques import ranges
 
-    model = job.source.read_bytes()
-    for name, (low, high) in ranges.find(job.scheme, lambda: values(model, samples, tuple(extremes))).items():
+    reals = tuple(name for name, extreme in extremes.items() if extreme["min"].dtype.kind == "f")
+    for name, (low, high) in ranges.find(scheme, lambda: values(source, samples, reals)).items():
         for end, value in (("min", low), ("max", high)):
             extremes[name][end] = np.full_like(extremes[name][end], value)
 
 
-def _samples(job: OptimizeJob) -> Float32:
+def _samples(job: OptimizeJob) -> Calibration:
     if job.calibration is None:
         why = "corrects biases" if job.scheme.bias_correction else "is static"
         raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
     return job.calibration
-
-
-def _signature(model: Path) -> tuple[str, str]:
-    """The model's one signature and the name of its one input."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    ((signature, tensors),) = Interpreter(model_content=model.read_bytes()).get_signature_list().items()
-    (name,) = tensors["inputs"]
-    return signature, name
-
-
-def _feeds(name: str, samples: Float32) -> list[dict[str, Float32]]:
-    return [{name: samples[i : i + 1]} for i in range(len(samples))]
 
 
 # --- compile -------------------------------------------------------------------------------------------------------
@@ -376,7 +303,6 @@ def package_files(job: PackageJob) -> Mapping[str, bytes]:
     return python_example("litert")
 
 
-CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 4e-7")
 plugin = Runtime(
     id="litert",
     description="LiteRT with XNNPACK",
@@ -388,9 +314,6 @@ plugin = Runtime(
     evidence=Evidence.HOST,
     times=True,
     supports=supports,
-    converters={
-        "torch": Converter("torch", convert, CONVERTED, preload=("litert_torch", "ai_edge_litert.interpreter"))
-    },
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(0.0, "float32: the model is copied"),

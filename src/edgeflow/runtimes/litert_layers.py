@@ -2,45 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.plugin import Activations, Layer
-from edgeflow.runtimes import names
+from edgeflow.runtimes import tflite_files, tflite_names
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Feed, Float32
 
 CASTS = ("QUANTIZE", "DEQUANTIZE")  # what quantization puts between the operators of the model
 SHAPE = ("PAD", "PADV2", "RESHAPE", "TRANSPOSE", "SQUEEZE", "EXPAND_DIMS", "STRIDED_SLICE", "SLICE", "SHAPE", "PACK")
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
-# A module in the converter's name of a tensor, "torch.nn.modules.conv.Conv2d_conv1": class, then attribute.
-MODULE = re.compile(r"(?:.*\.)?_*[A-Z][A-Za-z0-9]*_(?P<attribute>\w+)")
-
-
-def tensor_names(model: Any, graph: Any) -> dict[int, str]:
-    """Number of a tensor → the module that it comes from, of what operators write: "blocks.0.conv1", "blocks.0.add"."""
-    written = [operator.outputs[0] for operator in graph.operators]
-    modules = (_name(_text(graph.tensors[op.outputs[0]].name), kind_of(model, op)) for op in graph.operators)
-    return dict(zip(written, names.distinct(modules), strict=True))
-
-
-def _name(text: str, kind: str) -> str:
-    """The last of the modules that were folded into an operator owns its weights; other operators are named too."""
-    parts = text.rpartition(";;")[2].partition(";")[0].split("/")
-    wrapped = next((i for i, part in enumerate(parts) if part.endswith("_wrapped")), 0)
-    matches = (MODULE.fullmatch(part) for part in parts[wrapped + 1 :])
-    module = ".".join(match["attribute"] for match in matches if match)
-    return module if kind in WEIGHTED and module else names.of(module, kind)
 
 
 def kinds(source: Path) -> list[str]:
     """Every operator of a model in order of execution, as the schema calls it."""
     model, graph = _read(source)
-    return [kind_of(model, operator) for operator in graph.operators]
+    return [tflite_names.kind_of(model, operator) for operator in graph.operators]
 
 
 def layers(source: Path) -> tuple[Layer, ...]:
@@ -50,89 +30,75 @@ def layers(source: Path) -> tuple[Layer, ...]:
 
 
 def _layer(model: Any, graph: Any, operator: Any) -> Layer:
-    return Layer(_text(graph.tensors[operator.outputs[0]].name), kind_of(model, operator))
+    return Layer(tflite_names.text(graph.tensors[operator.outputs[0]].name), tflite_names.kind_of(model, operator))
 
 
 def _computing(model: Any, graph: Any) -> list[Any]:
-    return [operator for operator in graph.operators if kind_of(model, operator) not in (*CASTS, *SHAPE)]
+    return [operator for operator in graph.operators if tflite_names.kind_of(model, operator) not in (*CASTS, *SHAPE)]
 
 
-def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
+def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterator[Activations]:
     """Of both models with nothing fused; the quantizer keeps operators and their order, and puts casts between them."""
     model, graph = _read(source)
-    before, after = _answers(source, x), _answers(optimized, x)
     quantized, other = _read(optimized)
     pairs = zip(_computing(model, graph), _computing(quantized, other), strict=True)
     counterpart = {operator.outputs[0]: match.outputs[0] for operator, match in pairs}
+    before, after = _Asked(source), _Asked(optimized)
     producer: dict[int, tuple[str, ...]] = {}  # tensor → the layers that it comes from
+    each: list[tuple[Layer, tuple[str, ...], int]] = []
     for operator in graph.operators:
         read = tuple(dict.fromkeys(name for tensor in operator.inputs for name in producer.get(tensor, ())))
-        tensor = operator.outputs[0]
-        layer = _layer(model, graph, operator)
-        producer[tensor] = (layer.name,) if tensor in counterpart else read
+        tensor, layer = operator.outputs[0], _layer(model, graph, operator)
+        producer.update(dict.fromkeys(operator.outputs, (layer.name,) if tensor in counterpart else read))
         if tensor in counterpart:
-            yield Activations(layer, read, before[tensor], after[counterpart[tensor]])
+            each.append((layer, read, tensor))
+    for feed in feeds:
+        before.run(feed)
+        after.run(feed)
+        for layer, read, tensor in each:
+            if before.floats(tensor):
+                yield Activations(layer, read, before.values(tensor), after.values(counterpart[tensor]))
 
 
-def _answers(model: Path, x: Float32) -> dict[int, Float32]:
-    """Number of a tensor → float32[N, …] over all samples, of every tensor that an operator writes."""
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+class _Asked:
+    """A model that keeps what its operators write."""
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that this is for debugging: it is
-        interpreter = Interpreter(
-            model_content=model.read_bytes(),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,  # delegates keep theirs
-            experimental_preserve_all_tensors=True,
-        )
-    interpreter.allocate_tensors()
-    (entry,) = interpreter.get_input_details()
-    _, graph = _read(model)
-    written = {operator.outputs[0] for operator in graph.operators}
-    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
-    answers: dict[int, list[Float32]] = {tensor: [] for tensor in written}
-    for sample in x:
-        interpreter.set_tensor(entry["index"], _encode(sample[None], entry))
-        interpreter.invoke()
-        for tensor in written:
-            answers[tensor].append(_decode(interpreter.get_tensor(tensor), details[tensor]))
-    return {tensor: np.concatenate(arrays) for tensor, arrays in answers.items()}
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that this is for debugging: it is
+            self._interpreter = Interpreter(
+                model_content=path.read_bytes(),
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,  # they keep theirs
+                experimental_preserve_all_tensors=True,
+            )
+        self._interpreter.allocate_tensors()
+        self._inputs = tflite_files.inputs(self._interpreter)
+        self._details = {detail["index"]: detail for detail in self._interpreter.get_tensor_details()}
 
-def _encode(x: Float32, detail: Any) -> Any:
-    import numpy as np
+    def run(self, feed: Feed) -> None:
+        """Answer to one sample."""
+        for name, values in feed.items():
+            detail = self._inputs[name]
+            self._interpreter.set_tensor(detail["index"], tflite_files.encode(values, detail))
+        self._interpreter.invoke()
 
-    from edgeflow.runners import harness
+    def floats(self, tensor: int) -> bool:
+        """Whether it stands for real numbers: not for places, lengths, tokens."""
+        import numpy as np
 
-    scale, zero_point = detail["quantization"]
-    return x if detail["dtype"] is np.float32 else harness.quantize(x, scale, zero_point, detail["dtype"])
+        return self._details[tensor]["dtype"] in (np.float32, np.float16)
 
-
-def _decode(values: Any, detail: Any) -> Float32:
-    from edgeflow.runners import harness
-
-    scale, zero_point = detail["quantization"]
-    real: Float32 = harness.dequantize(values, scale, zero_point) if scale else values.astype("float32")
-    return real
+    def values(self, tensor: int) -> Float32:
+        """float32[…] of a tensor that an operator wrote."""
+        return tflite_files.decode(self._interpreter.get_tensor(tensor), self._details[tensor])
 
 
 def _read(path: Path) -> tuple[Any, Any]:
     """A model and its one graph."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(path.read_bytes())
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(path.read_bytes()))
+    tflite_names.distinct_names(model)
     return model, model.subgraphs[0]
-
-
-def kind_of(model: Any, operator: Any) -> str:
-    """As the schema calls it: "CONV_2D"."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = model.operatorCodes[operator.opcodeIndex]
-    value = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return next((name for name, number in vars(schema.BuiltinOperator).items() if number == value), str(value))
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode(errors="replace") if isinstance(name, bytes) else name

@@ -1,4 +1,4 @@
-"""Names of layers, for people: which module of the network they come from."""
+"""Names for people: of layers, which module of the network they come from; of the types that a model holds."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ def of(modules: str, operator: str) -> str:
     """The path of modules and what is computed there: blocks.0 and Add → blocks.0.add; blocks.0.relu and Relu stays."""
     operator = operator.lower()
     return modules if modules.rpartition(".")[2] == operator else f"{modules}.{operator}".lstrip(".")
+
+
+def types(weights: Counter[str], activations: Counter[str]) -> str:
+    """What a model holds most of, in words: "int8 weights and activations", "float16 weights"; "" of nothing."""
+    (weight, activation) = (counts.most_common(1)[0][0] if counts else "" for counts in (weights, activations))
+    if weight and weight == activation:
+        return f"{weight} weights and activations"
+    both = ((weight, "weights"), (activation, "activations"))
+    return " and ".join(f"{kind} {what}" for kind, what in both if kind)

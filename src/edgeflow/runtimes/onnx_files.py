@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from edgeflow.runtimes import names
 
 if TYPE_CHECKING:
     import numpy as np
     import onnx
     from numpy.typing import NDArray
 
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Feed, Float32
 
+INTEGERS = (  # operators that compute with integers
+    *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "QLinearAdd", "QGemm", "DynamicQuantizeMatMul"),
+    *("MatMulIntegerToFloat", "MatMulNBits", "DynamicQuantizeLSTM", "QAttention", "QEmbedLayerNormalization"),
+)
+SMALL = ("int8", "uint8", "int4", "uint4")
 LAYERS = ("Conv", "ConvTranspose", "Gemm")  # inputs: x, weights, bias
-BATCH = 16  # samples at once: as in the runner
+
+
+def already(model: onnx.ModelProto) -> str:
+    """What a model has been quantized to, in words: "int8 weights and activations", "float16 weights"; "" where it has
+    not.
+    """
+    import onnx
+
+    kinds = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights: Counter[str] = Counter()  # values by type
+    activations: Counter[str] = Counter()
+    for tensor in constants.values():
+        if kinds[tensor.data_type] in ("float16", "bfloat16"):
+            weights[kinds[tensor.data_type]] += math.prod(tensor.dims)
+    for value in model.graph.input:
+        if kinds[value.type.tensor_type.elem_type] in ("float16", "bfloat16"):
+            activations[kinds[value.type.tensor_type.elem_type]] += 1
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
+            zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+            activations[kinds[zero.data_type] if zero is not None else "uint8"] += 1
+        if node.op_type == "DequantizeLinear" or node.op_type in INTEGERS:
+            stored = (constants[name] for name in node.input if name in constants)
+            kept = [tensor for tensor in stored if kinds[tensor.data_type] in SMALL and len(tensor.dims) > 1]
+            for tensor in kept:
+                weights[kinds[tensor.data_type]] += math.prod(tensor.dims)
+            if node.op_type in INTEGERS and not kept:
+                activations["int8"] += 1
+    return names.types(weights, activations)
 
 
 def quantize_weights(model: onnx.ModelProto, bits: int, per_channel: bool) -> onnx.ModelProto:
@@ -126,6 +164,21 @@ def _count_nothing_beyond(
     node.attribute.extend([*kept, helper.make_attribute("pads", pads), helper.make_attribute("count_include_pad", 0)])
 
 
+def fix_batch(model: onnx.ModelProto) -> None:
+    """Make every free first axis of an input one, and every axis that has its name; other free axes stay free."""
+    from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        axes = value.type.tensor_type.shape.dim
+        if value.name in constants or not axes or axes[0].HasField("dim_value"):
+            continue
+        if axes[0].dim_param:
+            make_dim_param_fixed(model.graph, axes[0].dim_param, 1)
+        else:
+            axes[0].dim_value = 1
+
+
 def beginning(model: onnx.ModelProto, last: int) -> bytes:
     """The model up to its node number `last`, that answers with that node's first output as float32[1, values].
 
@@ -152,18 +205,18 @@ def beginning(model: onnx.ModelProto, last: int) -> bytes:
 # --- values inside a model -------------------------------------------------------------------------------------------
 
 
-def values(model: onnx.ModelProto, samples: Float32) -> Iterator[Mapping[str, Float32]]:
-    """What every float32 tensor of the graph holds, BATCH samples at a time, the input too."""
+def values(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[Mapping[str, Float32]]:
+    """What every float32 tensor of the graph holds, inputs too, one sample at a time."""
+    import numpy as np
     import onnx
 
     graph = model.graph
     known = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
     names = [name for node in graph.node for name in node.output if known.get(name) == onnx.TensorProto.FLOAT]
     session = _session(model, names)
-    (given,) = (value.name for value in graph.input)
-    for i in range(0, len(samples), BATCH):
-        part = samples[i : i + BATCH]
-        yield {given: part, **dict(zip(names, session.run(names, {given: part}), strict=True))}
+    for feed in feeds:
+        given = {name: array for name, array in feed.items() if array.dtype == np.float32}
+        yield {**given, **dict(zip(names, session.run(names, dict(feed)), strict=True))}
 
 
 def _session(model: onnx.ModelProto, outputs: Iterable[str]) -> Any:
@@ -186,7 +239,7 @@ def _session(model: onnx.ModelProto, outputs: Iterable[str]) -> Any:
 # --- biases ----------------------------------------------------------------------------------------------------------
 
 
-def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: Float32) -> None:
+def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: Iterable[Feed]) -> None:
     """Move the biases of a quantized model so that each layer answers on average as the same layer of `reference`.
 
     Layer by layer from the input on, each with those before it corrected: Nagel et al., arXiv:1906.04721, section 4.2.
@@ -202,17 +255,17 @@ def correct_biases(reference: onnx.ModelProto, model: onnx.ModelProto, samples: 
         _move(model, node, expected[known[node.name]] - answered)
 
 
-def _means(model: onnx.ModelProto, names: list[str], samples: Float32) -> dict[str, NDArray[np.float64]]:
+def _means(model: onnx.ModelProto, names: list[str], samples: Iterable[Feed]) -> dict[str, NDArray[np.float64]]:
     """Tensor → float64[channels], over samples and positions; axis 1 are the channels."""
     session = _session(model, names)
-    given = model.graph.input[0].name
     sums: Any = [0.0] * len(names)
-    for i in range(0, len(samples), BATCH):
-        part = samples[i : i + BATCH]
-        for j, y in enumerate(session.run(names, {given: part})):
+    count = 0
+    for feed in samples:
+        for j, y in enumerate(session.run(names, dict(feed))):
             places = tuple(range(2, y.ndim))
-            sums[j] = sums[j] + y.mean(axis=places, dtype="float64").sum(axis=0)
-    return {name: total / len(samples) for name, total in zip(names, sums, strict=True)}
+            sums[j] = sums[j] + y.mean(axis=places, dtype="float64").mean(axis=0)
+        count += 1
+    return {name: total / count for name, total in zip(names, sums, strict=True)}
 
 
 def _move(model: onnx.ModelProto, node: onnx.NodeProto, by: NDArray[np.float64]) -> None:

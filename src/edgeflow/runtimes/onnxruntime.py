@@ -1,14 +1,11 @@
-"""ONNX Runtime on a CPU: converts from PyTorch, quantizes, and fuses the graph ahead of time.
+"""ONNX Runtime on a CPU: quantizes, and fuses the graph ahead of time.
 
 x86 wants unsigned activations (U8S8), ARM signed ones (S8S8). Programs take and give float32 whatever the scheme.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.errors import StageError
 from edgeflow.plugin import (
     Activations,
+    Calibration,
     Compiled,
     CompileJob,
-    Converter,
-    ConvertJob,
     Layer,
     OptimizeJob,
     PackageJob,
@@ -34,11 +30,8 @@ from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
-    import onnx
+    from edgeflow.plugin import Feed
 
-    from edgeflow.plugin import Float32
-
-OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
 ANY, X86, ARM = "any", "x86", "arm"
 FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
 KINDS = {  # what can be made, by (mode, weights, activations)
@@ -60,7 +53,7 @@ def supports(scheme: Scheme, target: Target) -> Unsupported | None:
         return Unsupported(f"ONNX Runtime is not built for {target.arch}; it runs on {', '.join(FAMILIES)}")
     if target.accelerator != "cpu":
         return Unsupported(f"ONNX Runtime programs are compiled for the CPU, not for {target.accelerator}")
-    if (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
+    if not scheme.as_is and (scheme.mode, scheme.weights, scheme.activations) not in KINDS:
         return Unsupported(
             f"ONNX Runtime has no {scheme.mode} scheme with {scheme.weights} weights and "
             f"{scheme.activations} activations"
@@ -79,94 +72,29 @@ def _family(scheme: Scheme, target: Target) -> str:
     return FAMILIES[target.arch] if static else ANY
 
 
-# --- convert -------------------------------------------------------------------------------------------------------
-
-
-def convert(job: ConvertJob) -> Unsupported | None:
-    """Export an nn.Module with a dynamic batch; Unsupported says what the exporter cannot express.
-
-    Raises StageError when it reports success and wrote another opset or another signature.
-    """
-    import onnx
-    import torch
-
-    # A batch of two: the exporter takes an axis of size one for a constant.
-    example = torch.from_numpy(job.example).repeat(2, *(1 for _ in job.example.shape[1:]))
-    try:
-        with _quiet("torch.onnx", "onnxscript", "torch.fx.experimental.symbolic_shapes"):
-            torch.onnx.export(
-                job.model,
-                (example,),
-                str(job.output),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        why = str(error.__cause__ or error).strip().partition("\n")[0]
-        return Unsupported(f"ONNX Runtime: torch.onnx.export cannot export the model: {why}")
-    model = onnx.load(job.output)
-    _check_export(model)
-    onnxruntime_layers.name_nodes(model)
-    _drop_notes(model)
-    onnx.save(model, job.output)
-    return None
-
-
-@contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
-    """Keep the exporter's deprecation notices and progress out of the log; what fails it raises."""
-    before = {name: logging.getLogger(name).level for name in loggers}
-    try:
-        for name in loggers:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
-
-
-def _check_export(model: onnx.ModelProto) -> None:
-    """The exporter falls back to another opset or to a fixed batch with exit code 0."""
-    opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset != OPSET:
-        raise StageError(f"convert: torch.onnx.export wrote opset {opset}, not {OPSET} as asked")
-    names = [value.name for value in (*model.graph.input, *model.graph.output)]
-    if names != ["input", "logits"]:
-        raise StageError(f"convert: expected one input and one output, torch.onnx.export wrote {', '.join(names)}")
-    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-        raise StageError("convert: torch.onnx.export fixed the batch; the model's code must not depend on its size")
-
-
-def _drop_notes(model: onnx.ModelProto) -> None:
-    """Remove the exporter's notes on where each node comes from: paths of this machine, a third of a small file."""
-    graphs = [model.graph]
-    for graph in graphs:  # grows while it is walked: control flow holds graphs in attributes
-        for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            part.ClearField("doc_string")
-            part.ClearField("metadata_props")
-        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    model.ClearField("doc_string")
-    model.ClearField("metadata_props")
-
-
 # --- optimize ------------------------------------------------------------------------------------------------------
 
 
 def optimize(job: OptimizeJob) -> Unsupported | None:
-    """Apply a scheme; inputs and outputs stay float32. Unsupported says what ONNX Runtime's quantizer refuses."""
+    """Apply a scheme; inputs and outputs keep their types. Unsupported says what ONNX Runtime's quantizer refuses, and
+    of which models it changes nothing.
+    """
     from edgeflow.runners.onnxruntime_backend import REFUSALS
+    from edgeflow.runtimes import onnx_files
 
+    if job.scheme.as_is:
+        job.output.write_bytes(job.source.read_bytes())
+        return None
+    import onnx
+
+    if already := onnx_files.already(onnx.load(job.source)):
+        return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
     try:
         _apply(job)
     except (NotImplementedError, *REFUSALS) as error:
         return Unsupported(f"ONNX Runtime's quantizer cannot apply {job.scheme.id}: {_first_line(error)}")
+    if job.scheme.quantized and not onnx_files.already(onnx.load(job.output)):
+        return Unsupported(f"ONNX Runtime's quantizer finds nothing in the model that {job.scheme.id} applies to")
     return None
 
 
@@ -201,7 +129,8 @@ def _prepare(source: Path, folder: Path) -> Path:
     # Symbolic shape inference would need sympy; it finds nothing more where only the batch is dynamic.
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
     model = onnx.load(prepared)
-    if onnx_files.pad_average_pools(model):
+    padded = onnx_files.pad_average_pools(model)
+    if onnxruntime_layers.name_the_nameless(model) or padded:
         onnx.save(model, prepared)
     return prepared
 
@@ -214,10 +143,10 @@ def layers(source: Path) -> tuple[Layer, ...]:
         return onnxruntime_layers.layers(onnx.load(_prepare(source, Path(folder))))
 
 
-def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
-    """What each layer answers to x float32[N, C, H, W] before and after a scheme was applied."""
+def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterator[Activations]:
+    """What each layer answers to each sample before and after a scheme was applied."""
     with TemporaryDirectory(prefix="edgeflow-") as folder:
-        yield from onnxruntime_layers.activations(_prepare(source, Path(folder)), optimized, x)
+        yield from onnxruntime_layers.activations(_prepare(source, Path(folder)), optimized, feeds)
 
 
 def _to_float16(source: Path, output: Path) -> None:
@@ -254,7 +183,7 @@ def _correct_biases(source: Path, job: OptimizeJob) -> None:
     onnx.save(model, job.output)
 
 
-def _calibration(job: OptimizeJob) -> Float32:
+def _calibration(job: OptimizeJob) -> Calibration:
     if job.calibration is None:
         why = "corrects biases" if job.scheme.bias_correction else "is static"
         raise StageError(f"optimize: scheme {job.scheme.id} {why} and got no calibration samples")
@@ -285,7 +214,7 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
     )
 
 
-def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None:
+def _ranges(source: Path, job: OptimizeJob, calibration: Calibration) -> Path | None:
     """A file with the ranges that `quantize_static` takes in place of its own; None: it finds extremes itself."""
     if job.scheme.calibration_method == "minmax":
         return None
@@ -305,16 +234,17 @@ def _ranges(source: Path, job: OptimizeJob, calibration: Float32) -> Path | None
     return path
 
 
-def _reader(samples: Float32) -> Any:
+def _reader(samples: Calibration) -> Any:
     """One calibration sample at a time, as ONNX Runtime wants them."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
-            self._feeds: Iterator[Mapping[str, Float32]] = ({"input": x[None]} for x in samples)
+            self._feeds = iter(samples)
 
-        def get_next(self) -> Mapping[str, Float32] | None:
-            return next(self._feeds, None)
+        def get_next(self) -> dict[str, Any] | None:
+            feed = next(self._feeds, None)
+            return None if feed is None else dict(feed)
 
     return Reader()
 
@@ -336,13 +266,12 @@ def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """
     import onnx
     import onnxruntime
-    from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
     from edgeflow.runners.onnxruntime_backend import REFUSALS
+    from edgeflow.runtimes import onnx_files
 
     model = onnx.load(job.source)
-    for name in {axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim if axis.dim_param}:
-        make_dim_param_fixed(model.graph, name, 1)
+    onnx_files.fix_batch(model)
     options = _fusion(job.target.arch)
     options.optimized_model_filepath = str(job.output)
     try:
@@ -419,6 +348,8 @@ def _fusion(family: str) -> Any:
 
 def compile_tolerance(scheme: Scheme) -> Tolerance:
     """Fusion keeps floats to rounding and integers to a step."""
+    if scheme.as_is:
+        return Tolerance(0.02, "it may be int8: QDQ and integer kernels may round a tie apart, 4e-3 a step")
     if scheme.activations == "float32":
         return Tolerance(1e-4, "float32: fused kernels may add in another order; measured 0")
     if scheme.weights == "float16":
@@ -431,19 +362,6 @@ def package_files(job: PackageJob) -> Mapping[str, bytes]:
     return python_example("onnxruntime")
 
 
-CONVERTED = Tolerance(1e-4, "float32: another order of additions; measured 3e-7")
-EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds
-    *("onnx", "onnxruntime", "torch.onnx", "torch.export", "torch.export._trace", "torch.export._unlift"),
-    *("torch.onnx._internal.exporter._compat", "torch.onnx._internal.exporter._core"),
-    *("torch.onnx._internal.exporter._torchlib.ops", "torch.export._patches", "torch.fx.experimental.validator"),
-    *("torch._export.passes.replace_with_hop_pass_util", "torch._export.passes.replace_autocast_with_hop_pass"),
-    *("torch._export.passes.replace_set_grad_with_hop_pass", "torch.fx.experimental.symbolic_shapes"),
-    *("torch._inductor.sizevars", "torch._inductor.fx_passes.dedupe_symint_uses"),
-    *("torch._subclasses.schema_check_mode", "torch._functorch._aot_autograd.subclass_parametrization"),
-    *("onnxscript._framework_apis.torch_2_11",),
-    *("onnxscript", "onnxscript.function_libs.torch_lib.ops", "onnxscript.rewriter.onnx_fusions"),
-    *("onnxscript.rewriter.rules.fusion", "networkx", "sympy.combinatorics", "sympy.tensor.tensor"),
-)
 plugin = Runtime(
     id="onnxruntime",
     description="ONNX Runtime, CPU execution provider",
@@ -455,7 +373,6 @@ plugin = Runtime(
     evidence=Evidence.HOST,
     times=True,
     supports=supports,
-    converters={"torch": Converter("torch", convert, CONVERTED, preload=EXPORTER)},
     profile=profile,
     optimize=optimize,
     optimize_tolerance=Tolerance(1e-4, "float32: constants are folded, which may reorder additions; measured 0"),

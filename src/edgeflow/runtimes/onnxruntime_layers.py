@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from edgeflow.runtimes import names
 if TYPE_CHECKING:
     import onnx
 
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Feed, Float32
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter says which modules a node comes from
 # Computed element by element on the range of what feeds them: ONNX Runtime quantizes them with it.
@@ -22,6 +23,9 @@ COMPUTE = (
     *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "Concat"),
     *("AveragePool", "GlobalAveragePool", "InstanceNormalization", "LayerNormalization", "Softmax"),
 )
+# Of what they answer, the axis of the channels; others answer with those that they read.
+CHANNELS_FIRST = ("Conv", "ConvTranspose", "AveragePool", "GlobalAveragePool", "MaxPool", "InstanceNormalization")
+CHANNELS_LAST = ("Gemm", "MatMul", "LayerNormalization", "Softmax", "LSTM", "GRU", "Gather", "Flatten")
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -31,6 +35,24 @@ def name_nodes(model: onnx.ModelProto) -> None:
         model.graph.node, names.distinct(_name(node, weights) for node in model.graph.node), strict=True
     ):
         node.name = name
+
+
+def name_the_nameless(model: onnx.ModelProto) -> bool:
+    """Name nodes that have no name, or one that another has, after what they write; False where there are none.
+
+    Layers and what a quantizer leaves out go by the names of nodes, which the format does not ask for.
+    """
+    seen = Counter(node.name for node in model.graph.node)
+    written = [next((name for name in node.output if name), node.op_type) for node in model.graph.node]
+    given = [
+        node.name if node.name and seen[node.name] == 1 else name
+        for node, name in zip(model.graph.node, written, strict=True)
+    ]
+    unique = names.distinct(given)
+    changed = unique != [node.name for node in model.graph.node]
+    for node, name in zip(model.graph.node, unique, strict=True):
+        node.name = name
+    return changed
 
 
 def _name(node: onnx.NodeProto, weights: set[str]) -> str:
@@ -58,42 +80,72 @@ def _fused(model: onnx.ModelProto, node: onnx.NodeProto) -> list[Any]:
     return readers if len(readers) == 1 and readers[0].op_type in FUSED else []
 
 
-def activations(source: Path, optimized: Path, x: Float32) -> Iterator[Activations]:
+def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterator[Activations]:
     """Of both graphs with nothing fused; tensors keep their names in quantization, and are followed by a pair of
     QuantizeLinear and DequantizeLinear where they became integers.
     """
     import onnx
 
     graph, quantized = onnx.load(source), onnx.load(optimized)
-    computing = {layer.name: layer for layer in layers(graph)}
-    answering = {  # layer → the tensor that it answers with
-        node.name: ([*_fused(graph, node), node])[0].output[0] for node in graph.graph.node if node.name in computing
-    }
+    answering = _answering(graph)
+    reads = _reads(graph)
+    channels = _channels(graph)
     wanted = set(answering.values())
-    before = _answers(onnx.load(source), x, wanted)
-    after = _answers(quantized, x, wanted | {_dequantized(tensor) for tensor in wanted})
-    producer: dict[str, tuple[str, ...]] = {}  # tensor → the layers that it comes from
-    for node in graph.graph.node:
-        read = tuple(dict.fromkeys(name for tensor in node.input for name in producer.get(tensor, ())))
-        layer = computing.get(node.name)
-        producer.update(dict.fromkeys(node.output, (layer.name,) if layer else read))
-        if layer is None:
-            continue
-        tensor = answering[layer.name]
-        answer = after.get(_dequantized(tensor), after.get(tensor))
-        if answer is not None and tensor in before:
-            yield Activations(layer, read, before[tensor], answer)
+    before = _asked(graph, wanted)
+    after = _asked(quantized, wanted | {_dequantized(tensor) for tensor in wanted})
+    for feed in feeds:
+        expected, answered = before(feed), after(feed)
+        for layer in layers(graph):
+            tensor = answering[layer.name]
+            answer = answered.get(_dequantized(tensor), answered.get(tensor))
+            if answer is not None and tensor in expected:
+                last = (_channels_last(each, channels[tensor]) for each in (expected[tensor], answer))
+                yield Activations(layer, reads[layer.name], *last)
+
+
+def _answering(model: onnx.ModelProto) -> dict[str, str]:
+    """Layer → the tensor that it answers with."""
+    computing = {layer.name for layer in layers(model)}
+    nodes = [node for node in model.graph.node if node.name in computing]
+    return {node.name: ([*_fused(model, node), node])[0].output[0] for node in nodes}
+
+
+def _reads(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """Layer → the layers whose answers it reads."""
+    computing = {layer.name for layer in layers(model)}
+    producers: dict[str, tuple[str, ...]] = {}  # tensor → the layers that it comes from
+    found = {}
+    for node in model.graph.node:
+        read = tuple(dict.fromkeys(name for tensor in node.input for name in producers.get(tensor, ())))
+        if node.name in computing:
+            found[node.name] = read
+        producers.update(dict.fromkeys(node.output, (node.name,) if node.name in computing else read))
+    return found
+
+
+def _channels(model: onnx.ModelProto) -> dict[str, int]:
+    """Tensor → the axis of its channels: that of the layer which wrote it, or of what it was computed from."""
+    axes: dict[str, int] = {}
+    for node in model.graph.node:
+        read = next((axes[tensor] for tensor in node.input if tensor in axes), 1)
+        axis = 1 if node.op_type in CHANNELS_FIRST else -1 if node.op_type in CHANNELS_LAST else read
+        axes.update(dict.fromkeys(node.output, axis))
+    return axes
+
+
+def _channels_last(answer: Float32, axis: int) -> Float32:
+    return answer.swapaxes(axis, -1) if answer.ndim > abs(axis) else answer
 
 
 def _dequantized(tensor: str) -> str:
     return f"{tensor}_DequantizeLinear_Output"
 
 
-def _answers(model: onnx.ModelProto, x: Float32, wanted: Collection[str]) -> dict[str, Float32]:
-    """Floating-point tensors of these names that nodes write, float32[N, …, C]; samples one by one: programs have no
-    batch.
+def _asked(model: onnx.ModelProto, wanted: Collection[str]) -> Callable[[Feed], dict[str, Float32]]:
+    """What nodes write to floating-point tensors of these names, for one sample: programs have no batch.
+
+    Changes the model's outputs.
     """
-    import numpy as np
     import onnx
     import onnxruntime
 
@@ -104,7 +156,11 @@ def _answers(model: onnx.ModelProto, x: Float32, wanted: Collection[str]) -> dic
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs() if output.type in ("tensor(float)", "tensor(float16)")]
-    runs = [session.run(names, {"input": sample[None]}) for sample in x]
-    answers = {name: np.concatenate(arrays) for name, *arrays in zip(names, *runs, strict=True) if arrays[0].ndim > 1}
-    return {name: np.moveaxis(array.astype("float32"), 1, -1) for name, array in answers.items()}
+    floats = ("tensor(float)", "tensor(float16)")
+    names = [output.name for output in session.get_outputs() if output.type in floats and output.name in wanted]
+
+    def answers(feed: Feed) -> dict[str, Float32]:
+        arrays = session.run(names, dict(feed))
+        return {name: array.astype("float32", copy=False) for name, array in zip(names, arrays, strict=True)}
+
+    return answers

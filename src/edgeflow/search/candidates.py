@@ -143,8 +143,8 @@ def described(config: SchemeConfig) -> str:
     """What a scheme does to a model, in a line."""
     said = _said(config)
     same = config.weights == config.activations
-    types = config.weights if same else f"{config.weights} with {config.activations} activations"
-    parts = [types if config.mode == "float" else f"{types} {config.mode}"]
+    types = f"{config.weights}" if same else f"{config.weights} with {config.activations} activations"
+    parts = ["as it is" if config.mode == "as_is" else types if config.mode == "float" else f"{types} {config.mode}"]
     if not config.per_channel:
         parts.append("per tensor")
     rest = {key: said[key] for key in said.keys() - {"weights", "activations", "mode", "per_channel", "steps"}}

@@ -25,6 +25,8 @@ from edgeflow.figures import RATIO
 from edgeflow.plugin import Drop
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import Figure
+from edgeflow.stages import splits
+from edgeflow.stages.ladder import Outputs
 from edgeflow.stages.reference import comparison
 from edgeflow.toolchains import client
 from edgeflow.types.plain import to_json
@@ -95,8 +97,8 @@ class Snakemake:
 
     def _drop(self, outputs: Path) -> Drop:
         task = self._candidates.plugins.tasks[self._candidates.project.models[self._model].task]
-        (y,) = files.read_npz(Path(layout.prepare(self._dataset)["evaluation"]), "y")
-        (before,), (after,) = (files.read_npz(path, "evaluation") for path in (Path(self._reference), outputs))
+        y = splits.labels(Path(layout.prepare(self._dataset)["evaluation"]))
+        before, after = (Outputs.read(path).evaluation for path in (Path(self._reference), outputs))
         if task.drop is None:
             raise UsageError(f"task {task.id}: has no drop of its metric, which a search keeps within a limit")
         return task.drop(comparison(before, after, y))

@@ -1,4 +1,4 @@
-"""What convert, optimize and compile share: run an artifact on the golden and evaluation inputs and compare."""
+"""What convert, optimize and compile share: ask an artifact, and compare its answers with those of the stage before."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
-from edgeflow.plugin import Runtime, Task, Tolerance, Unsupported
+from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
+from edgeflow.stages import splits
 from edgeflow.stages.isolated import attempt
-from edgeflow.stages.ladder import Outputs, rung
+from edgeflow.stages.ladder import Asked, Outputs, rung
 from edgeflow.types.ladder import Ladder, Rung
+from edgeflow.types.plain import to_json
+from edgeflow.types.signatures import Binding
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The inputs, the labels, and what the stage before answered."""
+    """The samples, and what the stage before answered."""
 
-    golden: Path  # npz: x
-    evaluation: Path  # npz: x, y
-    outputs: Path  # outputs.npz of the stage before
+    golden: Path  # splits
+    evaluation: Path
+    outputs: Path  # outputs.safetensors of the stage before
     ladder: Ladder  # so far
 
     @property
@@ -47,57 +50,73 @@ def executed(step: Rung) -> tuple[str, str]:
 
 
 def compare(
-    stage: str, artifact: Path, runtime: Runtime, task: Task, reference: Reference, tolerance: Tolerance | None
+    stage: str,
+    artifact: Path,
+    runtime: Executor,
+    task: Task,
+    reference: Reference,
+    tolerance: Tolerance | None,
+    binding: Binding | None = None,
+    *,
+    evaluate: bool | None = None,
 ) -> tuple[Rung, Outputs] | Unsupported:
     """Execute `artifact` with the runner of `runtime` and hold it against the stage before.
 
-    Unsupported says why the runtime cannot execute it. Raises MismatchError when a step that should change nothing
-    changed something, StageError when the artifact is nothing that the runtime can read.
+    `binding` is where the model's inputs and outputs are in it; None: where they were. Without `evaluate` the golden
+    inputs alone are asked; the default is to do so where the step may change nothing. Unsupported says why the runtime
+    cannot execute it. Raises MismatchError when a step that should change nothing changed something, StageError when
+    the artifact is nothing that the runtime can read.
     """
-    (labels,) = files.read_npz(reference.evaluation, "y")
+    evaluate = tolerance is None if evaluate is None else evaluate
     previous = Outputs.read(reference.outputs)
-    tools = versions(runtime)
-    # The same bytes in the same interpreter: the golden inputs are asked again, and speak for the others.
-    known = previous.evaluation if executed(reference.last) == (files.sha256_file(artifact), tools) else None
+    asked = Asked(files.sha256_file(artifact), versions(runtime), files.sha256_file(reference.evaluation))
+    known = previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
     doing = f"executing the model that {stage} made"
-    answered = attempt(
-        runtime, doing, artifact, partial(_answers, runtime, reference, known), partial(_probe, runtime, reference)
-    )
+    work = partial(_answers, runtime, reference, binding, evaluate and not known)
+    answered = attempt(runtime, doing, artifact, work, partial(_probe, runtime, reference, binding))
     if isinstance(answered, Unsupported):
         return answered
     outputs, operators = answered
+    evaluated = replace(outputs, asked=asked) if outputs.evaluation else replace(previous, golden=outputs.golden)
+    split = splits.opened(reference.evaluation)
     step = rung(
         stage=stage,
-        outputs=outputs,
+        outputs=evaluated,
         previous=previous,
-        labels=labels,
+        targets=splits.labels(reference.evaluation) if task.needs_targets else split.labels(),
         task=task,
         tolerance=tolerance,
         artifact=artifact,
-        evaluated_on=tools,
+        evaluated_on=asked.executor,
     )
-    return replace(step, operators=operators), outputs
+    return replace(step, operators=operators), evaluated
 
 
 def _answers(
-    runtime: Runtime, reference: Reference, known: harness.Float32 | None, artifact: Path
+    runtime: Executor, reference: Reference, binding: Binding | None, evaluate: bool, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
-    """What an artifact answers to both sets of inputs, and its operators; `known`: what it answers to the second."""
-    (golden,) = files.read_npz(reference.golden, "x")
-    (evaluation,) = files.read_npz(reference.evaluation, "x")
-    answers = _predict(runtime, artifact, evaluation) if known is None else known
-    outputs = Outputs(_predict(runtime, artifact, golden), answers)
-    return outputs, harness.operators_in(str(runtime.backend), str(artifact))
+    """What an artifact answers to the golden samples, where asked also to the others, and its operators."""
+    golden = _ask(runtime, reference, binding, artifact, reference.golden)
+    evaluation = _ask(runtime, reference, binding, artifact, reference.evaluation) if evaluate else {}
+    return Outputs(golden, evaluation), harness.operators_in(str(runtime.backend), str(artifact))
 
 
-def _probe(runtime: Runtime, reference: Reference, artifact: Path) -> None:
-    (golden,) = files.read_npz(reference.golden, "x")
-    _predict(runtime, artifact, golden[:1])
+def _probe(runtime: Executor, reference: Reference, binding: Binding | None, artifact: Path) -> None:
+    _ask(runtime, reference, binding, artifact, reference.golden, most=1)
 
 
-def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Float32:
+def _ask(
+    runtime: Executor,
+    reference: Reference,
+    binding: Binding | None,
+    artifact: Path,
+    path: Path,
+    most: int | None = None,
+) -> harness.Answers:
+    split, backend = splits.opened(path), str(runtime.backend)
     try:
-        return harness.predict(str(runtime.backend), str(artifact), x, runtime.layout)
+        found = to_json(binding or reference.ladder.binding)
+        return harness.ask(backend, str(artifact), split.batches(harness.READ, most), found)
     except harness.RefusedError:
         raise
     except ValueError as error:  # as the backend's contract has it
@@ -105,14 +124,11 @@ def _predict(runtime: Runtime, artifact: Path, x: harness.Float32) -> harness.Fl
 
 
 def write_no_answers(outputs: Path) -> None:
-    """The outputs.npz of what answered nothing."""
-    import numpy as np
-
-    nothing = np.zeros((0, 0), np.float32)
-    files.write_npz(outputs, golden=nothing, evaluation=nothing)
+    """The outputs.safetensors of what answered nothing."""
+    Outputs().write(outputs)
 
 
-def versions(runtime: Runtime) -> str:
+def versions(runtime: Executor) -> str:
     """What executes artifacts of a runtime here, e.g. "onnxruntime 1.32.0"."""
     tools = harness.load_backend(str(runtime.backend)).Session.versions()
     return ", ".join(f"{name} {version}" for name, version in sorted(tools.items()))

@@ -1,25 +1,30 @@
-"""convert: a trained model becomes the runtime's file format, with nothing lost.
+"""convert: a model becomes another format, by one edge of its route, with nothing lost.
 
-Takes a checkpoint and the prepared data; makes model.<format>, outputs.npz and the ladder so far. A model that cannot
-be converted is a result, not an error: model.<format> is then empty, and the ladder says why.
+Takes a checkpoint and the prepared data; makes model.<format>, outputs.safetensors and the ladder so far. A model that
+cannot be converted is a result, not an error: model.<format> is then empty, and the ladder says why.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import PluginError
-from edgeflow.plugin import Converter, ConvertJob, Framework, ModelSpec, Runtime, Task, Unsupported
+from edgeflow.plugin import Converted, Converter, ConvertJob, Format, Framework, ModelSpec, Task, Unsupported
 from edgeflow.registry import load_reference
+from edgeflow.stages import splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.plain import from_json
+from edgeflow.types.signatures import Binding, Signature, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Spec:
 
     model: Mapping[str, Any]  # plugin.ModelSpec
     framework: str  # plugin references
-    runtime: str
+    converter: str
+    format: str
     task: str
 
 
@@ -54,43 +60,51 @@ class Outputs:
 
 def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """Convert and compare; MismatchError when the result answers differently from the checkpoint."""
-    runtime: Runtime = load_reference(spec.runtime)
     reference = Reference(inputs.golden, inputs.evaluation, inputs.outputs, files.read_as(Ladder, inputs.ladder))
     reference.check(inputs.checkpoint)
     with files.atomic(outputs.model) as model:
-        made = _convert(spec, inputs, runtime, reference, model)
+        made = _convert(spec, inputs, reference, model)
         if isinstance(made, Unsupported):
             model.write_bytes(b"")
     if isinstance(made, Unsupported):
         write_no_answers(outputs.outputs)
         files.write_json(outputs.ladder, replace(reference.ladder, infeasible=made.reason))
         return
-    step, answers = made
+    step, answers, binding = made
     answers.write(outputs.outputs)
-    files.write_json(outputs.ladder, reference.ladder.extended(step))
+    files.write_json(outputs.ladder, replace(reference.ladder.extended(step), binding=binding))
 
 
 def _convert(
-    spec: Spec, inputs: Inputs, runtime: Runtime, reference: Reference, output: Path
-) -> tuple[Rung, Answers] | Unsupported:
+    spec: Spec, inputs: Inputs, reference: Reference, output: Path
+) -> tuple[Rung, Answers, Binding] | Unsupported:
     """Write the model and ask it, or say why it cannot be made or executed."""
     framework: Framework = load_reference(spec.framework)
-    converter = _converter(runtime, framework)
-    (golden,) = files.read_npz(inputs.golden, "x")
+    converter: Converter = load_reference(spec.converter)
+    target: Format = load_reference(spec.format)
+    task: Task = load_reference(spec.task)
+    example = splits.opened(inputs.golden).batch(0, 1)
+    signature = _signature(example, Answers.read(inputs.outputs).golden)
 
-    def convert(checkpoint: Path) -> Unsupported | None:
+    def convert(checkpoint: Path) -> Converted | Unsupported:
         native = framework.load(from_json(ModelSpec, spec.model), checkpoint)
-        return converter.convert(ConvertJob(model=native, example=golden[:1], output=output))
+        with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
+            return converter.convert(ConvertJob(native, None, signature, example, output, Path(work)))
 
     # of a checkpoint there are no beginnings to look for the operator in
-    refusal = attempt(runtime, f"converting the {framework.id} model", inputs.checkpoint, convert)
-    task: Task = load_reference(spec.task)
-    return refusal or compare("convert", output, runtime, task, reference, converter.tolerance)
+    converted = attempt(target, f"converting the {framework.id} model", inputs.checkpoint, convert)
+    if isinstance(converted, Unsupported):
+        return converted
+    before = reference.ladder.binding
+    binding = before.then(converted.binding) if before else converted.binding
+    compared = compare("convert", output, target, task, reference, converter.tolerance, binding)
+    return compared if isinstance(compared, Unsupported) else (*compared, binding)
 
 
-def _converter(runtime: Runtime, framework: Framework) -> Converter:
-    try:
-        return runtime.converters[framework.id]
-    except KeyError:
-        known = ", ".join(runtime.converters) or "none"
-        raise PluginError(f"runtime {runtime.id}: no converter for {framework.id} models; it has: {known}") from None
+def _signature(samples: Mapping[str, NDArray[Any]], answers: Mapping[str, NDArray[Any]]) -> Signature:
+    """What a trained model takes and answers with."""
+    given, told = (
+        tuple(Tensor(name, array.dtype.name, ("batch", *array.shape[1:])) for name, array in side.items())
+        for side in (samples, answers)
+    )
+    return Signature(given, told)

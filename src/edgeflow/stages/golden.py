@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeflow import efpkg, files
+from edgeflow import efpkg
 from edgeflow.errors import MismatchError
 from edgeflow.plugin import GoldenSamples
 from edgeflow.preprocessing import Preprocessing
 from edgeflow.runners import harness
+from edgeflow.stages import splits
+from edgeflow.stages.ladder import Outputs
 from edgeflow.types.ladder import Rung
+from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Program
-from edgeflow.types.signatures import Tensor
+from edgeflow.types.signatures import Binding, Tensor
 from edgeflow.units import show
 
 if TYPE_CHECKING:
@@ -37,8 +40,8 @@ TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "int8": 0.03, "int16": 1e-3}
 class Sources:
     """Where golden samples and what became of them are."""
 
-    golden: Path  # npz: x float32[G, …] after preprocessing, in the data layout
-    raw: Path  # npz: arrays named by their row in golden, before preprocessing
+    golden: Path  # split
+    raw: Path  # tensors [1, …] before preprocessing, named "<row in golden>/<input>"
     raw_rows: tuple[int, ...]  # those that are there
     answers: Path  # npz: golden float32[G, K], real values
 
@@ -52,25 +55,26 @@ class Golden:
     samples: GoldenSamples
 
 
-def make(sources: Sources, info: Program, how: Preprocessing, activations: str) -> Golden:
+def make(sources: Sources, info: Program, how: Preprocessing, activations: str, binding: Binding) -> Golden:
     """Choose samples and follow them; MismatchError when files do not belong together."""
     import numpy as np
 
-    (x,) = files.read_npz(sources.golden, "x")
-    (answers,) = files.read_npz(sources.answers, "golden")
+    x = splits.whole(sources.golden)
+    (answers,) = Outputs.read(sources.answers).golden.values()
     given, output = _tensors(info)
+    (bound,) = binding.inputs.values()
     if len(x) != len(answers) or not len(x):
         raise MismatchError(
             f"package: {len(answers)} answers in {sources.answers}, {len(x)} samples in {sources.golden}; "
             "compile the variant again"
         )
-    kept = dict(zip(sources.raw_rows, files.read_npz(sources.raw, *map(str, sources.raw_rows)), strict=True))
+    kept = {row: samples["input"] for row, samples in splits.raw(sources.raw, sources.raw_rows).items()}
     each = x[0].nbytes + (0 if given.scale is None else x[0].size) + answers[0].nbytes
     rows = _rows(len(x), {row: sample.nbytes for row, sample in kept.items()}, each)
     raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows))
-    prepared = harness.to_layout(x[rows], info.signature.layout) if info.signature else x[rows]
+    prepared = np.ascontiguousarray(x[rows].transpose(0, *(axis + 1 for axis in bound.axes))) if bound.axes else x[rows]
     samples = GoldenSamples(
-        scaled=_scaled(prepared, how, channels_last=prepared.shape[1:] != x.shape[1:]),
+        scaled=_scaled(prepared, how, channels_last=bool(bound.axes)),
         inputs=encoded(prepared, given),
         outputs=encoded(answers[rows], output),
         tolerance=max(TOLERANCES[activations] * float(np.ptp(answers)), output.scale or 0.0),
@@ -121,11 +125,7 @@ def _scaled(prepared: NDArray[Any], how: Preprocessing, *, channels_last: bool) 
 
 def encoded(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
     """Real values in the type of a tensor, as the runner backends encode; so what they decoded comes back as it was."""
-    import numpy as np
-
-    if tensor.scale is None:
-        return np.ascontiguousarray(real, tensor.dtype)
-    return harness.quantize(real, tensor.scale, tensor.zero_point or 0, np.dtype(tensor.dtype))
+    return harness.encoded(real, to_json(tensor))
 
 
 def _described(

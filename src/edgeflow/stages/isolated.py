@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeflow.errors import EdgeflowError, StageError, storage_error
-from edgeflow.plugin import CRASHES, Runtime, Unsupported
+from edgeflow.plugin import CRASHES, Executor, Unsupported
 from edgeflow.runners.harness import RefusedError
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class CrashError(StageError):
 
 
 def attempt(
-    runtime: Runtime, doing: str, model: Path, work: Callable[[Path], T], probe: Callable[[Path], object] | None = None
+    runtime: Executor, doing: str, model: Path, work: Callable[[Path], T], probe: Callable[[Path], object] | None = None
 ) -> T | Unsupported:
     """`work(model)` in a child, or why the runtime and its tools cannot do it: they refuse, or they crash.
 
@@ -68,7 +68,7 @@ def attempt(
     return answer
 
 
-def _crashes_at(runtime: Runtime, doing: str, model: Path, probe: Callable[[Path], object]) -> str:
+def _crashes_at(runtime: Executor, doing: str, model: Path, probe: Callable[[Path], object]) -> str:
     """The last operator of the shortest beginning that crashes, by bisection; empty where that is not known.
 
     It is not where models cannot be cut, or where the beginning before that one fails in another way: then nothing

@@ -1,49 +1,84 @@
-"""The ladder: after each stage, the task metric on the evaluation split and the distance to the stage before.
+"""The ladder: how far each stage's answers are from those of the stage before, and the task metric where that changed.
 
-An exit code proves nothing; these numbers do. A step that should change nothing and moves the golden outputs further
-than its tolerance is an error, and its output is never written.
+An exit code proves nothing; these numbers do. A step that should change nothing is held against the stage before on
+the golden inputs: one that moves them further than its tolerance is an error, and its output is never written. The
+evaluation samples are asked where the answers may have changed, and once: answers are kept with what gave them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import MismatchError
+from edgeflow.errors import DataError, MismatchError
 from edgeflow.plugin import Task, Tolerance
+from edgeflow.runners import tensors
 from edgeflow.stages.reference import comparison
 from edgeflow.types.ladder import Rung
+from edgeflow.types.plain import from_json, to_json
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32, Int64
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Answers, Int64
 
 LOSSY = "lossy by design: the difference is recorded and the budgets judge it"
+GOLDEN, EVALUATION = "golden/", "evaluation/"
+ASKED = "edgeflow.evaluation"  # in the header of the file
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What answered the evaluation samples, and which those were."""
+
+    artifact_sha256: str
+    executor: str  # "onnxruntime 1.32.0"
+    split_sha256: str
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What an artifact answers: golden float32[G, K] and evaluation float32[N, K]."""
+    """What an artifact answers, by the model's own names: output → [N, …]."""
 
-    golden: Float32
-    evaluation: Float32
+    golden: Answers = field(default_factory=dict)
+    # To the evaluation samples: of the last artifact that was asked, which is this one or one that answers as it does.
+    evaluation: Answers = field(default_factory=dict)
+    asked: Asked | None = None  # that artifact
 
     @classmethod
     def read(cls, path: Path) -> Outputs:
-        """Read an outputs.npz; DataError when it is missing or malformed."""
-        return cls(*files.read_npz(path, "golden", "evaluation"))
+        """Read an outputs.safetensors; DataError when it is missing or malformed."""
+        try:
+            reader = tensors.Reader(path)
+            asked = reader.metadata.get(ASKED)
+            golden, evaluation = (
+                {name.removeprefix(side): reader.rows(name) for name in reader.entries if name.startswith(side)}
+                for side in (GOLDEN, EVALUATION)
+            )
+            return cls(golden, evaluation, from_json(Asked, json.loads(asked)) if asked else None)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: holds no answers: {error}") from error
 
     def write(self, path: Path) -> None:
-        """Write an outputs.npz."""
-        files.write_npz(path, golden=self.golden, evaluation=self.evaluation)
+        """Write an outputs.safetensors."""
+        answers = {
+            side + name: values
+            for side, named in ((GOLDEN, self.golden), (EVALUATION, self.evaluation))
+            for name, values in named.items()
+        }
+        said = {ASKED: json.dumps(to_json(self.asked), sort_keys=True)} if self.asked else {}
+        with files.atomic(path) as temporary:
+            tensors.write(temporary, answers, said)
 
 
 def rung(
     stage: str,
     outputs: Outputs,
     previous: Outputs | None,
-    labels: Int64,
+    targets: Int64 | None,
     task: Task,
     tolerance: Tolerance | None,
     artifact: Path,
@@ -51,53 +86,88 @@ def rung(
 ) -> Rung:
     """Compare a stage's outputs with those of the stage before it; `tolerance` None: the step is lossy by design.
 
-    Raises MismatchError when the outputs have another shape, are not finite, or exceed the tolerance.
+    It has a value where the artifact itself was asked the evaluation samples. Raises MismatchError when the outputs
+    have other names or shapes, are not finite, or exceed the tolerance.
     """
-    _check_shape_and_finiteness(stage, outputs, previous, artifact)
-    compared = comparison((previous or outputs).evaluation, outputs.evaluation, labels)
-    score = task.score(compared)
-    scale = _range(previous.golden if previous else outputs.golden)
-    greatest = mean = agreement = None
+    _check(stage, outputs, previous, artifact)
+    before, digest = previous or outputs, files.sha256_file(artifact)
+    value, n, metric, agreement = None, 0, task.metric, None
+    if outputs.asked and (outputs.asked.artifact_sha256, outputs.asked.executor) == (digest, evaluated_on):
+        compared = comparison(before.evaluation, outputs.evaluation, targets)
+        score = task.score(compared)
+        value, n, metric = score.value, score.n, score.metric or metric
+    else:
+        compared = comparison(before.golden, outputs.golden, None)
+    worst = _farthest(before.golden, outputs.golden)
     if previous is not None:
-        difference = abs(outputs.golden.astype("float64") - previous.golden)
-        greatest, mean = float(difference.max()), float(difference.mean())
         agreement = task.agreement(compared)
-        if tolerance is not None and greatest > tolerance.relative * scale:
+        if tolerance is not None and worst.greatest > tolerance.relative * worst.scale:
+            several = f" '{worst.output}'" if len(outputs.golden) > 1 else ""
+            said = "" if value is None else f"{metric} is {value:.4f}. "
             raise MismatchError(
-                f"{stage}: {artifact.name} does not match the stage before it: golden outputs differ by "
-                f"{greatest:.3g}, allowed are {tolerance.relative:g} of their range {scale:.3g} ({tolerance.reason}); "
-                f"{task.metric} is {score.value:.4f}. The tool reported success; its output is wrong. "
-                "Nothing was written"
+                f"{stage}: {artifact.name} does not match the stage before it: golden outputs{several} differ by "
+                f"{worst.greatest:.3g}, allowed are {tolerance.relative:g} of their range {worst.scale:.3g} "
+                f"({tolerance.reason}); {said}The tool reported success; its output is wrong. Nothing was written"
             )
     return Rung(
         stage=stage,
-        metric=score.metric or task.metric,
-        value=score.value,
-        n=score.n,
-        golden_max_abs=greatest,
-        golden_mean_abs=mean,
-        golden_range=scale,
+        metric=metric,
+        value=value,
+        n=n,
+        golden_n=len(next(iter(outputs.golden.values()))),
+        golden_output=worst.output,
+        golden_max_abs=worst.greatest if previous else None,
+        golden_mean_abs=worst.mean if previous else None,
+        golden_range=worst.scale,
         agreement=agreement,
         tolerance=tolerance.relative if tolerance else None,
         tolerance_reason=tolerance.reason if tolerance else LOSSY if previous else "",
-        artifact_sha256=files.sha256_file(artifact),
+        artifact_sha256=digest,
         evaluated_on=evaluated_on,
     )
 
 
-def _check_shape_and_finiteness(stage: str, outputs: Outputs, previous: Outputs | None, artifact: Path) -> None:
+@dataclass(frozen=True)
+class _Distance:
+    output: str
+    greatest: float
+    mean: float
+    scale: float  # range of the output before; of one that never changes its greatest absolute value
+
+    @property
+    def relative(self) -> float:
+        return self.greatest / self.scale if self.scale else float(self.greatest > 0)
+
+
+def _farthest(before: Answers, after: Answers) -> _Distance:
+    """The output that is farthest from what it was, as a part of its range."""
+    return max((_distance(name, before[name], after[name]) for name in after), key=lambda each: each.relative)
+
+
+def _distance(name: str, before: NDArray[Any], after: NDArray[Any]) -> _Distance:
+    difference = abs(after.astype("float64") - before)
+    scale = float(before.max()) - float(before.min()) or float(abs(before).max())
+    return _Distance(name, float(difference.max()), float(difference.mean()), scale)
+
+
+def _check(stage: str, outputs: Outputs, previous: Outputs | None, artifact: Path) -> None:
     import numpy as np
 
-    for name in ("golden", "evaluation"):
-        array = getattr(outputs, name)
-        if previous is not None and array.shape != getattr(previous, name).shape:
-            expected = getattr(previous, name).shape
-            raise MismatchError(
-                f"{stage}: {artifact.name}: {name} outputs have shape {array.shape}, expected {expected}"
-            )
-        if not np.isfinite(array).all():
-            raise MismatchError(f"{stage}: {artifact.name}: {name} outputs contain NaN or infinity")
+    where = f"{stage}: {artifact.name}"
+    for side in ("golden", "evaluation"):
+        answers: Answers = getattr(outputs, side)
+        before: Answers = getattr(previous or outputs, side)
+        if {*answers} != {*before}:
+            raise MismatchError(f"{where}: {side} outputs are {_listed(answers)}, expected {_listed(before)}")
+        for name, array in answers.items():
+            several = f" '{name}'" if len(answers) > 1 else ""
+            if array.shape != before[name].shape:
+                raise MismatchError(
+                    f"{where}: {side} outputs{several} have shape {array.shape}, expected {before[name].shape}"
+                )
+            if not np.isfinite(array).all():
+                raise MismatchError(f"{where}: {side} outputs{several} contain NaN or infinity")
 
 
-def _range(array: Float32) -> float:
-    return float(array.max() - array.min())
+def _listed(answers: Answers) -> str:
+    return ", ".join(sorted(answers)) or "none"

@@ -21,16 +21,17 @@ from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Comparison, Drop, Runtime, Score, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
-from edgeflow.stages import reference
+from edgeflow.stages import reference, splits
 from edgeflow.stages.isolated import CrashError, check_ending
+from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.figures import Evidence, Measurement
-from edgeflow.types.plain import from_json
+from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.programs import Measured, Operators, Program
 from edgeflow.types.variants import Target
 from edgeflow.units import show, unit_of
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Answers as NamedAnswers
 
 PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.99}
 WARMUP_RUNS = 20
@@ -97,9 +98,9 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
-    (labels,) = files.read_npz(inputs.evaluation, "y")
-    (trained,) = files.read_npz(inputs.reference, "evaluation")
-    _check_shape(answers, trained, inputs)
+    labels = splits.labels(inputs.evaluation) if task.needs_targets else splits.opened(inputs.evaluation).labels()
+    trained = Answers.read(inputs.reference).evaluation
+    _check_shapes(answers, trained, inputs)
     compared = reference.comparison(trained, answers, labels)
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
@@ -173,13 +174,17 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
     itself = info.runs == "program"
     times = runtime.times and itself
     program = inputs.program if itself else _need(inputs, "source")
+    compared = None
+    if baseline and inputs.baseline_info and times:
+        ladder = files.read_as(Program, inputs.baseline_info).ladder
+        compared = {"program": str(baseline.resolve()), "binding": to_json(ladder.binding)}
     return {
         "backend": str(runtime.backend.resolve()),
         "program": str(program.resolve()),
-        "baseline_program": str(baseline.resolve()) if baseline and times else None,
-        "layout": runtime.layout,
+        "binding": to_json(info.ladder.binding),
+        "baseline": compared,
         "threads": spec.target.threads,
-        "inputs": str(inputs.evaluation.resolve()),
+        "split": str(inputs.evaluation.resolve()),
         "times": times,
         "max_runs": spec.max_runs,
         "max_seconds": spec.max_seconds,
@@ -197,13 +202,13 @@ def _need(inputs: Inputs, name: str) -> Path:
 
 def _execute(
     job: Mapping[str, Any], variant: str, runtime: Runtime, inputs: Inputs
-) -> tuple[dict[str, Any], Float32] | Unsupported:
-    """The runner's result and the program's answers float32[N, K], from a fresh process of this interpreter.
+) -> tuple[dict[str, Any], NamedAnswers] | Unsupported:
+    """The runner's result and the program's answers to all samples, from a fresh process of this interpreter.
 
     Unsupported says why the runtime cannot run the program: it refuses, or it crashes.
     """
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
-        answers, question, result = (Path(folder, name) for name in ("outputs.npz", "job.json", "result.json"))
+        answers, question, result = (Path(folder, name) for name in ("outputs.safetensors", "job.json", "result.json"))
         # An interpreter that only stands in for the device answered all samples when the program was compiled: the
         # same bytes in the same toolchain answer the same. Where the device is, it is asked.
         files.write_json(question, {**job, "outputs": str(answers) if job["times"] else None})
@@ -223,8 +228,18 @@ def _execute(
                 f"{done.stderr.strip()[-2000:] or 'it said nothing'}"
             )
         told: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        (evaluation,) = files.read_npz(answers if job["times"] else _need(inputs, "compiled_outputs"), "evaluation")
-    return told, evaluation
+        if job["times"]:
+            return told, Answers.read(answers).evaluation
+    return told, _compiled_answers(_need(inputs, "compiled_outputs"), Path(job["program"]), inputs.evaluation)
+
+
+def _compiled_answers(path: Path, program: Path, split: Path) -> NamedAnswers:
+    """What a program answered when it was compiled; MismatchError where that was another program, or other samples."""
+    kept = Answers.read(path)
+    asked = (kept.asked.artifact_sha256, kept.asked.split_sha256) if kept.asked else ("", "")
+    if asked != (files.sha256_file(program), files.sha256_file(split)):
+        raise MismatchError(f"measure: {path} does not have what {program} answers to {split}; compile it again")
+    return kept.evaluation
 
 
 def _refusal(done: subprocess.CompletedProcess[str], doing: str, runtime: Runtime, program: str) -> Unsupported:
@@ -315,11 +330,10 @@ def _stands_for_the_program(info: Program) -> bool:
     return any(rung.stage == "compile" for rung in info.ladder.rungs)
 
 
-def _check_shape(answers: Float32, trained: Float32, inputs: Inputs) -> None:
-    if answers.shape != trained.shape:
-        raise MismatchError(
-            f"measure: the program answered {answers.shape}, the trained model {trained.shape} ({inputs.reference})"
-        )
+def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) -> None:
+    one, other = ({name: values.shape for name, values in each.items()} for each in (answers, trained))
+    if one != other:
+        raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
 
 
 def _task_figures(figures: Figures, task: Task, compared: Comparison) -> Iterator[Measurement]:

@@ -1,8 +1,9 @@
 """optimize: apply a scheme to a converted model.
 
-Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>, outputs.npz and the
-ladder so far. Quantization is lossy by design: the difference is recorded, the budgets judge it. A scheme that the
-tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is empty, the ladder says why.
+Takes a converted model, and the calibration samples where ranges are needed; makes model.<format>,
+outputs.safetensors and the ladder so far. Quantization is lossy by design: the difference is recorded, the budgets
+judge it. A scheme that the tools cannot apply, or a model that the runtime cannot run, is a result: model.<format> is
+empty, the ladder says why.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from edgeflow import files
 from edgeflow.errors import PluginError, StageError
 from edgeflow.plugin import OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
-from edgeflow.runners import harness
-from edgeflow.stages import calibration
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.checked import Reference, compare, write_no_answers
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.stages.noise import noisiest
 from edgeflow.types.ladder import Ladder, LayerNoise, Rung, Sensitivity
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme
 
 
@@ -98,9 +99,10 @@ def _optimize(
         raise PluginError(f"runtime {runtime.id}: has no optimize function and names no other runtime in models_from")
     task: Task = load_reference(spec.task)
     kept = files.read_as(Sensitivity, inputs.sensitivity).kept if inputs.sensitivity else ()
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    binding = reference.ladder.binding
 
     def make(source: Path) -> Unsupported | None:
+        samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, source, binding)
         with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
             job = OptimizeJob(source, output, spec.scheme, spec.profile, samples, Path(work), kept)
             refusal = optimize(job)
@@ -116,7 +118,7 @@ def _optimize(
     if isinstance(compared, Unsupported):
         return compared
     step, answers = compared
-    noise = attempt(runtime, "comparing layers", output, partial(_noise, spec, inputs, runtime))
+    noise = attempt(runtime, "comparing layers", output, partial(_noise, spec, inputs, runtime, binding))
     # It is a look inside with other kernels: where they fail, the model still answers.
     return replace(step, noisiest=() if isinstance(noise, Unsupported) else noise, kept=kept), answers
 
@@ -158,9 +160,11 @@ def _without_settings(scheme: Scheme) -> Iterator[tuple[str, Scheme]]:
         yield "mode weight_only", replace(scheme, mode="float", weights="float32")
 
 
-def _noise(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> tuple[LayerNoise, ...]:
+def _noise(
+    spec: Spec, inputs: Inputs, runtime: Runtime, binding: Binding | None, model: Path
+) -> tuple[LayerNoise, ...]:
     """Where a lossy scheme loses, on the golden inputs; nothing where the runtime cannot look into its models."""
     if not spec.scheme.quantized or runtime.activations is None:
         return ()
-    (golden,) = files.read_npz(inputs.golden, "x")
-    return noisiest(runtime.activations(inputs.model, model, harness.to_layout(golden, runtime.layout)))
+    golden = calibration.feeds(splits.opened(inputs.golden), runtime, inputs.model, binding)
+    return noisiest(runtime.activations(inputs.model, model, golden))

@@ -23,6 +23,7 @@ from edgeflow.stages import golden
 from edgeflow.types.figures import Evidence, Interval, Measurement
 from edgeflow.types.plain import from_json
 from edgeflow.types.programs import Measured, Program
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Target
 from edgeflow.types.verdicts import Release, Verdict
 from edgeflow.units import unit_of
@@ -228,9 +229,15 @@ def _release(
     """Write the .efpkg and the runtime's files beside the record."""
     folder = record.parent
     program, info = _program(spec, inputs)
-    made = golden.make(_golden(spec, inputs, data), info, data.preprocessing, spec.activations)
     runtime: Runtime = load_reference(spec.runtime)
-    job = PackageJob(program, info, spec.target, measured.measurements, data.preprocessing, data.labels, made.samples)
+    samples = _golden(spec, inputs, data)
+    binding = info.ladder.binding
+    if binding is None:
+        raise MismatchError(f"package: {info.id}: nothing says which tensor is which input; compile it again")
+    made = golden.make(samples, info, data.preprocessing, spec.activations, binding)
+    job = PackageJob(
+        *(program, info, spec.target, measured.measurements, data.preprocessing, data.labels, made.samples, binding)
+    )
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
     added = runtime.package_files(job) if runtime.package_files else {}
     main = f"program.{runtime.program_suffix}"
@@ -238,7 +245,7 @@ def _release(
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
     contents: dict[str, bytes | Path] = {main: program, **made.contents, **added}
-    described = _Described(main, made.described, _example(added), efpkg.describe(contents))
+    described = _Described(main, binding, made.described, _example(added), efpkg.describe(contents))
     manifest = _manifest(spec, inputs, verdict, info, measured, data, described)
     efpkg.pack(folder / name, manifest, contents)
     for path, content in added.items():
@@ -252,6 +259,7 @@ class _Described:
     """What a manifest says about the files of its package."""
 
     program: str
+    binding: Binding
     golden: efpkg.Golden
     example: str | None
     files: tuple[efpkg.File, ...]
@@ -304,6 +312,7 @@ def _manifest(
         runtime=efpkg.RuntimeNeed(spec.target.runtime, _versions(measured.measurements)),
         needs=_needs(spec.target, info, measured.measurements, verdict),
         signature=info.signature,
+        binding=described.binding,
         preprocessing=data.preprocessing,
         postprocessing=efpkg.Postprocessing("argmax", info.signature.outputs[0].name),
         labels=data.labels,

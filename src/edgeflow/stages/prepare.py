@@ -1,15 +1,17 @@
 """prepare: a dataset becomes four splits in the shape and range that models take.
 
 train, evaluation and golden share no sample; calibration is drawn from train. The draw is stratified and depends on the
-seed alone. dataset.json says what was done to a sample, exactly, and golden_raw.npz has golden samples as they were
-before, so that who writes an app can prove that theirs does the same.
+seed alone. dataset.json says what was done to a sample, exactly, and golden_raw.safetensors has golden samples as they
+were before, so that who writes an app can prove that theirs does the same.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,8 @@ from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import DatasetLoader, LoadJob, Samples
 from edgeflow.preprocessing import COLOUR, GREY, Preprocessing
 from edgeflow.registry import load_reference
+from edgeflow.runners import tensors
+from edgeflow.runners.tensors import INPUTS, LABELS, How
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +38,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
 NUMBERS = (*RANGES, "int8", "int16", "int32", "int64", "uint32", "uint64")
 # Golden samples are kept as they were while they fit: one photo of 12 megapixels is 34 MiB, and one is always there.
 RAW_BYTES = 64 * 2**20
-CHUNK = 256  # samples at a time where float64 would double the memory
+CHUNK = 256  # samples at a time, fewer where they would take more than
+CHUNK_BYTES = 32 * 2**20
+INPUT = "input"  # the name of the only input
+NORMALIZATION_BYTES = 64  # that the mean and the standard deviation of a channel take in the header of a split
 AXES = {1: "(features)", 2: "(channels, length)", 3: "(channels, height, width)"}
 
 
@@ -66,13 +73,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Splits with x float32[N, …] and y int64[N], and what there is to know about them."""
+    """Splits as `runners.tensors` has them, and what there is to know about them."""
 
     train: Path
     calibration: Path
     evaluation: Path
     golden: Path
-    golden_raw: Path  # arrays named by their row in golden, as the loader gave them
+    golden_raw: Path  # tensors [1, …] named "<row in golden>/<input>", as the loader gave them
     samples: Path  # split, row, index, name and class of every sample
     info: Path
 
@@ -88,12 +95,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     _check_contract(spec, samples)
     _check_counts(spec, samples)
     splits = split(samples.y, spec)
-    x, raw, how = _read(spec, samples, splits)
-    how = _normalized(spec, how, x)
-    x["calibration"] = x["train"][_places(splits["calibration"], splits["train"])]
-    for name, chosen in splits.items():
-        files.write_npz(getattr(outputs, name), x=x[name], y=samples.y[chosen])
-    files.write_npz(outputs.golden_raw, **{str(row): sample for row, sample in raw.items()})
+    with _written(splits, outputs) as paths:
+        store = Store(paths, splits, samples.y, spec.shape)
+        raw, how = _read(spec, samples, store)
+        how = _normalized(spec, how, store)
+        tensors.write(paths["golden_raw"], {f"{row}/{INPUT}": sample[None] for row, sample in raw.items()})
     files.write_text(outputs.samples, _listed(samples, splits))
     files.write_json(outputs.info, _describe(spec, samples, splits, how, list(raw), outputs))
     if samples.skipped:
@@ -157,19 +163,98 @@ def split(y: Int64, spec: Spec) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _read(
-    spec: Spec, samples: Samples, splits: Mapping[str, NDArray[np.int64]]
-) -> tuple[dict[str, Float32], dict[int, NDArray[Any]], Preprocessing]:
-    """x scaled per split that shares no sample with another, golden samples by row as they were, and what was done.
+class Store:
+    """The splits as they are written, a sample at a time: stored as they are while they are integers of one type."""
+
+    def __init__(
+        self, paths: Mapping[str, Path], splits: Mapping[str, NDArray[np.int64]], y: Int64, shape: tuple[int, ...]
+    ) -> None:
+        self._paths, self._splits, self._y, self._shape = paths, splits, y, shape
+        self._places: dict[int, list[tuple[str, int]]] = {}
+        for name, chosen in splits.items():
+            for row, index in enumerate(chosen.tolist()):
+                self._places.setdefault(index, []).append((name, row))
+        self._writers: dict[str, tensors.Writer] = {}
+        self._types: tuple[str, str] | None = None  # of raw samples and of stored ones
+        self.how = How()
+        self.mixed = False
+
+    def places(self, index: int) -> list[tuple[str, int]]:
+        """Split and row of a sample; a sample of train may be in calibration too."""
+        return self._places[index]
+
+    def write(self, index: int, sample: NDArray[Any], kind: str, how: Preprocessing) -> None:
+        """Put a sample, whose raw values were of type `kind`, where it belongs."""
+        if self._types is None:
+            self._types = (kind, str(sample.dtype))
+            self.how = preprocessing.stored_how(how, kind, str(sample.dtype))
+            self._writers = {name: self._writer(name, str(sample.dtype)) for name in self._splits}
+        elif not self.mixed and (kind, str(sample.dtype)) != self._types:
+            self._scale()
+        rows = sample[None]
+        if self.mixed:
+            rows = preprocessing.stored_how(how, kind, str(sample.dtype)).applied(rows)
+        for name, row in self._places[index]:
+            self._writers[name].write(INPUTS + INPUT, row, rows)
+
+    def normalize(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Say in every split how its values are normalised."""
+        if set(mean) != {0.0} or set(std) != {1.0}:
+            self.how = replace(self.how, mean=mean, std=std)
+        for writer in self._writers.values():
+            writer.describe(tensors.described({INPUT: self.how}))
+
+    def scaled(self, name: str) -> Iterator[Float32]:
+        """The samples of a split before they are normalised, some at a time: float32[n, …]."""
+        import numpy as np
+
+        how = replace(self.how, mean=None, std=None)
+        reader = tensors.Reader(self._paths[name])
+        for start, stop in _chunks(len(self._splits[name]), self._shape):
+            yield np.asarray(how.applied(reader.rows(INPUTS + INPUT, start, stop)), np.float32)
+
+    def _writer(self, name: str, dtype: str) -> tensors.Writer:
+        chosen = self._splits[name]
+        inputs = {INPUT: (dtype, (len(chosen), *self._shape))}
+        room = NORMALIZATION_BYTES * (1 + self._shape[0])
+        writer = tensors.split_writer(self._paths[name], inputs, {INPUT: self.how}, labelled=True, room_bytes=room)
+        writer.write(LABELS, 0, self._y[chosen])
+        return writer
+
+    def _scale(self) -> None:
+        """Samples of several types have in common only what they are scaled to: so is what was written already."""
+        how, self.how, self.mixed = self.how, How(), True
+        for name, path in self._paths.items():
+            if name not in self._splits:
+                continue
+            as_they_were = path.rename(path.with_suffix(f".mixed{path.suffix}"))
+            reader = tensors.Reader(as_they_were)
+            self._writers[name] = self._writer(name, "float32")
+            for start, stop in _chunks(len(self._splits[name]), self._shape):
+                rows = how.applied(reader.rows(INPUTS + INPUT, start, stop))
+                self._writers[name].write(INPUTS + INPUT, start, rows)
+            as_they_were.unlink()
+
+
+@contextmanager
+def _written(splits: Mapping[str, Any], outputs: Outputs) -> Iterator[dict[str, Path]]:
+    """Temporary files that become the splits and the raw samples when all of them are whole."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(files.atomic(getattr(outputs, name))) for name in (*splits, "golden_raw")}
+
+
+def _chunks(count: int, shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Where samples of float32 begin and end that are few enough to be in memory at once."""
+    size = max(1, min(CHUNK, CHUNK_BYTES // (4 * math.prod(shape))))
+    return ((start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _read(spec: Spec, samples: Samples, store: Store) -> tuple[dict[int, NDArray[Any]], Preprocessing]:
+    """Every sample into its splits; golden samples by row as they were, and what was done to all.
 
     One sample at a time is in memory in its own size. Raises DataError with every sample that cannot be used.
     """
-    import numpy as np
-
     how = _how(spec, samples)
-    apart = {name: chosen for name, chosen in splits.items() if name != "calibration"}
-    x = {name: np.empty((len(chosen), *spec.shape), np.float32) for name, chosen in apart.items()}
-    place = {int(index): (name, row) for name, chosen in apart.items() for row, index in enumerate(chosen)}
     raw: dict[int, NDArray[Any]] = {}
     problems, types = list[str](), set[str]()
     for index in range(len(samples.y)):
@@ -178,9 +263,11 @@ def _read(
         except DataError as error:  # all are reported at once
             problems.append(str(error))
             continue
-        name, row = place[index]
-        x[name][row] = preprocessing.scaled(how, sample)
-        types.add(str(sample.dtype))
+        kind = str(sample.dtype)
+        if not problems:
+            store.write(index, preprocessing.shaped(how, sample), kind, how)
+        types.add(kind)
+        name, row = store.places(index)[0]
         if name == "golden" and (not raw or sum(kept.nbytes for kept in raw.values()) + sample.nbytes <= RAW_BYTES):
             raw[row] = sample.copy()  # it may be a view of the loader's whole array, or of what it reads into
     if problems:
@@ -188,7 +275,7 @@ def _read(
             f"dataset {spec.dataset}: {len(problems)} of {len(samples.y)} samples cannot be used", problems
         )
     scale = how.scale and {name: limits for name, limits in how.scale.items() if name in types}
-    return x, raw, replace(how, scale=scale)
+    return raw, replace(how, scale=scale)
 
 
 def _how(spec: Spec, samples: Samples) -> Preprocessing:
@@ -261,44 +348,42 @@ def _out_of_range(sample: NDArray[Any], declared: tuple[float, ...] | None) -> s
     return f"{values}; expected floats in [0, 1]: give their own 'range: [low, high]', or 'range: any' if there is none"
 
 
-def _normalized(spec: Spec, how: Preprocessing, x: Mapping[str, Float32]) -> Preprocessing:
-    """Normalise in place; with the mean and the standard deviation that were given, and of train what was not."""
+def _normalized(spec: Spec, how: Preprocessing, store: Store) -> Preprocessing:
+    """With the mean and the standard deviation that were given, and of train what was not."""
     mean, std = spec.mean, spec.std
     if mean is None or std is None:
-        measured_mean, measured_std, constant = _moments(x["train"])
+        measured_mean, measured_std, constant = _moments(store)
         mean, std = mean or measured_mean, std or measured_std
         if constant:
             print(
                 f"dataset {spec.dataset}: the same value in all of train, not divided: channels or features {constant}"
             )
-    how = replace(how, mean=mean, std=std)
-    for part in x.values():
-        preprocessing.normalize(how, part)
-    return how
+    store.normalize(mean, std)
+    return replace(how, mean=mean, std=std)
 
 
-def _moments(x: Float32) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
-    """Mean and standard deviation of x float32[N, C, …] per channel; 1 for channels that never change, and which."""
+def _moments(store: Store) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
+    """Mean and standard deviation of train per channel; 1 for channels that never change, and which."""
     import numpy as np
 
-    axes = tuple(axis for axis in range(x.ndim) if axis != 1)
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(x), CHUNK)]
-    count = x.size / x.shape[1]
-    mean = np.sum([x[chunk].sum(axes, np.float64) for chunk in chunks], axis=0) / count
-    shifted = mean.reshape(-1, *(1 for _ in x.shape[2:]))
-    std = np.sqrt(np.sum([((x[chunk] - shifted) ** 2).sum(axes) for chunk in chunks], axis=0) / count)
-    constant = (x.min(axes) == x.max(axes)) | (std.astype(np.float32) == 0)
+    sums, least, most, count = [], [], [], 0.0
+    for x in store.scaled("train"):
+        axes = tuple(axis for axis in range(x.ndim) if axis != 1)
+        sums.append(x.sum(axes, np.float64))
+        least.append(x.min(axes))
+        most.append(x.max(axes))
+        count += x.size / x.shape[1]
+    mean = np.sum(sums, axis=0) / count
+    squares = [
+        ((x - mean.reshape(-1, *(1 for _ in x.shape[2:]))) ** 2).sum(axis=tuple(a for a in range(x.ndim) if a != 1))
+        for x in store.scaled("train")
+    ]
+    std = np.sqrt(np.sum(squares, axis=0) / count)
+    constant = (np.min(least, axis=0) == np.max(most, axis=0)) | (std.astype(np.float32) == 0)
     std[constant] = 1
     # as float32, in which they are used: what is recorded is what was done
     numbers = [tuple(map(float, values.astype(np.float32))) for values in (mean, std)]
     return numbers[0], numbers[1], np.flatnonzero(constant).tolist()
-
-
-def _places(chosen: NDArray[np.int64], within: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The position of each of `chosen` in `within`, which is sorted."""
-    import numpy as np
-
-    return np.searchsorted(within, chosen)
 
 
 # --- what there is to know -------------------------------------------------------------------------------------------

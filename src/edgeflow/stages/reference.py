@@ -20,23 +20,18 @@ _ROUNDING = 1e-3  # of a sum of probabilities, also in float16
 
 
 def comparison(reference: Given, answers: Given, targets: Int64 | None, output: str = "") -> Comparison:
-    """What a task is given: answers by name, or of the one output that the model's configuration names.
+    """What a task is given. `output`: the one that the model's configuration names.
 
     Raises DataError for an output that the model does not have.
     """
-    return Comparison(_chosen(_named(reference), output), _chosen(_named(answers), output), targets)
+    named = _named(answers)
+    if output and output not in named:
+        raise DataError(f"output: the model has no output {output!r}; it has {', '.join(named)}")
+    return Comparison(_named(reference), named, targets, output)
 
 
 def _named(answers: Given) -> Answers:
     return answers if isinstance(answers, Mapping) else {"output": answers}
-
-
-def _chosen(answers: Answers, output: str) -> Answers:
-    if not output:
-        return answers
-    if output not in answers:
-        raise DataError(f"output: the model has no output {output!r}; it has {', '.join(answers)}")
-    return {output: answers[output]}
 
 
 def score(task: Task, compared: Comparison) -> Reference:

@@ -21,12 +21,15 @@ from edgeflow.errors import DataError, PluginError
 from edgeflow.plugin import Drop, Layer, OptimizeJob, Runtime, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
-from edgeflow.stages import calibration
+from edgeflow.runners.tensors import first
+from edgeflow.stages import calibration, splits
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.noise import signal_to_noise_db
 from edgeflow.stages.reference import comparison
 from edgeflow.types.figures import Direction, Interval
 from edgeflow.types.ladder import Ladder, LayerSensitivity, Sensitivity
+from edgeflow.types.plain import to_json
+from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme
 
 if TYPE_CHECKING:
@@ -93,7 +96,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if ladder.infeasible:
         result = Unsupported(ladder.infeasible)
     else:
-        rank = partial(_ranking, spec, inputs, runtime, task, ladder.rungs[-1].value, limit)
+        rank = partial(_ranking, spec, inputs, runtime, task, ladder.valued[-1][1], limit)
         doing = f"quantizing single layers with scheme {spec.scheme.id}"
         result = attempt(runtime, doing, inputs.model, rank, probe=partial(_quantize_all, spec, inputs, runtime))
     if isinstance(result, Unsupported):
@@ -105,7 +108,7 @@ def _ranking(
     spec: Spec, inputs: Inputs, runtime: Runtime, task: Task, wanted: float, limit: float, model: Path
 ) -> Sensitivity:
     """Which layers of a model that scores `wanted` stay in float32."""
-    predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
+    predict = _predictor(runtime, inputs)
     x, y = training_samples(inputs.train)
 
     def score(blend: Float32) -> float:
@@ -113,7 +116,7 @@ def _ranking(
         return task.score(comparison(answers, answers, y)).value
 
     blended, x = as_hard(x, score, wanted, task.direction)
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     trial = _attempts(partial(_quantized, job, runtime, predict, x), predict(str(model), x), y, task)
     layers = runtime.layers(model) if runtime.layers else ()
@@ -137,6 +140,10 @@ def _ranking(
         kept=tuple(layer.name for layer in kept),
         layers=ranked,
     )
+
+
+def _binding(inputs: Inputs) -> Binding | None:
+    return files.read_as(Ladder, inputs.ladder).binding
 
 
 def _nothing(spec: Spec, task: Task, limit: float, reason: str) -> Sensitivity:
@@ -164,9 +171,22 @@ def training_samples(path: Path) -> tuple[Float32, Int64]:
     """x and y of at most MOST_SAMPLES of a split, in its order: a random choice, as data often come class by class."""
     import numpy as np
 
-    x, y = files.read_npz(path, "x", "y")
+    x, y = splits.whole(path), splits.labels(path)
     chosen = np.sort(np.random.default_rng(0).permutation(len(y))[:MOST_SAMPLES])
     return x[chosen], y[chosen]
+
+
+def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[[str, Float32], Float32]:
+    """What a model answers to samples of its one input with its one output."""
+    name = first(splits.opened(inputs.train).names)
+    binding = to_json(_binding(inputs))
+
+    def predict(model: str, x: Float32) -> Float32:
+        answers = harness.ask(str(runtime.backend), model, [{name: x}], binding)
+        (answer,) = answers.values()
+        return answer
+
+    return predict
 
 
 def _quantized(
@@ -191,9 +211,9 @@ def _quantized(
 
 def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> None:
     """Quantize every layer and ask the result: shorter than the ranking, and what a tool dies of is in it too."""
-    predict = partial(harness.predict, str(runtime.backend), layout=runtime.layout)
+    predict = _predictor(runtime, inputs)
     x, _ = training_samples(inputs.train)
-    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime)
+    samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     _quantized(job, runtime, predict, x[:1], ())
 

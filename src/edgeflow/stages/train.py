@@ -3,7 +3,7 @@
 Evaluation and golden are only read to score it.
 
 Takes the prepared splits, and for a recipe the checkpoints that it starts and learns from; makes a checkpoint,
-outputs.npz, the first rung of the ladder, and train.json. What was killed goes on after its last whole epoch.
+outputs.safetensors, the first rung of the ladder, and train.json. What was killed goes on after its last whole epoch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeflow import files
 from edgeflow.errors import DataError, UsageError
 from edgeflow.plugin import Framework, ModelSpec, Task, Trained, TrainJob, WeightsJob
 from edgeflow.registry import load_reference
-from edgeflow.stages import ladder
+from edgeflow.stages import ladder, splits
 from edgeflow.stages.reference import are_probabilities, comparison, score
 from edgeflow.types.ladder import Ladder, Network
 from edgeflow.types.plain import from_json, to_json
@@ -29,6 +29,7 @@ from edgeflow.types.variants import Step
 if TYPE_CHECKING:
     from edgeflow.plugin import Int64
 
+OUTPUT = "logits"  # of a model that is trained here: it has one
 _KEPT = re.compile(r"\.[0-9a-f]{16}\.training")
 
 
@@ -54,7 +55,7 @@ class Inputs:
     evaluation: Path
     golden: Path
     start: Path | None = None  # checkpoint that the steps start from
-    control: Path | None = None  # outputs.npz of as many epochs with no technique
+    control: Path | None = None  # outputs.safetensors of as many epochs with no technique
     teachers: tuple[Path, ...] = ()  # checkpoints
 
 
@@ -84,19 +85,24 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
     own = {model.id: (model, inputs.start)} if inputs.start else {}
     named = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
-    x, y = files.read_npz(inputs.train, "x", "y")
+    x, y = splits.whole(inputs.train), splits.labels(inputs.train)
     kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
         job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, {**own, **named}, kept)
         trained, brought = _taken(framework, job) if model.weights and not spec.steps else (framework.train(job), None)
         native = framework.load(model, checkpoint)
-        (golden,) = files.read_npz(inputs.golden, "x")
-        evaluation, labels = files.read_npz(inputs.evaluation, "x", "y")
-        answers = ladder.Outputs(framework.predict(native, golden), framework.predict(native, evaluation))
+        golden = splits.whole(inputs.golden)
+        evaluation, labels = splits.whole(inputs.evaluation), splits.labels(inputs.evaluation)
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        answers = ladder.Outputs(
+            {OUTPUT: framework.predict(native, golden)},
+            {OUTPUT: framework.predict(native, evaluation)},
+            ladder.Asked(files.sha256_file(checkpoint), evaluated_on, files.sha256_file(inputs.evaluation)),
+        )
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
-    network = Network(trained.without_gradient, trained.loss_takes_logits and are_probabilities(answers.evaluation))
+    twice = trained.loss_takes_logits and are_probabilities(answers.evaluation[OUTPUT])
+    network = Network(trained.without_gradient, twice)
     answers.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((step,)))
     against = _against(inputs.control, answers, labels, task) if inputs.control else None

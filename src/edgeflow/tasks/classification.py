@@ -35,11 +35,11 @@ _ROUNDING = 2e-5
 
 
 def score(comparison: Comparison) -> Score:
-    """Accuracy of the only output float32[N, K] against classes int64[N], with a 95 % Wilson interval.
+    """Accuracy of the scores float32[N, K] against classes int64[N], with a 95 % Wilson interval.
 
-    Raises DataError when there are no classes or several outputs, the shapes do not fit, or a class is none of the K.
+    Raises DataError when there are no labels or several outputs, the shapes do not fit, or a class is none of the K.
     """
-    right = _right(_only(comparison.answers), _targets(comparison))
+    right = _right(_scores(comparison, comparison.answers), _targets(comparison))
     return Score(int(right.sum()) / len(right), len(right), wilson(int(right.sum()), len(right)))
 
 
@@ -52,7 +52,11 @@ def drop(comparison: Comparison) -> Drop:
 
     Raises DataError as `score` does.
     """
-    reference, outputs, y = _only(comparison.reference), _only(comparison.answers), _targets(comparison)
+    reference, outputs, y = (
+        _scores(comparison, comparison.reference),
+        _scores(comparison, comparison.answers),
+        _targets(comparison),
+    )
     before, after = _right(reference, y), _right(outputs, y)
     lost, gained, n = int((before & ~after).sum()), int((after & ~before).sum()), len(y)
     counts = {"lost": lost, "gained": gained, "n": n}
@@ -83,7 +87,7 @@ def agreement(comparison: Comparison) -> float:
 
     Raises DataError when the shapes differ, there are several outputs, or no samples.
     """
-    return _agreement(_only(comparison.reference), _only(comparison.answers))
+    return _agreement(_scores(comparison, comparison.reference), _scores(comparison, comparison.answers))
 
 
 def _agreement(first: Float32, second: Float32) -> float:
@@ -93,8 +97,10 @@ def _agreement(first: Float32, second: Float32) -> float:
     return float(((one == other) & (one != _NO_ANSWER)).mean())
 
 
-def _only(answers: Answers) -> Float32:
-    """The output that has the scores: the only one."""
+def _scores(comparison: Comparison, answers: Answers) -> Float32:
+    """The output that has a score for each class: the one that the configuration names, or the only one."""
+    if comparison.output:
+        return answers[comparison.output]
     if len(answers) != 1:
         names = ", ".join(answers) or "none"
         raise DataError(f"the model has {len(answers)} outputs ({names}); 'output' in its configuration says which one")

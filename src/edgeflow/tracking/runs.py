@@ -224,7 +224,8 @@ def _figures(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
 def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
     """The task metric after each stage, as a curve: 0 is train, 1 convert, 2 optimize, 3 compile."""
     for step, rung in enumerate(variant.ladder.rungs):
-        yield [f"ladder_{rung.metric}", rung.value, step, end_ms]
+        if rung.value is not None:
+            yield [f"ladder_{rung.metric}", rung.value, step, end_ms]
         if rung.agreement is not None:
             yield ["ladder_agreement", rung.agreement, step, end_ms]
 

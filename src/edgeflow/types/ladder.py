@@ -34,16 +34,18 @@ class Rung:
 
     stage: str  # "train", "convert", "optimize", "compile"
     metric: str  # "accuracy"
-    value: float
-    n: int  # evaluation samples
-    golden_max_abs: (
-        float | None
-    )  # greatest absolute difference of the golden outputs to the rung before; None on the first
+    # None: the evaluation samples were not asked. The step was to change nothing, and on the golden ones it did not, or
+    # the program answers when it is measured.
+    value: float | None
+    n: int  # evaluation samples; 0 without a value
+    # Greatest absolute difference of the golden outputs to the rung before, None on the first; of several outputs, here
+    # and below, that of the one which is farthest from what it was
+    golden_max_abs: float | None
     golden_mean_abs: float | None
-    golden_range: (
-        float  # max − min of the golden outputs of the rung before (of this one on the first): the scale of the above
-    )
-    agreement: float | None  # ratio of evaluation samples with the same decision as the rung before
+    # max − min of the golden outputs of the rung before (of this one on the first): the scale of the above
+    golden_range: float
+    # Ratio of samples with the same decision as the rung before: evaluation samples, golden ones without a value
+    agreement: float | None
     tolerance: float | None  # greatest golden_max_abs / golden_range allowed; None where the step is lossy by design
     tolerance_reason: str
     artifact_sha256: str
@@ -51,6 +53,8 @@ class Rung:
     operators: Mapping[str, int] = field(default_factory=dict)  # in the file, by name; empty where nothing tells
     noisiest: tuple[LayerNoise, ...] = ()  # the layers that add most noise, most first; () where the step is not lossy
     kept: tuple[str, ...] = ()  # layers that stayed in float32
+    golden_n: int = 0  # golden samples
+    golden_output: str = ""  # the output that the golden figures are of
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class Ladder:
     rungs: tuple[Rung, ...]
     infeasible: str = ""  # why no library could make or run what comes after the last rung: the artifact is empty
     binding: Binding | None = None  # of the last artifact, to the names of the model that the ladder begins with
+
+    @property
+    def valued(self) -> tuple[tuple[Rung, float], ...]:
+        """The rungs with a value, and that; what is between two of them answers as the first does."""
+        return tuple((rung, rung.value) for rung in self.rungs if rung.value is not None)
 
     def extended(self, step: Rung) -> Ladder:
         """This ladder with one more step."""

@@ -23,7 +23,6 @@ class Signature:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    layout: str  # "NCHW" or "NHWC", of four-dimensional inputs
 
 
 @dataclass(frozen=True)
@@ -42,3 +41,16 @@ class Binding:
 
     inputs: Mapping[str, Bound]
     outputs: Mapping[str, Bound]
+
+    def then(self, following: Binding) -> Binding:
+        """This, to a file of which `following` says how its inputs and outputs are found in the next."""
+        return Binding(
+            {name: _through(bound, following.inputs) for name, bound in self.inputs.items()},
+            {name: _through(bound, following.outputs) for name, bound in self.outputs.items()},
+        )
+
+
+def _through(bound: Bound, following: Mapping[str, Bound]) -> Bound:
+    after = following[bound.tensor]
+    axes = tuple(bound.axes[axis] for axis in after.axes) if bound.axes and after.axes else bound.axes or after.axes
+    return Bound(after.tensor, axes)

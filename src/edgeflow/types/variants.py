@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SOURCE = "source"  # type of the weights and activations of a model to which nothing is done: whatever it has
+
 
 @dataclass(frozen=True)
 class Step:
@@ -23,10 +25,10 @@ class Scheme:
     """What is done to a model on its way to the device."""
 
     id: str
-    weights: str  # "float32", "float16", "int8", "int4"
-    activations: str  # "float32", "float16", "int8", "int16"
+    weights: str  # "float32", "float16", "int8", "int4"; "source" exactly where nothing is done to the model
+    activations: str  # "float32", "float16", "int8", "int16"; "source" as above
     # "float": no integers; "weight_only": weights are stored as integers; "dynamic": activations quantized at run time;
-    # "static": ranges from calibration
+    # "static": ranges from calibration; "as_is": nothing is done to the model
     mode: str
     per_channel: bool = True
     calibration_samples: int = 0  # > 0 exactly when the scheme is static or corrects biases
@@ -39,8 +41,13 @@ class Scheme:
 
     @property
     def quantized(self) -> bool:
-        """True when anything is narrower than float32."""
-        return self.weights != "float32" or self.activations != "float32"
+        """True when it makes anything narrower than float32."""
+        return not self.as_is and (self.weights != "float32" or self.activations != "float32")
+
+    @property
+    def as_is(self) -> bool:
+        """True when nothing is done to the model, whatever types it has."""
+        return self.mode == "as_is"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ CASES = [
         (
             "more/fine.yaml: calibration.samples: 129 is more than dataset 'words' has; lower it to 128 or raise "
             f"splits.calibration in {WORDS}",
-            "more/none.yaml: mode: 'flout' is not one of float, weight_only, dynamic, static; did you mean 'float'?",
+            "more/none.yaml: mode: 'flout' is not one of float, weight_only, dynamic, static, as_is; did you mean "
+            "'float'?",
         ),
     ),
     case(

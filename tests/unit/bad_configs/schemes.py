@@ -47,6 +47,24 @@ CASES = [
         ),
     ),
     case(
+        "types of a model that stays as it is",
+        INT8,
+        "mode: static",
+        "mode: as_is",
+        f"{INT8}: weights: mode 'as_is' leaves the model as it is; remove the key or change the mode",
+        f"{INT8}: activations: mode 'as_is' leaves the model as it is; remove the key or change the mode",
+        f"{INT8}: per_channel: mode 'as_is' leaves the model as it is; remove the key or change the mode",
+        f"{INT8}: calibration: mode 'as_is' does not calibrate; remove the key",
+    ),
+    case(
+        "no types",
+        "config/schemes/bare.yaml",
+        None,
+        "mode: dynamic\n",
+        "config/schemes/bare.yaml: weights: missing; mode 'dynamic' takes int8",
+        "config/schemes/bare.yaml: activations: missing; mode 'dynamic' takes int8",
+    ),
+    case(
         "a step that is two",
         INT8,
         "mode: static",
@@ -186,7 +204,7 @@ CASES = [
         INT8,
         "mode: static",
         "mode: statik",
-        f"{INT8}: mode: 'statik' is not one of float, weight_only, dynamic, static; did you mean 'static'?",
+        f"{INT8}: mode: 'statik' is not one of float, weight_only, dynamic, static, as_is; did you mean 'static'?",
     ),
     case(
         "floats in a static scheme",

@@ -37,18 +37,24 @@ def prepare(raw):
         x = (x - low) / (high - low)
     mean, std = (np.reshape(np.float32(how[name]), (-1, *(1 for _ in x.shape[1:]))) for name in ("mean", "std"))
     x = (x - mean) / std
-    return x.transpose(1, 2, 0) if MANIFEST["signature"]["layout"] == "NHWC" and x.ndim == 3 else x
+    (bound,) = MANIFEST["binding"]["inputs"].values()
+    return x.transpose(bound["axes"] or range(x.ndim))
 
 
 def resize(raw, shape):
-    """An image [C, H, W] → float32 of `shape`, as preprocessing.resize.formula says."""
+    """An image [C, H, W] → uint8 of uint8, else float32, of `shape`, as preprocessing.resize.formula says."""
     from PIL import Image
 
     channels, height, width = shape
-    planes = raw if len(raw) in (1, channels) else raw.mean(axis=0, dtype=np.float32, keepdims=True)
-    images = (Image.fromarray(np.asarray(plane, np.float32)) for plane in planes)
-    resized = [np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) for image in images]
-    return np.broadcast_to(np.stack(resized), shape)
+    dtype = np.uint8 if raw.dtype == np.uint8 else np.float32
+    planes = raw
+    if len(raw) not in (1, channels):
+        mean = raw.mean(axis=0, dtype=np.float32, keepdims=True)
+        planes = np.rint(mean) if dtype is np.uint8 else mean
+    images = [Image.fromarray(np.asarray(plane, dtype)) for plane in planes]
+    for size in [(width, raw.shape[1])] * (dtype is np.uint8) + [(width, height)]:  # uint8 is rounded along each axis
+        images = [image.resize(size, Image.Resampling.BILINEAR) for image in images]
+    return np.broadcast_to(np.stack(list(map(np.asarray, images))), shape)
 
 
 def encode(real, tensor):

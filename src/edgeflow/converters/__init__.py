@@ -1,0 +1,1 @@
+"""Edges between formats: how a model of a framework, or a file, becomes a file of another format."""

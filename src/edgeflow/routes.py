@@ -1,0 +1,73 @@
+"""From where a model comes to the format that a runtime takes: the cheapest way over the converters that there are."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from edgeflow.plugin import Converter, Unsupported
+
+if TYPE_CHECKING:
+    from edgeflow.registry import Plugins
+
+
+@dataclass(frozen=True)
+class Way:
+    """Edges and the format that each makes. A file that is taken as it is has no edges, and its own format."""
+
+    edges: tuple[str, ...]  # ids of converters
+    formats: tuple[str, ...]
+
+
+class Routes:
+    """The ways from every framework and format; all from one place form a tree, so that they share what they can."""
+
+    def __init__(self, plugins: Plugins, unavailable: Mapping[str, str] | None = None) -> None:
+        """`unavailable`: toolchain → why it cannot be made here; its converters are left out."""
+        self._plugins = plugins
+        self._unavailable = unavailable or {}
+        self._ways = cache(self._search)
+
+    def find(self, origin: str, wanted: str) -> Way | Unsupported:
+        """The way from a framework or a format to a format, or why there is none."""
+        way = self._ways(origin, False).get(wanted)
+        if way is not None:
+            return way
+        lost = self._ways(origin, True).get(wanted)
+        if lost is None:
+            return Unsupported(f"no converter leads from {origin} to {wanted}")
+        converters = [self._plugins.converters[edge] for edge in lost.edges]
+        missing = next(converter for converter in converters if self._unavailable.get(converter.toolchain))
+        return Unsupported(f"{missing.description} cannot be used: {self._unavailable[missing.toolchain]}")
+
+    def _search(self, origin: str, everything: bool) -> Mapping[str, Way]:
+        usable = [c for c in self._plugins.converters.values() if everything or not self._unavailable.get(c.toolchain)]
+        return search(usable, origin, takes_itself=origin in self._plugins.formats)
+
+
+def search(converters: Iterable[Converter], origin: str, *, takes_itself: bool) -> Mapping[str, Way]:
+    """Format → the way there from `origin`: least cost, then fewest edges, then by ids.
+
+    A way that begins as the best one begins there too: this is Dijkstra's search, with the origin apart from the format
+    of its name, which only an edge from there to itself, or else `takes_itself`, makes of it.
+    """
+    edges: dict[str, list[Converter]] = {}
+    for converter in converters:
+        edges.setdefault(converter.source, []).append(converter)
+    ways: dict[str, Way] = {}
+    todo: list[tuple[int, int, tuple[str, ...], tuple[str, ...]]] = [(0, 0, (), ())]
+    while todo:
+        cost, number, ids, formats = heapq.heappop(todo)
+        if formats and formats[-1] in ways:
+            continue
+        if formats:
+            ways[formats[-1]] = Way(ids, formats)
+        for edge in edges.get(formats[-1] if formats else origin, ()):
+            if edge.target not in ways and (edge.source != edge.target or not formats):
+                heapq.heappush(todo, (cost + edge.cost, number + 1, (*ids, edge.id), (*formats, edge.target)))
+    if takes_itself and not any(edge.target == origin for edge in edges.get(origin, ())):
+        ways[origin] = Way((), (origin,))
+    return ways

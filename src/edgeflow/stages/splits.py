@@ -1,0 +1,61 @@
+"""The prepared splits, as stages read them: what is wrong with a file is a DataError that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgeflow.errors import DataError
+from edgeflow.runners import tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgeflow.plugin import Float32, Int64
+
+T = TypeVar("T")
+
+
+def opened(path: Path) -> tensors.Split:
+    """A split whose samples are read when they are asked for; DataError when it is missing or damaged."""
+    return _read(tensors.Split, path)
+
+
+def _read(kind: Callable[[Path], T], path: Path) -> T:
+    try:
+        return kind(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; delete it, and it is made again") from None
+
+
+def labels(path: Path) -> Int64:
+    """int64[N], the class of each sample; DataError where nobody says."""
+    found = opened(path).labels()
+    if found is None:
+        raise DataError(f"{path}: has no labels, which this task needs")
+    return found
+
+
+def raw(path: Path, rows: Sequence[int]) -> dict[int, dict[str, NDArray[Any]]]:
+    """Golden samples as they were before preprocessing, by row in golden: input name → array."""
+    reader = _read(tensors.Reader, path)
+    samples: dict[int, dict[str, NDArray[Any]]] = {row: {} for row in rows}
+    for key in reader.entries:
+        row, _, name = key.partition("/")
+        if int(row) in samples:
+            samples[int(row)][name] = reader.rows(key)[0]
+    if missing := [row for row, inputs in samples.items() if not inputs]:
+        raise DataError(f"{path}: has no sample {missing[0]}; delete it, and it is made again")
+    return samples
+
+
+def whole(path: Path) -> Float32:
+    """All samples of a split with one input, float32[N, …], as the model takes them."""
+    split = opened(path)
+    if len(split.names) != 1:
+        raise DataError(f"{path}: has {len(split.names)} inputs ({', '.join(split.names)}); expected one")
+    x: Float32 = split.batch()[split.names[0]]
+    return x
