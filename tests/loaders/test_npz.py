@@ -50,9 +50,9 @@ def refusal(folder: Path, **options: Any) -> str:
 def test_arrays_arrive_as_they_are(tmp_path: Path) -> None:
     write(tmp_path)
     samples = load(tmp_path)
-    assert samples.x.dtype == np.float32
+    assert samples.inputs.dtype == np.float32
     assert samples.y.dtype == np.int64
-    np.testing.assert_array_equal(samples.x, X)
+    np.testing.assert_array_equal(samples.inputs, X)
     np.testing.assert_array_equal(samples.y, Y)
     assert samples.labels == ("0", "1", "2")
 
@@ -60,30 +60,30 @@ def test_arrays_arrive_as_they_are(tmp_path: Path) -> None:
 def test_names_labels_and_order_of_axes_are_options(tmp_path: Path) -> None:
     write(tmp_path, images=X.transpose(0, 2, 3, 1), classes=Y.astype(np.uint8))
     samples = load(tmp_path, x="images", y="classes", layout="NHWC", labels=["a", 7, "c", "d"])
-    np.testing.assert_array_equal(samples.x, X)
+    np.testing.assert_array_equal(samples.inputs, X)
     assert samples.labels == ("a", "7", "c", "d")
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_images_without_channels_are_in_any_order(tmp_path: Path, layout: str) -> None:
     write(tmp_path, x=X[:, 0])
-    np.testing.assert_array_equal(load(tmp_path, layout=layout).x, X[:, 0])
+    np.testing.assert_array_equal(load(tmp_path, layout=layout).inputs, X[:, 0])
 
 
 def test_sequences_and_tables(tmp_path: Path) -> None:
     write(tmp_path, x=X[:, 0])
-    np.testing.assert_array_equal(load(tmp_path).x, X[:, 0])
-    np.testing.assert_array_equal(load(tmp_path, layout="NLC").x, X[:, 0].transpose(0, 2, 1))
+    np.testing.assert_array_equal(load(tmp_path).inputs, X[:, 0])
+    np.testing.assert_array_equal(load(tmp_path, layout="NLC").inputs, X[:, 0].transpose(0, 2, 1))
     write(tmp_path, x=X[:, 0, 0])
-    np.testing.assert_array_equal(load(tmp_path).x, X[:, 0, 0])
+    np.testing.assert_array_equal(load(tmp_path).inputs, X[:, 0, 0])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64])
 def test_integers_stay_what_they_are(tmp_path: Path, dtype: type) -> None:
     x = (X * 100).astype(dtype)
     write(tmp_path, x=x)
-    assert load(tmp_path).x.dtype == dtype
-    np.testing.assert_array_equal(load(tmp_path).x, x)
+    assert load(tmp_path).inputs.dtype == dtype
+    np.testing.assert_array_equal(load(tmp_path).inputs, x)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_names_in_the_options_order_those_in_the_file(tmp_path: Path) -> None:
 def test_floats_of_any_width_become_float32(tmp_path: Path, dtype: type) -> None:
     write(tmp_path, x=X.astype(dtype))
     samples = load(tmp_path)
-    assert samples.x.dtype == np.float32
-    np.testing.assert_allclose(samples.x, X, atol=1e-3)
+    assert samples.inputs.dtype == np.float32
+    np.testing.assert_allclose(samples.inputs, X, atol=1e-3)
 
 
 def test_the_workflow_watches_the_file(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_download_is_kept(remote: Path, tmp_path: Path) -> None:
     known = digest(remote / "own.npz")
     with serving(remote) as address:
         options = {"url": f"{address}/own.npz", "sha256": known, "file": "some/where/kept.npz"}
-        np.testing.assert_array_equal(load(tmp_path, **options).x, X)
+        np.testing.assert_array_equal(load(tmp_path, **options).inputs, X)
     assert digest(tmp_path / DOWNLOADS / known[:12] / "kept.npz") == known
     np.testing.assert_array_equal(load(tmp_path, **options).y, Y)  # nobody serves it any more
 

@@ -353,7 +353,7 @@ def _data(path: Path) -> Data:
         for label in labels:
             label.encode()  # else no file of a package can hold it
         return Data(
-            from_json(Preprocessing, record["preprocessing"]),
+            _only(path, from_json(Records, {"inputs": record["inputs"]}).inputs),
             labels,
             {name: str(record["splits"][name]["sha256"]) for name in ("evaluation", "calibration", "golden")},
             str(record["golden_raw"]["sha256"]),
@@ -363,6 +363,19 @@ def _data(path: Path) -> Data:
         raise DataError(f"{path}: missing key {error}; prepare again") from None
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}; prepare again") from None
+
+
+@dataclass(frozen=True)
+class Records:
+    """The part of dataset.json that says how samples became what a model takes."""
+
+    inputs: Mapping[str, Preprocessing]
+
+
+def _only(path: Path, inputs: Mapping[str, Preprocessing]) -> Preprocessing:
+    if len(inputs) != 1:
+        raise DataError(f"{path}: {len(inputs)} inputs ({', '.join(inputs)}); a package has one so far")
+    return next(iter(inputs.values()))
 
 
 def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:
