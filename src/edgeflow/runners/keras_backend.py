@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ else:
     except ImportError:
         from edgeflow.runners.harness import RefusedError, decode, distinct, encode
 
+UNLOADED = (r"A total of \d+ objects could not be loaded", "Skipping nested container at")
 ZIP = b"PK\x03\x04"
 
 
@@ -111,7 +113,10 @@ def _load(program: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="edgeflow-") as folder:
         named = Path(folder) / f"model{suffix}"
         named.symlink_to(os.path.abspath(program))
-        return keras.saving.load_model(named, compile=False, safe_mode=True)
+        with warnings.catch_warnings():  # else layers that a file has no weights for would keep random ones
+            for message in UNLOADED:
+                warnings.filterwarnings("error", message=message)
+            return keras.saving.load_model(named, compile=False, safe_mode=True)
 
 
 def _layers(model: Any) -> Iterator[Any]:
