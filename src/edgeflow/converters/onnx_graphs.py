@@ -206,12 +206,12 @@ def canonical(model: onnx.ModelProto) -> None:
     Inputs and outputs keep their names.
     """
     model.producer_name = model.producer_version = ""
-    _name_axes(model)
+    name_axes(model)
     names = {value.name: value.name for value in model.graph.input}
     _order(model.graph, names, frozenset(value.name for value in model.graph.output), 0)
 
 
-def _name_axes(model: onnx.ModelProto) -> None:
+def name_axes(model: onnx.ModelProto) -> None:
     """Free axes are called after the first input that has them: exporters count them up within a process."""
     known: dict[str, str] = {}
     for value in (*model.graph.input, *model.graph.output):
