@@ -1,13 +1,14 @@
 """What the table of routes does in a toolchain: `PYTHON route_jobs.py FOLDER JOB NET…`.
 
 `torch`, `keras` write the nets, and what the converters of their toolchain make of them; `onnx2tf` makes TFLite of the
-ONNX files. Each is FOLDER/SOURCE.NET.FORMAT, with what binds it, or why there is none, in FOLDER/SOURCE.NET.FORMAT.json.
-`build`, in the edge toolchain, asks every runtime: FOLDER/built.json has by "SOURCE NET RUNTIME" how far the answers are
+ONNX files. Each is FOLDER/SOURCE.NET.FORMAT, with what binds it, or why there is none, in SOURCE.NET.FORMAT.json.
+`build`, in the edge toolchain, asks every runtime: built.NET.json has by "SOURCE NET RUNTIME" how far the answers are
 from those of who wrote the net, as a ratio of their range, or a reason.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeflow import files
 from edgeflow.plugin import CompileJob, Converter, ConvertJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
@@ -83,7 +85,9 @@ def onnx2tf(folder: Path, nets: list[str]) -> None:
 def _convert(folder: Path, source: str, net: str, target: str, path: Path | None = None, model: Any = None) -> None:
     converter: Converter = _plugin("converters", f"{source}_to_{target}")
     given, answers = samples(folder, source, net)
-    signature = _signature(given, answers) if path is None else _plugin("formats", source).signature(path)
+    signature = (
+        _signature(given, answers) if path is None or source == "keras" else _plugin("formats", source).signature(path)
+    )
     output = folder / f"{source}.{net}.{target}"
     example = {name: array[:1] for name, array in given.items()}
     with tempfile.TemporaryDirectory() as work:
@@ -117,23 +121,32 @@ def samples(folder: Path, source: str, net: str) -> tuple[dict[str, Any], dict[s
 
 def build(folder: Path, nets: list[str]) -> None:
     """Every source and runtime."""
-    built = {}
     for net in nets:
-        for source in SOURCES:
-            for name in RUNTIMES:
-                said = _build(folder, source, net, name)
-                built[f"{source} {net} {name}"] = said.reason if isinstance(said, Unsupported) else said
-    (folder / f"built.{nets[0]}.json").write_text(json.dumps(built))
+        built: dict[str, float | str] = {}
+        known: dict[tuple[str, ...], float | str] = {}  # routes meet in the same bytes
+        for source, name in itertools.product(SOURCES, RUNTIMES):
+            converted = folder / f"{source}.{net}.{_maker(name).format}"
+            said = Path(f"{converted}.json").read_text()
+            binding = json.loads(said)
+            if isinstance(binding, str):
+                built[f"{source} {net} {name}"] = binding
+                continue
+            key = (name, said, files.sha256_file(converted))
+            if key not in known:
+                answer = _build(folder, source, net, name, converted, binding)
+                known[key] = answer.reason if isinstance(answer, Unsupported) else answer
+            built[f"{source} {net} {name}"] = known[key]
+        (folder / f"built.{net}.json").write_text(json.dumps(built))
 
 
-def _build(folder: Path, source: str, net: str, name: str) -> float | Unsupported:
+def _maker(name: str) -> Runtime:
+    runtime: Runtime = _plugin("runtimes", name)
+    return _plugin("runtimes", runtime.models_from) if runtime.models_from else runtime
+
+
+def _build(folder: Path, source: str, net: str, name: str, converted: Path, binding: Any) -> float | Unsupported:
     """How far the program's answers are from the author's; or why there is no program."""
-    (scheme, target), runtime = RUNTIMES[name], _plugin("runtimes", name)
-    maker = _plugin("runtimes", runtime.models_from) if runtime.models_from else runtime
-    converted = folder / f"{source}.{net}.{maker.format}"
-    binding = json.loads(Path(f"{converted}.json").read_text())
-    if isinstance(binding, str):
-        return Unsupported(binding)
+    (scheme, target), runtime, maker = RUNTIMES[name], _plugin("runtimes", name), _maker(name)
     given, expected = samples(folder, source, net)
     if refusal := runtime.supports(scheme, target):
         return refusal
@@ -156,8 +169,9 @@ def _optimize(
     maker: Runtime, scheme: Scheme, given: Arrays, binding: Any, output: Path, source: Path
 ) -> Unsupported | None:
     assert maker.optimize is not None
-    names = harness.Names(harness.signature(str(maker.backend), str(source)), binding)
-    feeds = [names.feed(given, i, i + 1) for i in range(scheme.calibration_samples)]
+    takes = harness.signature(str(maker.backend), str(source))
+    names = harness.Names(takes, binding)
+    feeds = [harness.encode(names.feed(given, i, i + 1), takes["inputs"]) for i in range(scheme.calibration_samples)]
     profile = f"{maker.id}-any"
     with tempfile.TemporaryDirectory() as work:
         return maker.optimize(OptimizeJob(source, output, scheme, profile, feeds or None, Path(work)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edgeflow.converters import borders, onnx_graphs
 from edgeflow.converters.borders import Border
 from edgeflow.converters.silence import first_line, silenced
@@ -9,6 +11,9 @@ from edgeflow.converters.torch_to_onnx import EXPORTER
 from edgeflow.errors import StageError
 from edgeflow.formats import torch_export
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def convert(job: ConvertJob) -> Converted | Unsupported:

@@ -49,7 +49,7 @@ def _positional(source: Any) -> Any:
     arguments, takes = pt2.Program(source).arguments, program.call_spec.in_spec
     inner = program.module(check_guards=False)
 
-    class Positional(torch.nn.Module):
+    class Positional(torch.nn.Module):  # type: ignore[misc]  # torch is not in the environment that is checked
         def __init__(self) -> None:
             super().__init__()
             self.inner = inner
