@@ -207,7 +207,11 @@ def test_ratios_of_another_machine_are_marked_and_on_no_front(tmp_path: Path) ->
     drawn = charts.points({str(i): v for i, v in enumerate(variants)}, "latency_p50_s")
     assert drawn
     assert not any(point.chooses for point in drawn)
-    names = [trace["name"] for trace in charts.scatter(drawn, "latency_p50_s", primary.of(v.primary for v in variants))["data"] if len(trace["x"])]
+    names = [
+        trace["name"]
+        for trace in charts.scatter(drawn, "latency_p50_s", primary.of(v.primary for v in variants))["data"]
+        if len(trace["x"])
+    ]
     assert names == ["held", "rejected"]  # and no Pareto front
 
 
