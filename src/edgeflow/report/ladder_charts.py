@@ -21,8 +21,7 @@ STYLES = (
     ("#cc79a7", "longdash", "cross"),
     ("#b8860b", "longdashdot", "triangle-down"),
 )
-BEGINS = "train"  # where nothing says how a ladder begins
-STAGES = ("convert", "optimize", "compile")
+BEGINNINGS, STAGES = ("train", "source"), ("convert", "optimize", "compile")
 FLOOR = 1e-9  # where the logarithmic axis shows a distance of nothing
 _TICKS = {FLOOR: "0", 1e-7: "10⁻⁷", 1e-5: "10⁻⁵", 1e-3: "0.001", 1e-1: "0.1", 1.0: "1"}
 
@@ -122,10 +121,10 @@ def _figure(
 
 
 def stages(ladders: Iterable[Ladder]) -> list[str]:
-    """What the ladders begin with, the usual stages, then any other that a ladder has."""
-    rungs = [ladder.rungs for ladder in ladders if ladder.rungs]
-    begins = [each[0].stage for each in rungs] or [BEGINS]
-    return list(dict.fromkeys([*begins, *STAGES, *(rung.stage for each in rungs for rung in each)]))
+    """What models begin with, the usual stages, then any other that a ladder has."""
+    there = {rung.stage: None for ladder in ladders for rung in ladder.rungs}
+    begin = [stage for stage in BEGINNINGS if stage in there] or BEGINNINGS[:1]
+    return list(dict.fromkeys([*begin, *STAGES, *there]))
 
 
 def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float | None]]:
