@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from edgeflow.types.jobs import Failure
 
 COMMANDS = """\
+to begin with
+  init        write a small working project into an empty folder
+
 the project
   plan        show every cell of the matrix: what will be built, what is shared, what is infeasible and why
   summary     show what to ship per target, from the last report
@@ -79,6 +82,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     from edgeflow.stages import STAGES
 
     commands = {
+        "init": _init,
         "plan": _plan,
         "summary": _summary,
         "search": _search,
@@ -97,6 +101,12 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 
     near = difflib.get_close_matches(name, [*commands, *TRACKING, *STAGES], n=1)
     raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
+
+
+def _init(rest: Sequence[str]) -> int:
+    from edgeflow.scaffold.init import init
+
+    return init(rest)
 
 
 def _plan(rest: Sequence[str]) -> int:
@@ -206,7 +216,8 @@ def _toolchain(rest: Sequence[str]) -> int:
     from edgeflow.errors import UsageError
     from edgeflow.toolchains import environments
 
-    known = sorted(path.stem for path in Path(layout.LOCKS).glob("*.txt") if "." not in path.stem)
+    folders = (Path(layout.LOCKS), Path(layout.PACKAGED, layout.LOCKS))
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.txt") if "." not in path.stem})
     parser = argparse.ArgumentParser(prog="edgeflow toolchain", description="Make the environment of a toolchain.")
     parser.add_argument("id", help=f"one of {', '.join(known) or 'the locks in envs/'}")
     toolchain = parser.parse_args(rest).id

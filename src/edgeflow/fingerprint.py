@@ -167,8 +167,12 @@ def _known() -> dict[str, Any]:
 
 
 def lock_files(lock: Path) -> list[Path]:
-    """The lock of a toolchain and the one with what the user's own code needs: envs/torch.txt, envs/torch.user.txt."""
-    return [path for path in (lock, lock.with_suffix(".user.txt")) if path.is_file()]
+    """The lock of a toolchain and the one with what the user's own code needs: envs/torch.txt, envs/torch.user.txt.
+
+    That is in the project also where the toolchain's is the installed one.
+    """
+    folder = layout.LOCKS if lock.is_relative_to(layout.PACKAGED) else lock.parent
+    return [path for path in (lock, Path(folder, f"{lock.stem}.user.txt")) if path.is_file()]
 
 
 def requirements(lock: Path) -> list[str]:

@@ -6,6 +6,7 @@ knows them. Folders are relative to the project.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 TYPE_CHECKING = False  # as in typing, which with pathlib takes longer to import than a stage command may
@@ -18,6 +19,10 @@ LOCKS = "envs"
 TRACKING = ".tracking"
 POINTER = ".dvc"  # suffix of the small file by which git knows what DVC holds
 UNTRACKED = ("logs", "ledger", "ota")  # in the results, and not an artifact of the workflow
+
+# The workflow as it is installed: what a project of configuration alone takes from here.
+PACKAGED = f"{os.path.dirname(os.path.abspath(__file__))}/project"
+SNAKEFILE = f"{PACKAGED}/Snakefile"
 
 Files = Mapping[str, str]
 
@@ -205,9 +210,12 @@ def locks() -> Files:
 
 
 def toolchain(toolchain_id: str) -> Files:
-    """The lock of a toolchain, its environment, and the stamp that says it is whole."""
+    """The lock of a toolchain, the project's own or the installed one, its environment, and the stamp that says it is
+    whole.
+    """
+    own = f"{LOCKS}/{toolchain_id}.txt"
     return {
-        "lock": f"{LOCKS}/{toolchain_id}.txt",
+        "lock": own if os.path.exists(own) else f"{PACKAGED}/{own}",
         "environment": f"{TOOLCHAINS}/{toolchain_id}",
         "stamp": f"{TOOLCHAINS}/{toolchain_id}.json",
     }

@@ -53,6 +53,53 @@ def wheel(folder: Path, source: str, version: str = "1.0") -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the environments are that projects share, for one test alone."""
+    monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/toolchains"
+
+
+def _tiny(folder: Path, content: str) -> tuple[Path, Path]:
+    """A project's own lock and where its stamp is to be."""
+    (folder / "envs").mkdir(parents=True)
+    (folder / "envs/tiny.txt").write_text(content)
+    return folder / "envs/tiny.txt", folder / ".toolchains/tiny.json"
+
+
+def test_projects_with_one_lock_share_an_environment(tmp_path: Path, kept: Path) -> None:
+    made = [_tiny(tmp_path / name, "# nothing\n") for name in ("one", "two")]
+    for lock, stamp in made:
+        environments.create("tiny", lock, stamp)
+    environment = [stamp.with_suffix("") for _, stamp in made]
+    assert environment[0].resolve() == environment[1].resolve()
+    assert environment[0].resolve().parent == kept
+    marker = environment[0] / "of_the_first"
+    marker.touch()
+    environments.create("tiny", *made[1])  # again: what is whole is not made again
+    assert marker.exists()
+    (environment[0] / "tiny.json").unlink()  # as where a run was killed while it was being filled
+    environments.create("tiny", *made[1])
+    assert not marker.exists()
+    made[0][0].write_text("./some_folder\n")  # nothing of another project may come with it
+    assert environments.shared(made[0][0], Path(sys.executable)) is not None  # there is no such folder
+    (tmp_path / "some_folder").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert environments.shared(made[0][0], Path(sys.executable)) is None
+
+
+def test_an_environment_that_nothing_can_be_shared_of_is_the_projects_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path / "a_file"))
+    lock, stamp = _tiny(tmp_path / "one", "# nothing\n")
+    environments.create("tiny", lock, stamp)
+    assert not stamp.with_suffix("").is_symlink()
+    assert (stamp.with_suffix("") / "bin/python").exists()
+
+
 def test_a_toolchain_has_what_its_users_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("envs").mkdir()

@@ -309,8 +309,8 @@ def _key(toolchain: str, python: str) -> str:
     parts = [os.fsencode(python), os.fsencode(HERE), _contents(WORKER, *HELD_BY_WORKERS)]
     parts.append(machine().encode())  # its socket may be in a folder that another container has too
     parts.append(b"%d" % os.getpriority(os.PRIO_PROCESS, 0))  # a job can be made nicer than its worker only
-    lock, _ = os.path.splitext(paths["lock"])
-    for path in (paths["lock"], f"{lock}.user.txt"):  # there are none where stages run by hand, outside a project
+    user = f"{layout.LOCKS}/{toolchain}.user.txt"
+    for path in (paths["lock"], user):  # there are none where stages run by hand, outside a project
         parts.append(_contents(path) if os.path.exists(path) else b"")
     # what says that libraries were changed: the stamp, or in an environment that somebody else keeps, their folder
     packages = f"{sys.prefix}/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"

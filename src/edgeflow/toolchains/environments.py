@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeflow import files, layout
@@ -16,24 +20,79 @@ from edgeflow.errors import ToolchainError
 from edgeflow.fingerprint import least_python, local, lock_digest, lock_files, requirements
 from edgeflow.toolchains import CORE, pythons, system
 
+CACHE = "EDGEFLOW_CACHE"  # folder of what projects of a user share
+
 
 def create(toolchain: str, lock: Path, stamp: Path) -> None:
-    """Make the environment of a toolchain from its lock; the stamp goes first and is written last. It depends on the
-    lock and on the minor version of Python alone: a clone on another machine has the same one.
+    """Give the project the environment of a toolchain as its lock says; the stamp goes first and is written last. It
+    depends on the lock and on the minor version of Python alone: a clone on another machine has the same one.
 
+    Projects of one user share environments (`shared`): the second project with a lock has its own at once.
     Raises ToolchainError with uv's message when a package cannot be installed, and where the lock asks for a Python
     that this machine does not have.
     """
     interpreter, version = pythons.find(lock)
     stamp.unlink(missing_ok=True)  # else it stands for an environment that was cleared and could not be filled
     environment = stamp.with_suffix("")
+    record = {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": ".".join(map(str, version))}
+    kept = shared(lock, interpreter)
+    if kept is None:
+        _remove(environment)
+        _install(lock, interpreter, environment)
+    else:
+        with _held(kept.with_suffix(".lock")):
+            whole = kept / stamp.name
+            if not whole.is_file():
+                _install(lock, interpreter, kept)
+                files.write_json(whole, record)
+        _remove(environment)
+        environment.parent.mkdir(parents=True, exist_ok=True)
+        environment.symlink_to(kept)
+    files.write_json(stamp, record)
+
+
+def shared(lock: Path, interpreter: Path) -> Path | None:
+    """Where the environment of a lock is kept for all projects of a user; None where it is the project's alone, since
+    it holds a wheel or folder of the project, or nothing can be kept.
+
+    In the folder that EDGEFLOW_CACHE names, by default in the user's cache. Whatever is there can be removed.
+    """
+    if any(map(local, requirements(lock))):
+        return None
+    about = (lock_digest(lock), str(interpreter.resolve()), sys.platform, platform.machine())
+    key = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
+    cache = os.environ.get(CACHE) or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgeflow")
+    folder = Path(cache).expanduser().absolute() / "toolchains"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # a home that cannot be written, or none
+        return None
+    return folder / f"{lock.stem}-{key}" if os.access(folder, os.W_OK) else None
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """One at a time: of several projects that need an environment, one makes it."""
+    import fcntl
+
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _remove(environment: Path) -> None:
+    if environment.is_symlink():
+        environment.unlink()
+    elif environment.exists():
+        shutil.rmtree(environment)
+
+
+def _install(lock: Path, interpreter: Path, environment: Path) -> None:
     _uv("venv", "--quiet", "--clear", "--python", str(interpreter), str(environment))
     locks = lock_files(lock)  # the toolchain's, and that of the user's own requirements
     fresh = ["--refresh"] if any(map(local, requirements(lock))) else []  # uv keeps what it built of a folder
     options = ["--quiet", "--python", str(_python(environment)), *fresh, *_torch_backend(lock)]
     _uv("pip", "sync", *options, *map(str, locks))
-    python = ".".join(map(str, version))
-    files.write_json(stamp, {"toolchain": toolchain, "lock_sha256": lock_digest(lock), "python": python})
 
 
 def why_not(toolchain: str) -> str:
