@@ -193,6 +193,9 @@ class Format:
     signature: Callable[[Path], Signature]  # raises as `check`, which it calls
     quantized: Callable[[Path], str]  # what it is already: "int8 weights and activations", "float16"; "": float32
     backend: Path | None  # runner backend that answers as the file does; None: nothing here can run it
+    # All files that a model is in, itself first, so that an edit of one is seen; DataError where one is out of reach.
+    # Asked while the matrix is planned, as `recognizes`. None: the file alone, or all that its folder holds.
+    files: Callable[[Path], tuple[Path, ...]] | None = None
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
     beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     preload: tuple[str, ...] = ()  # modules that the functions above and the backend import
@@ -560,12 +563,28 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Input:
+    """One input of a dataset's samples, as the configuration declares it."""
+
+    shape: tuple[int, ...]  # of a prepared sample: channels, height, width; channels, length; features; or any other
+    # numpy name of what the model takes. float32: values are scaled and normalised; any other: they stay as they are
+    dtype: str = "float32"
+    # float32: values that become 0 and 1; (): they stay as they are; None: see stages.prepare.RANGES. Else: the least
+    # and the greatest value that there may be; () or None: all of the dtype.
+    range: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | None = (0.0,)  # one, or one per channel; subtracted after scaling. None: that of train
+    std: tuple[float, ...] | None = (1.0,)
+
+
+@dataclass(frozen=True)
 class LoadJob:
     """Read a dataset as it was recorded; splitting, resizing, scaling and normalising are the prepare stage's work."""
 
     dataset: str  # id, for messages
     options: Mapping[str, Any]
     root: Path  # folder that relative paths in `options` start from
+    inputs: Mapping[str, Input] = field(default_factory=dict)  # by name; one alone need not be called that in the data
+    labels: tuple[str, ...] = ()  # names of classes 0, 1, … where the configuration says them
 
 
 class Readable(Protocol):
@@ -580,17 +599,20 @@ class Readable(Protocol):
 class Samples:
     """A dataset of N samples.
 
-    x[i] is asked for once, so that samples that are many and large need not all be in memory. It may raise DataError:
-    prepare reads the others too, and reports all at once.
+    Sample i is asked for once, from the first to the last, so that samples that are many and large need not all be in
+    memory. That may raise DataError: prepare reads the others too, and reports all at once.
     """
 
-    # x[i], integers or floats: an image [C, H, W] of any size, a sequence [C, L], or features [F]; no C is one channel
-    x: Readable
-    y: Int64
-    labels: tuple[str, ...]  # name of class i
+    # Input name → samples, or the samples of the only input, whatever its name. A sample has integers or floats: an
+    # image [C, H, W] of any size, a sequence [C, L], features [F] (no C is one channel), or what `Input.shape` says.
+    inputs: Mapping[str, Readable] | Readable
+    y: Int64 | None = None  # class of sample i; None: nobody says
+    labels: tuple[str, ...] = ()  # name of class i
     names: Sequence[str] = ()  # of sample i, for people: its file; () where the index is all there is
     skipped: tuple[str, ...] = ()  # files that are nobody's samples, such as the thumbnails of file managers
-    decode: tuple[str, ...] = ()  # how a file became x[i], step by step, for who must do the same; () for arrays
+    decode: tuple[str, ...] = ()  # how a file became an image, step by step, for who must do the same; () for arrays
+    parallel: bool = False  # several threads may ask at once, in any order
+    declared: str = ""  # what the values are where nobody recorded them: "random"; figures say so
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 from edgeflow.runners.tensors import How
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-    Float32 = NDArray[np.float32]
-
 GREY, COLOUR = 1, 3  # channels
+FLOAT32 = "float32"
 ORDER = ("decode", "channels", "resize", "scale", "normalize")
 CHANNELS = (
     "where shape has more than one channel, a grey sample is repeated over them; where it has one, a sample of three "
@@ -62,6 +60,7 @@ class Preprocessing:
     shape: tuple[int, ...]  # of one sample: (channels, height, width), (channels, length) or (features,)
     mean: tuple[float, ...]  # one, or one per channel or feature, of scaled values: x → (x − mean) / std in float32
     std: tuple[float, ...]
+    dtype: str = "float32"  # of what the program is given; another one: values are of it already, and stay as they are
 
 
 def bilinear() -> Resize:
@@ -83,26 +82,32 @@ def bilinear() -> Resize:
 def shaped(how: Preprocessing, raw: NDArray[Any]) -> NDArray[Any]:
     """A raw sample in its own values, before they are scaled: integers stay what they are where nothing makes floats.
 
-    [shape]; integers of the sample's type, or float32.
+    [shape]; integers of the sample's type, or float32; of `how.dtype` where that is no float32.
     """
     import numpy as np
 
+    if how.dtype != FLOAT32:
+        raw = np.asarray(raw, how.dtype)
     if how.resize and (raw.shape != how.shape or raw.dtype.kind == "f"):
         return _resized(raw, how.shape)
-    return raw if raw.dtype.kind in "iu" else np.asarray(raw, np.float32)
+    return raw if how.dtype != FLOAT32 or raw.dtype.kind in "iu" else np.asarray(raw, np.float32)
 
 
 def stored_how(how: Preprocessing, kind: str, stored: str) -> How:
-    """How a sample of raw type `kind` that is stored as `stored` becomes scaled float32."""
+    """How a sample of raw type `kind` that is stored as `stored` becomes scaled float32, or stays what it is."""
+    if how.dtype != FLOAT32:
+        return How()
     low, high = (0.0, 1.0) if how.scale is None else how.scale[kind]
     return How() if stored == "float32" and (low, high) == (0, 1) else How(low=float(low), high=float(high))
 
 
-def prepared(how: Preprocessing, raw: NDArray[Any]) -> Float32:
-    """float32[shape] of a raw sample: all that is done."""
+def prepared(how: Preprocessing, raw: NDArray[Any]) -> NDArray[Any]:
+    """What the program is given of a raw sample, [shape]: all that is done."""
     sample = shaped(how, raw)
-    done = replace(stored_how(how, str(raw.dtype), str(sample.dtype)), mean=how.mean, std=how.std)
-    x: Float32 = done.applied(sample[None])[0]
+    done = stored_how(how, str(raw.dtype), str(sample.dtype))
+    if how.dtype == FLOAT32:
+        done = replace(done, mean=how.mean, std=how.std)
+    x: NDArray[Any] = done.applied(sample[None])[0]
     return x
 
 

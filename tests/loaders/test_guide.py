@@ -73,13 +73,13 @@ def test_sequences(blocks: Mapping[str, str]) -> None:
     np.savez("motion.npz", x=signals, y=np.arange(1200) % 4)
     made = described("motion")
     assert read_split(made.train)[0].std() == pytest.approx(1, abs=1e-3)
-    assert files.read_json(made.info)["preprocessing"]["scale"] == {"int16": [-16384, 16384]}
+    assert files.read_json(made.info)["inputs"]["input"]["scale"] == {"int16": [-16384, 16384]}
 
 
 def test_an_apps_code_is_held_against_the_record(blocks: Mapping[str, str]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1200, 9, 7), np.uint8)
     exec(next(block for block in blocks.values() if "np.savez" in block), {"images": images, "classes": CLASSES})
-    record = files.read_json(described("parts").info)["preprocessing"]
+    record = files.read_json(described("parts").info)["inputs"]["input"]
     check = next(block for block in blocks.values() if "golden_raw" in block)
 
     def mine(raw: Any) -> Any:

@@ -45,7 +45,7 @@ def load(project: Path, folder: Any = "images") -> Samples:
 
 def read(project: Path) -> list[Any]:
     """Every image."""
-    images = load(project).x
+    images = load(project).inputs
     return [images[i] for i in range(len(images))]
 
 
@@ -96,7 +96,7 @@ def test_sizes_may_differ(images: Path, tmp_path: Path) -> None:
 def test_an_image_is_read_when_it_is_asked_for(images: Path, tmp_path: Path) -> None:
     samples = load(tmp_path)
     save(images / "cat/1.png", GREY + 1)
-    np.testing.assert_array_equal(samples.x[0], GREY[None] + 1)
+    np.testing.assert_array_equal(samples.inputs[0], GREY[None] + 1)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("1", 1), ("LA", 1), ("RGBA", 3), ("P", 3)])
@@ -177,7 +177,7 @@ def test_names_of_any_characters(images: Path, tmp_path: Path, name: str) -> Non
     samples = load(tmp_path)
     assert {"it's a dog", "hund\n🐕"} < set(samples.labels)
     index = list(samples.names).index(str(path))
-    np.testing.assert_array_equal(samples.x[index], GREY[None])
+    np.testing.assert_array_equal(samples.inputs[index], GREY[None])
 
 
 def test_what_systems_leave_is_skipped_and_counted(images: Path, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_systems_leave_is_skipped_and_counted(images: Path, tmp_path: Path)
         (images / name).parent.mkdir(parents=True, exist_ok=True)
         (images / name).write_text("x")
     samples = load(tmp_path)
-    assert len(samples.x) == 2
+    assert len(samples.inputs) == 2
     assert samples.labels == ("cat", "dog")
     skipped = {str(Path(path).relative_to(images)) for path in samples.skipped}
     assert skipped == {*left[:-1], "__MACOSX"}
@@ -215,14 +215,29 @@ def test_no_folder(tmp_path: Path) -> None:
     assert refusal(tmp_path, "missing") == "missing: no such folder (dataset own, options.folder)"
 
 
+def test_images_that_nobody_labelled(tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / f"images/{i}.png", GREY + i)
+    (tmp_path / "images/.DS_Store").touch()
+    samples = plugin.load(LoadJob("own", {"folder": "images"}, tmp_path))
+    assert (samples.y, samples.labels, samples.skipped) == (None, (), (str(tmp_path / "images/.DS_Store"),))
+    np.testing.assert_array_equal([image[0, 0, 0] for image in samples.inputs], [GREY[0, 0] + i for i in range(3)])
+
+
 def test_no_classes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    assert problems(tmp_path) == ["images: no class folders; expected at least two, as images/<class>/<image>"]
+    assert problems(tmp_path) == [
+        "images: no class folders; expected at least two, as images/<class>/<image>, or images without classes, as "
+        "images/<image>"
+    ]
 
 
 def test_one_class(tmp_path: Path) -> None:
     save(tmp_path / "images/cat/1.png", GREY)
-    assert problems(tmp_path) == ["images: one class folder; expected at least two, as images/<class>/<image>"]
+    assert problems(tmp_path) == [
+        "images: one class folder; expected at least two, as images/<class>/<image>, or images without classes, as "
+        "images/<image>"
+    ]
 
 
 def test_a_class_without_images(images: Path, tmp_path: Path) -> None:

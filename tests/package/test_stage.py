@@ -142,7 +142,7 @@ class Build:
             {
                 "id": "letters",
                 "labels": ["a", "b"],
-                "preprocessing": PREPROCESSING,
+                "inputs": {"input": PREPROCESSING},
                 "splits": {
                     name: {"samples": 4, "sha256": files.sha256_file(folder / name)}
                     for name in ("evaluation", "calibration", "golden")
@@ -645,15 +645,15 @@ def test_missing_input(made, package, name):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preprocessing": None}, "Preprocessing: expected an object, found NoneType; prepare again"),
+        ({"inputs": None}, "Records.inputs: expected an object, found NoneType; prepare again"),
         (
             {"labels": ["a", "\udcff"]},
             "'utf-8' codec can't encode character '\\udcff' in position 0: surrogates not allowed; prepare again",
         ),
         ({"golden_raw": {"rows": []}}, "missing key 'sha256'; prepare again"),
         (
-            {"preprocessing": {**to_json(PREPROCESSING), "mean": 0.3}},
-            "Preprocessing.mean: expected a list, found float; prepare again",
+            {"inputs": {"input": {**to_json(PREPROCESSING), "mean": 0.3}}},
+            "Records.inputs.input.mean: expected a list, found float; prepare again",
         ),
     ],
 )

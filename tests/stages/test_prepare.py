@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.splits import read_split
 from edgeflow import files, layout, preprocessing
 from edgeflow.cli import main
 from edgeflow.errors import DataError, PluginError
-from edgeflow.plugin import DatasetLoader, Samples
+from edgeflow.plugin import DatasetLoader, Input, Samples
 from edgeflow.stages import command, prepare
 
 SPLITS = ("train", "calibration", "evaluation", "golden")
@@ -30,9 +30,7 @@ SPEC = prepare.Spec(
     dataset="own",
     loader="edgeflow.loaders.npz:plugin",
     options={"file": "own.npz"},
-    shape=(1, 1, 1),
-    mean=(0.0,),
-    std=(1.0,),
+    inputs={"input": Input((1, 1, 1))},
     classes=CLASSES,
     seed=0,
     calibration=20,
@@ -40,6 +38,13 @@ SPEC = prepare.Spec(
     golden=8,
     source="made up",
 )
+
+
+def changed(**changes: Any) -> prepare.Spec:
+    """The spec with other fields, of its only input too."""
+    of_input = {key: value for key, value in changes.items() if key in {f.name for f in fields(Input)}}
+    of_spec = {key: value for key, value in changes.items() if key not in of_input}
+    return replace(SPEC, inputs={"input": replace(SPEC.inputs["input"], **of_input)}, **of_spec)
 
 
 def outputs(folder: Path) -> prepare.Outputs:
@@ -73,7 +78,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         loader = DatasetLoader("own", "a stand-in", "", lambda _: Samples(x, y, tuple(labels)), lambda _: ())
         monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
         small = {"classes": 2, "calibration": 1, "evaluation": 2, "golden": 1, "loader": "own.py:plugin"}
-        prepare.run(replace(SPEC, **{**small, **spec}), prepare.Inputs(), outputs(tmp_path / "out"))
+        prepare.run(changed(**{**small, **spec}), prepare.Inputs(), outputs(tmp_path / "out"))
         return tmp_path / "out"
 
     return run
@@ -131,7 +136,7 @@ def test_a_split_takes_the_same_share_of_every_class(
     calibration = max(1, int(shares[2] * (len(y) - evaluation - golden)))
     spec = replace(SPEC, classes=len(sizes), seed=seed, calibration=calibration, evaluation=evaluation, golden=golden)
     try:
-        splits = prepare.split(y, spec)
+        splits = prepare.split(y, spec, len(y))
     except DataError as error:
         assert "has no sample left for training" in str(error)  # noqa: PT017 - hypothesis also finds those
         return
@@ -143,14 +148,14 @@ def test_a_split_takes_the_same_share_of_every_class(
 
 def test_the_seed_decides_the_draw(data: Path) -> None:
     y = np.arange(N) % CLASSES
-    first, again, other = (prepare.split(y, replace(SPEC, seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (prepare.split(y, replace(SPEC, seed=seed), len(y)) for seed in (0, 0, 1))
     for name in SPLITS:
         np.testing.assert_array_equal(first[name], again[name])
         assert set(first[name]) != set(other[name]), name
 
 
 def test_two_processes_write_the_same_bytes(data: Path, project: Path) -> None:
-    spec = json.dumps({**asdict(SPEC), "shape": [3, 5, 7], "mean": [0.1, 0.2, 0.3], "std": [0.4]})
+    spec = json.dumps(asdict(changed(shape=(3, 5, 7), mean=(0.1, 0.2, 0.3), std=(0.4,))))
     for seed in ("1", "2"):
         written = [f"{name}={path}" for name, path in asdict(outputs(data / seed)).items()]
         subprocess.run(
@@ -199,7 +204,7 @@ def test_of_mean_and_std_the_one_that_is_not_given_is_measured(prepared: Prepare
     x, y = np.linspace(0, 1, 12, dtype=np.float32).reshape(12, 1, 1, 1), np.arange(12) % 2
     for half in ({"mean": (0.25,), "std": None}, {"mean": None, "std": (0.5,)}):
         folder = prepared(x, y, shape=(1, 1, 1), **half)
-        record = json.loads((folder / "dataset.json").read_text())["preprocessing"]
+        record = json.loads((folder / "dataset.json").read_text())["inputs"]["input"]
         known = {name: list(values) for name, values in half.items() if values}
         assert known.items() <= record.items()
         ((name, measured),) = ((name, record[name]) for name in half if name not in known)
@@ -241,10 +246,13 @@ def test_what_there_is_to_know_is_written_beside(data: Path) -> None:
         "id": "own",
         "source": "made up",
         "labels": ["a", "b", "c", "d"],
-        "preprocessing": {
-            **{"order": ["decode", "channels", "resize", "scale", "normalize"], "decode": []},
-            **{"channels": preprocessing.CHANNELS, "resize": asdict(preprocessing.bilinear())},
-            **{"scale": {"float32": [0, 1]}, "shape": [1, 1, 1], "mean": [0.0], "std": [1.0]},
+        "declared": "",
+        "inputs": {
+            "input": {
+                **{"order": ["decode", "channels", "resize", "scale", "normalize"], "decode": []},
+                **{"channels": preprocessing.CHANNELS, "resize": asdict(preprocessing.bilinear())},
+                **{"scale": {"float32": [0, 1]}, "shape": [1, 1, 1], "mean": [0.0], "std": [1.0], "dtype": "float32"},
+            }
         },
         "skipped_files": 0,
         "golden_raw": {"rows": list(range(8)), "sha256": files.sha256_file(data / "golden_raw.safetensors")},

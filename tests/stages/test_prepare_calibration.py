@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeflow.plugin import Input
 from edgeflow.stages import prepare
 
 CLASSES, PER_CLASS = 10, 100
@@ -12,9 +13,7 @@ SPEC = prepare.Spec(
     dataset="own",
     loader="own.py:plugin",
     options={},
-    shape=(1, 1, 1),
-    mean=(0.0,),
-    std=(1.0,),
+    inputs={"input": Input((1, 1, 1))},
     classes=CLASSES,
     seed=0,
     calibration=128,
@@ -27,5 +26,5 @@ SPEC = prepare.Spec(
 @pytest.mark.parametrize("used", [10, 32, 64, 127, 128])
 def test_the_first_samples_are_of_all_classes(used: int) -> None:
     y = np.repeat(np.arange(CLASSES), PER_CLASS)  # class by class, as a folder of images is read
-    counts = np.bincount(y[prepare.split(y, SPEC)["calibration"][:used]], minlength=CLASSES)
+    counts = np.bincount(y[prepare.split(y, SPEC, len(y))["calibration"][:used]], minlength=CLASSES)
     assert counts.max() - counts.min() <= 1

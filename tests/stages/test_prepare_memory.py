@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from edgeflow import files
+from edgeflow.plugin import Input
 from edgeflow.runners import tensors
 from edgeflow.stages import prepare
 
@@ -24,9 +25,7 @@ SPEC = prepare.Spec(
     dataset="photos",
     loader="edgeflow.loaders.image_folder:plugin",
     options={"folder": "photos"},
-    shape=(3, 32, 32),
-    mean=(0.0,),
-    std=(1.0,),
+    inputs={"input": Input((3, 32, 32))},
     classes=2,
     seed=0,
     calibration=1,

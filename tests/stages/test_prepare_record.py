@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.splits import read_split
 
 from edgeflow import files, preprocessing
+from edgeflow.plugin import Input
 from edgeflow.stages import prepare, splits
 
 EXIF_ORIENTATION = 0x0112
@@ -23,9 +25,7 @@ SPEC = prepare.Spec(
     dataset="photos",
     loader="edgeflow.loaders.image_folder:plugin",
     options={"folder": "photos"},
-    shape=(3, 13, 17),
-    mean=(0.5, 0.25, 0.0),
-    std=(0.5, 0.25, 2.0),
+    inputs={"input": Input((3, 13, 17), mean=(0.5, 0.25, 0.0), std=(0.5, 0.25, 2.0))},
     classes=2,
     seed=0,
     calibration=1,
@@ -102,13 +102,15 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
         made = prepare.Outputs(
             *(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json")
         )
-        prepare.run(prepare.Spec(**{**vars(SPEC), **spec}), prepare.Inputs(), made)
+        of_input = {key: spec.pop(key) for key in list(spec) if key in {f.name for f in fields(Input)}}
+        given = {"input": replace(SPEC.inputs["input"], **of_input)}
+        prepare.run(replace(SPEC, inputs=given, **spec), prepare.Inputs(), made)
         info = files.read_json(made.info)
         golden, _ = read_split(made.golden)
         rows = info["golden_raw"]["rows"]
         raw = [sample["input"] for sample in splits.raw(made.golden_raw, rows).values()]
         assert info["golden_raw"]["sha256"] == files.sha256_file(made.golden_raw)
-        return info["preprocessing"], [(sample, golden[row]) for row, sample in zip(rows, raw, strict=True)]
+        return info["inputs"]["input"], [(sample, golden[row]) for row, sample in zip(rows, raw, strict=True)]
 
     return run
 

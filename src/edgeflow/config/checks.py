@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeflow import units
 from edgeflow.config import space
+from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import Known
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig
 from edgeflow.config.problem import MATRIX, Findings, Problem, did_you_mean, file_of, joined, nearest, not_one_of
 from edgeflow.config.project import cells
 from edgeflow.config.validate import validate
 from edgeflow.plugin import Option
+from edgeflow.types.figures import Direction
 
 if TYPE_CHECKING:
     from edgeflow.registry import Plugins
@@ -27,13 +30,21 @@ def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugi
         yield from _options("loader", "options", data, file, loaders)
     elif kind == "model":
         yield from _trained(data, file, plugins)
+        yield from _task_budgets(data, file, plugins)
     elif kind == "target":
         runtimes = {name: plugin.target_options for name, plugin in plugins.runtimes.items()}
         yield from _options("runtime", "options", data, file, runtimes)
 
 
 def _trained(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
-    """The settings of a training, or weights that need none."""
+    """The settings of a training, or weights that need none; what is imported has neither."""
+    if "source" in data:
+        return
+    misspelt = {nearest(key, ModelConfig.model_fields) for key in data if key not in ModelConfig.model_fields}
+    missing = [name for name in ("framework", "builder") if name not in data and name not in misspelt]
+    for name in missing:
+        hint = "; or 'source: models/mine.onnx' for a model that is imported" if len(missing) > 1 else ""
+        yield Problem(file, name, f"missing ({ModelConfig.model_fields[name].description}){hint}")
     if data.get("weights") is None:
         frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
         yield from _options("framework", "training", data, file, frameworks)
@@ -41,6 +52,40 @@ def _trained(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[P
     framework = plugins.frameworks.get(str(data.get("framework")))
     if framework is not None and framework.take_weights is None:
         yield Problem(file, "weights", f"the framework {framework.id!r} takes none; say how to train it: 'training'")
+
+
+def _task_budgets(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
+    """Limits on what the task of a model tells, in the task's own units."""
+    task, given = plugins.tasks.get(str(data.get("task"))), data.get("budgets")
+    if task is None or not isinstance(given, Mapping):
+        return  # reported where the file was held against its model
+    for metric, limits in given.items():
+        if metric not in task.metrics:
+            on_target = "; the budgets of a target are for what the machine does" if metric in METRICS else ""
+            hint = did_you_mean(metric, task.metrics)
+            yield Problem(file, joined("budgets", metric), f"no metric of the task {task.id!r}{hint}{on_target}")
+            continue
+        known = task.metrics[metric]
+        good = "min" if known.direction == Direction.MAX else "max"
+        for end in ("min", "max"):
+            value = limits.get(end) if isinstance(limits, Mapping) else None
+            if not isinstance(value, str | int | float) or isinstance(value, bool):
+                continue
+            key = joined(joined("budgets", metric), end)
+            if end != good:
+                better = "more" if good == "min" else "less"
+                yield Problem(file, key, f"{better} is better; write '{good}'")
+            elif problem := unusable_limit(value, metric, known.unit):
+                yield Problem(file, key, problem)
+
+
+def unusable_limit(value: str | int | float, metric: str, unit: str) -> str:
+    """Why a person's limit on a metric cannot be read; empty when it can."""
+    try:
+        units.limit(value, metric, unit)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _options(
@@ -138,6 +183,21 @@ def calibration_suffices(
             message = f"{calibration.samples} is more than dataset {dataset!r} has; lower it to {has}"
             where = f"raise splits.calibration in {file_of('dataset', dataset)}"
             yield Problem(labels[scheme], "calibration.samples", f"{message} or {where}")
+
+
+def data_can_be_learnt(models: Mapping[str, ModelConfig], datasets: Mapping[str, DatasetConfig]) -> Iterator[Problem]:
+    """Models that are trained here take one input and tell classes apart."""
+    for name, model in models.items():
+        dataset = datasets.get(model.dataset)
+        if dataset is None or not model.builder:
+            continue
+        where = f"dataset {model.dataset!r}"
+        if dataset.inputs:
+            message = f"{where} has several inputs; a model that is built and trained here has one"
+            yield Problem(file_of("model", name), "dataset", message)
+        elif not dataset.class_count:
+            message = f"{where} says neither 'classes' nor 'labels', which a model that is built here needs"
+            yield Problem(file_of("model", name), "dataset", message)
 
 
 def one_device_a_target(devices: Mapping[str, DeviceConfig]) -> Iterator[Problem]:

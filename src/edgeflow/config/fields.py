@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationI
 
 from edgeflow import units
 from edgeflow.config.problem import no_such, not_one_of
+from edgeflow.plugin import shown
 from edgeflow.types.figures import Evidence as EvidenceClass
 
 ID = r"[a-z][a-z0-9_]*"
@@ -24,6 +25,10 @@ ARCHITECTURES = (
     *("armv6-m", "armv7-m", "armv7e-m", "armv8-m.main", "armv8.1-m.main", "riscv32", "xtensa"),
 )
 
+DTYPES = (  # of what a model takes, as numpy names them
+    *("float32", "float16", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+)
 WEIGHTS = (".safetensors", ".pt", ".pth")  # suffixes of files with trained weights
 
 # Kind of thing or plugin → the ids that a reference may name; the context of validation.
@@ -100,6 +105,7 @@ Weights = Annotated[str, AfterValidator(_weights)]
 Architecture = Annotated[
     str, AfterValidator(partial(_one_of, ARCHITECTURES)), Field(json_schema_extra={"enum": list(ARCHITECTURES)})
 ]
+DType = Annotated[str, AfterValidator(partial(_one_of, DTYPES)), Field(json_schema_extra={"enum": list(DTYPES)})]
 Reach = Annotated[
     str,
     AfterValidator(partial(_only, "local", "only 'local' devices can be reached so far")),
@@ -157,6 +163,16 @@ Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("
 Positive = Annotated[float, Field(gt=0)]  # 4 is one too, true and "4" are none
 Share = Annotated[Fraction, Field(gt=0, lt=1)]
 Number = Annotated[float, BeforeValidator(partial(_at_least_zero, "count")), _schema("count")]
+
+
+def _quantity(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{shown(value)} is no quantity; write a number with its unit")
+    return value
+
+
+# In a unit that a plugin says: read when the plugin is known.
+Quantity = Annotated[Any, BeforeValidator(_quantity), WithJsonSchema({"type": ["number", "string"]})]
 
 
 # --- lists ---------------------------------------------------------------------------------------------------------

@@ -188,6 +188,7 @@ def _across_files(
     datasets, models, schemes = (things[kind] for kind in ("dataset", "model", "scheme"))
     yield from checks.python_files(matrix, models, root)
     yield from checks.one_device_a_target(things["device"])
+    yield from checks.data_can_be_learnt(models, datasets)
     if matrix is not None:
         yield from checks.folders_exist(matrix, root)
         yield from checks.matrix_makes_sense(matrix, schemes)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from edgeflow.config import fields as f
-from edgeflow.config.budgets import Budgets, Metric
+from edgeflow.config.budgets import Budgets, Metric, TaskLimit
 from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
-from edgeflow.plugin import shown
+from edgeflow.plugin import Input, shown
 from edgeflow.types.variants import Step
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
@@ -109,6 +109,8 @@ def _ascending(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 MEASURED, ANY = "measured", "any"
+INPUT = "input"  # the name of a model's only input, unless the dataset gives another
+OF_ONE_INPUT = ("name", "shape", "dtype", "range", "normalize")
 Normalization = Annotated[Normalize, BeforeValidator(_measured, json_schema_input_type=Literal["measured"] | Normalize)]
 Range = Annotated[
     tuple[float, ...],
@@ -126,25 +128,71 @@ class Splits(Section):
     golden: f.Count = Field(description="frozen inputs that each stage is compared on")
 
 
+Shape = Annotated[tuple[f.Count, ...], f.listed(int)]
+SHAPE = "of a prepared sample: [channels, height, width], [channels, length], [features], or any other"
+DTYPE = "what the model takes; other than float32: values are of this type, and stay as they are"
+RANGE = (
+    "values that become 0 and 1; others are refused. 'any': values stay as they are. If not given: all that uint8 and "
+    "uint16 can be, and floats in [0, 1]. With another dtype than float32: least and greatest value"
+)
+NORMALIZE = (
+    "mean and standard deviation to normalise with; 'measured': those of the training split, per channel or feature"
+)
+PLAIN = Normalize(mean=(0.0,), std=(1.0,))
+
+
+class InputConfig(Section):
+    """One input of a model, where it has several."""
+
+    shape: Shape = Field(description=SHAPE)
+    dtype: f.DType = Field("float32", description=DTYPE)
+    range: Range | None = Field(None, description=RANGE)
+    normalize: Normalization = Field(PLAIN, description=NORMALIZE)
+
+    @model_validator(mode="after")
+    def _fits(self) -> InputConfig:
+        return hold(self, _misfits(self.shape, self.dtype, self.normalize))
+
+    @property
+    def declared(self) -> Input:
+        """As loaders and prepare take it."""
+        return Input(self.shape, self.dtype, self.range, self.normalize.mean, self.normalize.std)
+
+
+def _misfits(shape: tuple[int, ...], dtype: str, normalize: Normalize) -> list[tuple[str, str]]:
+    if dtype != "float32" and normalize != PLAIN:
+        return [("normalize", f"{dtype} values stay as they are, without normalisation; remove the key")]
+    faults = []
+    channels = shape[0] if shape else 1
+    each = "channel" if len(shape) > 1 else "feature"
+    for name, values in (("mean", normalize.mean), ("std", normalize.std)):
+        if values is not None and len(values) not in (1, channels):
+            message = f"expected one number, or one per {each}: {channels}; found {len(values)}"
+            faults.append((f"normalize.{name}", message))
+    if normalize.std is not None and min(normalize.std) <= 0:
+        faults.append(("normalize.std", f"{min(normalize.std)} must be more than zero"))
+    return faults
+
+
 class DatasetConfig(Section):
     """Where samples come from and how they are prepared."""
 
     description: str = Field("", description="one line for tables")
     loader: f.LoaderId = Field(description="id of a loader plugin")
     options: Mapping[str, Any] = Field({}, description="keys of the loader")
-    classes: Annotated[int, Field(ge=2)] = Field(description="number of classes; prepare checks it against the data")
-    shape: Annotated[tuple[f.Count, ...], f.listed(int), Field(min_length=1, max_length=3)] = Field(
-        description="of a prepared sample: [channels, height, width], [channels, length], or [features]"
+    classes: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="number of classes; prepare checks it against the data. Models that are trained need it"
     )
-    range: Range | None = Field(
-        None,
-        description="values that become 0 and 1; others are refused. 'any': values stay as they are. If not given: all "
-        "that uint8 and uint16 can be, and floats in [0, 1]",
+    labels: Annotated[tuple[f.Text, ...], f.listed(str), f.unique, Field(min_length=2)] | None = Field(
+        None, description="names of classes 0, 1, …, in the order of the model's answers; the data name theirs alike"
     )
-    normalize: Normalization = Field(
-        Normalize(mean=(0.0,), std=(1.0,)),
-        description="mean and standard deviation to normalise with; 'measured': those of the training split, per "
-        "channel or feature",
+    name: f.Text = Field(INPUT, description="name of the model's only input")
+    shape: Shape | None = Field(None, description=SHAPE)
+    dtype: f.DType = Field("float32", description=DTYPE)
+    range: Range | None = Field(None, description=RANGE)
+    normalize: Normalization = Field(PLAIN, description=NORMALIZE)
+    inputs: Mapping[str, InputConfig] = Field(
+        {}, description="of a model with several: name → shape, dtype, range and normalize of each"
     )
     splits: Splits = Field(description="how many samples go where")
     source: f.Text = Field(description="where the data come from")
@@ -153,26 +201,57 @@ class DatasetConfig(Section):
     @model_validator(mode="after")
     def _fits(self) -> DatasetConfig:
         faults = []
-        channels = self.shape[0]
-        each = "channel" if len(self.shape) > 1 else "feature"
-        for name, values in (("mean", self.normalize.mean), ("std", self.normalize.std)):
-            if values is not None and len(values) not in (1, channels):
-                message = f"expected one number, or one per {each}: {channels}; found {len(values)}"
-                faults.append((f"normalize.{name}", message))
-        if self.normalize.std is not None and min(self.normalize.std) <= 0:
-            faults.append(("normalize.std", f"{min(self.normalize.std)} must be more than zero"))
+        if self.labels and self.classes not in (None, len(self.labels)):
+            faults.append(("classes", f"{self.classes}, and 'labels' has {len(self.labels)}; remove one of them"))
+        if self.inputs:
+            own = [key for key in OF_ONE_INPUT if key in self.model_fields_set]
+            faults += [(key, "belongs to one input: put it below its name in 'inputs'") for key in own]
+        elif self.shape is None:
+            faults.append(("shape", f"missing ({SHAPE})"))
+        else:
+            faults += _misfits(self.shape, self.dtype, self.normalize)
         return hold(self, faults)
+
+    @property
+    def declared(self) -> Mapping[str, Input]:
+        """Every input by name."""
+        if self.inputs:
+            return {name: each.declared for name, each in self.inputs.items()}
+        return {self.name: Input(self.shape or (), self.dtype, self.range, self.normalize.mean, self.normalize.std)}
+
+    @property
+    def class_count(self) -> int:
+        """Classes that the samples are of; 0 where the configuration does not say."""
+        return self.classes or len(self.labels or ())
 
 
 # --- config/models -------------------------------------------------------------------------------------------------
 
 
+class ModelInput(Section):
+    """How an imported model takes one of its inputs."""
+
+    layout: Literal["NCHW", "NHWC", "NCL", "NLC"] = Field(
+        description="order of its axes; samples of datasets have their channels first"
+    )
+
+
+IMPORTED = "is for models that are built here, and 'source' is the file of one that is imported; remove one of them"
+
+
 class ModelConfig(Section):
-    """A network, the data that it learns from and how."""
+    """A model: a network that is trained here, or a file that is imported, and the data that go with it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["framework", "builder"]}, {"required": ["source"]}]}
+    )
 
     description: str = Field("", description="one line for tables")
-    framework: f.FrameworkId = Field(description="id of a framework plugin")
-    builder: f.Builder = Field(description="function that builds the network: 'package.module:function'")
+    source: f.Text | None = Field(
+        None, description="in place of framework and builder: file or folder of a model, relative to the project"
+    )
+    framework: f.FrameworkId = Field("", description="id of a framework plugin")
+    builder: f.Builder = Field("", description="function that builds the network: 'package.module:function'")
     arguments: Mapping[str, Any] = Field({}, description="keyword arguments of the builder")
     dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
     task: f.TaskId = Field(description="id of a task plugin")
@@ -180,15 +259,38 @@ class ModelConfig(Section):
     weights: f.Weights | None = Field(
         None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
     )
+    inputs: Mapping[str, ModelInput] = Field(
+        {}, description="of an imported model, by name: what its file does not say of its inputs"
+    )
+    output: f.Text | None = Field(
+        None, description="of an imported model: name of the one output that the task looks at, where there are several"
+    )
+    budgets: Mapping[str, TaskLimit] = Field(
+        {}, description="limits by metric of the task; where there is none, those that the task itself has"
+    )
     accept_chance_level: bool = Field(
         False, description="release its schemes although it is not shown to beat always the same answer"
     )
+    accept_random_inputs: bool = Field(
+        False, description="release its schemes although only random inputs were asked, and no real sample"
+    )
+
+    @property
+    def imported(self) -> bool:
+        """True for a file that somebody brings: it is converted and quantized, and never trained."""
+        return self.source is not None
 
     @model_validator(mode="after")
-    def _trained_once(self) -> ModelConfig:
-        both = self.weights is not None and "training" in self.model_fields_set
-        message = "is taken as it is, and 'training' says how to train; remove one of them"
-        return hold(self, [("weights", message)] if both else [])
+    def _comes_from_one_place(self) -> ModelConfig:
+        given = self.model_fields_set
+        if self.imported:
+            of_built = ("framework", "builder", "arguments", "training", "weights")
+            return hold(self, [(name, IMPORTED) for name in of_built if name in given])
+        of_imported = "is for models that are imported, with 'source'; remove it"
+        faults: list[tuple[str, str]] = [(name, of_imported) for name in ("inputs", "output") if name in given]
+        if self.weights is not None and "training" in given:
+            faults.append(("weights", "is taken as it is, and 'training' says how to train; remove one of them"))
+        return hold(self, faults)
 
 
 # --- config/targets ------------------------------------------------------------------------------------------------

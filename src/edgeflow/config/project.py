@@ -124,8 +124,8 @@ class Project:
             id=model,
             builder=config.builder,
             arguments=config.arguments,
-            input_shape=dataset.shape,
-            classes=dataset.classes,
+            input_shape=dataset.shape or (),
+            classes=dataset.class_count,
             training=config.training,
             weights=config.weights or "",
         )

@@ -68,7 +68,7 @@ def make(sources: Sources, info: Program, how: Preprocessing, activations: str, 
             f"package: {len(answers)} answers in {sources.answers}, {len(x)} samples in {sources.golden}; "
             "compile the variant again"
         )
-    kept = {row: samples["input"] for row, samples in splits.raw(sources.raw, sources.raw_rows).items()}
+    kept = {row: next(iter(samples.values())) for row, samples in splits.raw(sources.raw, sources.raw_rows).items()}
     each = x[0].nbytes + (0 if given.scale is None else x[0].size) + answers[0].nbytes
     rows = _rows(len(x), {row: sample.nbytes for row, sample in kept.items()}, each)
     raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows))

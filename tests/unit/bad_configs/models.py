@@ -4,7 +4,82 @@ from __future__ import annotations
 
 from tests.unit.bad_configs.project import KWS, WORDS, case
 
+IMPORTED = "is for models that are built here, and 'source' is the file of one that is imported; remove one of them"
 CASES = [
+    case(
+        "an imported model with what is for a built one",
+        KWS,
+        "framework: torch\n",
+        "framework: torch\nsource: kws.onnx\n",
+        *(f"{KWS}: {key}: {IMPORTED}" for key in ("framework", "builder", "training")),
+    ),
+    case(
+        "a built model with what is for an imported one",
+        KWS,
+        "framework: torch\n",
+        "framework: torch\noutput: logits\n",
+        f"{KWS}: output: is for models that are imported, with 'source'; remove it",
+    ),
+    case(
+        "a model that comes from nowhere",
+        KWS,
+        "framework: torch\nbuilder: edgeflow.zoo.dscnn:build\n",
+        "",
+        f"{KWS}: framework: missing (id of a framework plugin); or 'source: models/mine.onnx' for a model that is "
+        "imported",
+        f"{KWS}: builder: missing (function that builds the network: 'package.module:function'); or 'source: "
+        "models/mine.onnx' for a model that is imported",
+    ),
+    case(
+        "an imported model with images of an unknown order",
+        KWS,
+        "framework: torch\n",
+        "source: kws.onnx\ninputs: {image: {layout: HWC}}\n",
+        f"{KWS}: inputs.image.layout: 'HWC' is not one of NCHW, NHWC, NCL, NLC; did you mean 'NHWC'?",
+    ),
+    case(
+        "a budget is on nothing that the task tells",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {acuracy: {min: 90 %}}",
+        f"{KWS}: budgets.acuracy: no metric of the task 'classification'; did you mean 'accuracy'?",
+    ),
+    case(
+        "a budget on the machine is in the model's file",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {size_bytes: {max: 20 KiB}}",
+        f"{KWS}: budgets.size_bytes: no metric of the task 'classification'; known: accuracy, accuracy_drop; "
+        "the budgets of a target are for what the machine does",
+    ),
+    case(
+        "a budget is on the wrong side",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {max: 90 %}}",
+        f"{KWS}: budgets.accuracy.max: more is better; write 'min'",
+    ),
+    case(
+        "a budget of a model is in another unit than its metric",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy_drop: {max: 3 dB}}",
+        f"{KWS}: budgets.accuracy_drop.max: '3 dB' is not a quantity in ratio; write a number and one of no unit, %",
+    ),
+    case(
+        "a budget of a model is no quantity",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {min: [90]}}",
+        f"{KWS}: budgets.accuracy.min: a list is no quantity; write a number with its unit",
+    ),
+    case(
+        "a budget of a model has no limit",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {evidence: host}}",
+        f"{KWS}: budgets.accuracy: needs exactly one of 'max' and 'min'",
+    ),
     case(
         "weights are given beside a training",
         KWS,
@@ -111,11 +186,58 @@ CASES = [
         f"{WORDS}: license: is empty",
     ),
     case(
-        "too many axes",
+        "no shape",
         WORDS,
-        "[1, 49, 10]",
-        "[1, 1, 49, 10]",
-        f"{WORDS}: shape: expected at most 3 values, found 4",
+        "shape: [1, 49, 10]\n",
+        "",
+        f"{WORDS}: shape: missing (of a prepared sample: [channels, height, width], [channels, length], [features], or "
+        "any other)",
+    ),
+    case(
+        "a shape beside inputs",
+        WORDS,
+        "shape: [1, 49, 10]",
+        "shape: [1, 49, 10]\ninputs: {a: {shape: [3]}}",
+        f"{WORDS}: shape: belongs to one input: put it below its name in 'inputs'",
+        f"{WORDS}: normalize: belongs to one input: put it below its name in 'inputs'",
+    ),
+    case(
+        "an input of no known type",
+        WORDS,
+        "shape: [1, 49, 10]\nnormalize: {mean: 0.5, std: 0.25}",
+        "inputs: {a: {shape: [], dtype: int46}}",
+        f"{WORDS}: inputs.a.dtype: 'int46' is not one of float32, float16, float64, bool, uint8, int8, uint16, int16, "
+        "uint32, int32, uint64, int64; did you mean 'int64'?",
+    ),
+    case(
+        "several inputs for a model that is trained",
+        WORDS,
+        "shape: [1, 49, 10]\nnormalize: {mean: 0.5, std: 0.25}",
+        "inputs: {a: {shape: []}, b: {shape: [2, 3, 4, 5]}}",
+        "config/models/kws.yaml: dataset: dataset 'words' has several inputs; a model that is built and trained here "
+        "has one",
+    ),
+    case(
+        "no classes for a model that is trained",
+        WORDS,
+        "classes: 12\n",
+        "",
+        "config/models/kws.yaml: dataset: dataset 'words' says neither 'classes' nor 'labels', which a model that is "
+        "built here needs",
+    ),
+    case(
+        "normalised integers",
+        WORDS,
+        "shape: [1, 49, 10]",
+        "shape: [1, 49, 10]\ndtype: uint8",
+        f"{WORDS}: normalize: uint8 values stay as they are, without normalisation; remove the key",
+    ),
+    case(
+        "more classes than names",
+        WORDS,
+        "shape: [1, 49, 10]",
+        "shape: [1, 49, 10]\nlabels: [yes_, no_]",
+        f"{WORDS}: classes: 12, and 'labels' has 2; remove one of them",
     ),
     case(
         "a range of one number",

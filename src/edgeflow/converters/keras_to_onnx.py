@@ -1,0 +1,25 @@
+"""Keras → ONNX by tf2onnx, opset 21, images channels first."""
+
+from __future__ import annotations
+
+from edgeflow.converters import keras_models, tf_functions
+from edgeflow.converters.silence import silenced
+from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
+
+
+def convert(job: ConvertJob) -> Converted | Unsupported:
+    """Convert; Unsupported names the operator that the library has no way for."""
+    with silenced(job.work / "log.txt"):
+        return tf_functions.to_onnx(job, keras_models.load(job))
+
+
+plugin = Converter(
+    id="keras_to_onnx",
+    description="tf2onnx",
+    source="keras",
+    target="onnx",
+    toolchain="tf",
+    convert=convert,
+    tolerance=Tolerance(1e-4, "float32: another order of additions; measured 7e-6"),
+    preload=("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"),
+)

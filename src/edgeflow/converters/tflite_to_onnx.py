@@ -1,0 +1,57 @@
+"""TFLite → ONNX by tf2onnx, opset 21, images channels first; quantized numbers stay: QDQ, integers at the border."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeflow.converters import borders, onnx_graphs, tf_functions
+from edgeflow.converters.borders import Border
+from edgeflow.converters.silence import REFUSALS, first_line, silenced
+from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
+
+
+def convert(job: ConvertJob) -> Converted | Unsupported:
+    """Convert; Unsupported names the operator that the library has no way for."""
+    import tf2onnx
+
+    source = borders.source(job)
+    border, places = Border.of(job.signature), _places(source)
+    inputs, outputs = borders.images(job.signature.inputs), borders.images(job.signature.outputs)
+    with silenced(job.work / "log.txt"):
+        try:
+            model, _ = tf2onnx.convert.from_tflite(
+                str(source),
+                opset=tf_functions.OPSET,
+                inputs_as_nchw=[places[name] for name in inputs],
+                outputs_as_nchw=[places[name] for name in outputs],
+            )
+        except REFUSALS as error:
+            return Unsupported(f"ONNX Runtime: tf2onnx cannot convert the model: {first_line(error)}")
+        names = {**border.inputs, **border.outputs}
+        onnx_graphs.rename_border(model, {places[name]: file for name, file in names.items()})
+        return tf_functions.written(job, model, border.binding(borders.CHANNELS_FIRST, inputs, outputs))
+
+
+def _places(source: Path) -> dict[str, str]:
+    """By the name of an input or output in the signature the name of its tensor, which is the same without one."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(source.read_bytes()))
+    graph = model.subgraphs[0]
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    found = {names[tensor]: names[tensor] for tensor in (*graph.inputs, *graph.outputs)}
+    for signature in (s for s in model.signatureDefs or () if s.subgraphIndex == 0):
+        found |= {entry.name.decode(): names[entry.tensorIndex] for entry in (*signature.inputs, *signature.outputs)}
+    return found
+
+
+plugin = Converter(
+    id="tflite_to_onnx",
+    description="tf2onnx",
+    source="tflite",
+    target="onnx",
+    toolchain="tf",
+    convert=convert,
+    tolerance=Tolerance(1e-4, "float32: another order of additions; measured 7e-6"),
+    preload=("tensorflow", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert.tools.flatbuffer_utils"),
+)
