@@ -186,7 +186,7 @@ def _range(tensor: Tensor, dtype: str, shape: Sequence[int]) -> tuple[float, flo
     if dtype == "float32":
         return None
     if dtype == "bool":
-        return (0, 1)
+        return None
     return BYTES if dtype == "uint8" and len(shape) == 3 else UNKNOWN_RANGE
 
 
@@ -286,11 +286,14 @@ def _keys(each: Input, model: Model) -> list[str]:
     if each.dtype == "float32" and model.data is None and each.range is not None:
         low, high = each.range
         normalize = f"{{ mean: {-low / (high - low):.4g}, std: {1 / (high - low):.4g} }}"
-        return [*lines, f"normalize: {normalize} # random values from {low:g} to {high:g}: all that its integers can say"]
+        return [
+            *lines,
+            f"normalize: {normalize} # random values from {low:g} to {high:g}: all that its integers can say",
+        ]
     if each.dtype != "float32":
         lines.append(f"dtype: {each.dtype}")
         if model.data is None and each.range is not None:
-            guess = each.range == UNKNOWN_RANGE and each.dtype != "bool"
+            guess = each.range == UNKNOWN_RANGE
             why = " # least and greatest value; the file does not say how many there are" if guess else ""
             lines.append(f"range: [{each.range[0]}, {each.range[1]}]{why}")
     elif model.data is not None and model.data.loader == "image_folder":

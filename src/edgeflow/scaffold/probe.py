@@ -69,7 +69,7 @@ def _python(toolchain: str) -> Path:
         return environments.python_of(toolchain)
 
 
-def bring(source: Path, place: Path, kind: Format) -> None:
+def bring(source: Path, place: Path) -> None:
     """Copy a file or folder, with the files beside it that its weights are in."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():

@@ -41,10 +41,15 @@ def found(path: Path | None, file: File) -> Data | None:
     return data
 
 
+def place(path: Path) -> str:
+    """Where samples are in the project."""
+    return f"{FOLDER}/{path.name}"
+
+
 def link(path: Path) -> None:
-    """Have samples in the project by their name."""
+    """Have samples in the project, where they are large, without a copy."""
     Path(FOLDER).mkdir(exist_ok=True)
-    (Path(FOLDER) / path.name).symlink_to(path)
+    Path(place(path)).symlink_to(path)
 
 
 def _images(path: Path, file: File) -> Data:
@@ -53,7 +58,7 @@ def _images(path: Path, file: File) -> Data:
         taken = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.inputs)
         raise UsageError(f"--data {path}: images are for a model that takes one; {file.path.name} takes {taken}")
     samples = image_folder.plugin.load(LoadJob(path.name, {"folder": path.name}, path.parent))
-    options, count = {"folder": f"{FOLDER}/{path.name}"}, len(samples.names)
+    options, count = {"folder": place(path)}, len(samples.names)
     if samples.y is None:
         return Data("image_folder", options, count)
     if len(samples.labels) in _scores(file):
@@ -71,7 +76,7 @@ def _arrays(path: Path, file: File) -> Data:
     samples = npz.plugin.load(LoadJob(path.name, options, path.parent, declared))
     rows = samples.inputs if isinstance(samples.inputs, Mapping) else dict.fromkeys(declared, samples.inputs)
     count = len(next(iter(rows.values())))
-    options["file"] = f"{FOLDER}/{path.name}"
+    options["file"] = place(path)
     if samples.y is None:
         return Data("npz", options, count)
     return Data("npz", options, count, *_classes(path, samples, file))

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
 from edgeflow import layout
 from edgeflow.config.problem import MATRIX
 from edgeflow.errors import UsageError
-from edgeflow.scaffold import imported, machine, outcome, probe, project, samples
+from edgeflow.scaffold import imported, machine, options, outcome, probe, project, samples
 from edgeflow.scaffold.imported import Model
 
 SCHEMES = ("fp32", "fp16", "int8_dynamic", "int8_static")
@@ -50,7 +51,7 @@ def trial(rest: Sequence[str]) -> int:
         file = probe.read(source, kind.id, plugins)
         model = imported.described(file, imported.identifier(source), samples.found(data, file), arguments.shape)
         targets = known or _targets(model)
-        probe.bring(source, Path(model.source), kind)
+        probe.bring(source, Path(model.source))
         if data:
             samples.link(data)
         project.write(Path(), _content(model, targets))
@@ -69,8 +70,8 @@ def _arguments(rest: Sequence[str]) -> argparse.Namespace:
         description="Make a project of a model's file in a new folder, build it on what this machine can run, and say "
         "how large, fast and true each variant is.",
     )
-    parser.add_argument("file", type=Path, help=".onnx, .tflite, .keras, .h5, .pt2, or the folder of a SavedModel")
-    add_data_options(parser)
+    options.add_file(parser)
+    options.add_sample_options(parser)
     parser.add_argument(
         "--target",
         action="append",
@@ -80,35 +81,6 @@ def _arguments(rest: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="of the project; by default named after the file")
     return parser.parse_args(rest)
-
-
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """What is said of the samples of a model."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="FOLDER|FILE.npz",
-        help="samples: images, in a folder per class if there are classes",
-    )
-    parser.add_argument(
-        "--shape",
-        action=Shapes,
-        default={},
-        metavar="INPUT=3x224x224",
-        help="of a sample as the file takes it, where it leaves axes open; once for each input",
-    )
-
-
-class Shapes(argparse.Action):
-    """`--shape INPUT=3x224x224`, gathered by input."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: object, _: object
-    ) -> None:
-        name, _, axes = str(value).rpartition("=")
-        if not name or not all(axis.isdigit() and int(axis) > 0 for axis in axes.split("x")):
-            parser.error(f"--shape {values}: expected INPUT=3x224x224")
-        namespace.shape = {**namespace.shape, name: tuple(map(int, axes.split("x")))}
 
 
 # --- what is written -------------------------------------------------------------------------------------------------
@@ -209,7 +181,7 @@ def _build(folder: Path, model: Model) -> int:
         print(f"\nIt can go on from here at any time:\n\n  cd {os.path.relpath(folder)}\n  snakemake", flush=True)
         return code or 1
     os.chdir(folder)
-    outcome.show(model, folder)
+    outcome.tell(model, "accuracy" if model.labelled else "signal_to_noise_db")
     return code
 
 
