@@ -24,6 +24,7 @@ def strongest(measurements: Iterable[Measurement]) -> dict[str, Measurement]:
 # What a machine shows by running: another machine shows something else. Answers, files and operators are the same.
 _OF_THE_MACHINE = ("latency_", "first_inference_", "memory_", "energy_")
 _OF_THE_FILE = "size_bytes"
+_OF_THE_COMPILER = ("accelerator_", "cpu_operators", "flash_", "arena_")
 
 
 def may_choose(metric: str, evidence: Evidence, demanded: Evidence | None) -> bool:
@@ -42,6 +43,11 @@ def may_choose(metric: str, evidence: Evidence, demanded: Evidence | None) -> bo
 def of_a_machine(metric: str, evidence: Evidence) -> bool:
     """Whether a figure is of the machine that it was taken on, and cannot be compared with that of another one."""
     return metric.startswith(_OF_THE_MACHINE) and evidence in (Evidence.DEVICE, Evidence.HOST)
+
+
+def of_the_machine(metric: str) -> bool:
+    """Whether a metric says what a program costs, and nothing of what it answers."""
+    return metric.startswith((*_OF_THE_MACHINE, _OF_THE_FILE, *_OF_THE_COMPILER))
 
 
 def task_metrics(names: Iterable[str]) -> set[str]:

@@ -37,6 +37,10 @@ class Circumstances:
     reference: Reference | None = None  # the trained model that drops are counted from
     network: Network = field(default_factory=Network)
     accept_chance_level: bool = False  # the user's word that the model may be no better than chance
+    task: tuple[str, ...] = ()  # metrics that say whether the model does its task; (): accuracy, and what has a drop
+    missing: Mapping[str, str] = field(default_factory=dict)  # metric of the task → why its outputs have none
+    declared: str = ""  # what was asked in place of real samples: "random"
+    accept_random_inputs: bool = False  # the user's word that nothing else need be asked
 
 
 NOTHING_KNOWN = Circumstances()
@@ -57,14 +61,15 @@ def judge(
     unmeasured in a release, `not_applicable` says by metric why a budget has nothing to be held against here.
 
     Whether the model still does its task is never excused: without a decided budget on the task metric or its drop
-    the variant is held. So it is where the trained model is not shown to beat chance, unless the user accepts that.
+    the variant is held. So it is where the trained model is not shown to beat chance, and where no real sample was
+    asked, unless the user accepts that.
     """
     names = (cell.model, cell.target, cell.scheme)
     if infeasible:
         return Verdict(*names, Status.INFEASIBLE, Release.INFEASIBLE, (infeasible,), shipped_without=(), checks=())
     figures = strongest(measurements)
-    checks = tuple(_check(b, figures.get(b.metric), not_applicable.get(b.metric)) for b in budgets)
-    task = task_metrics([*figures, *(b.metric for b in budgets)])
+    checks = tuple(_check(b, figures.get(b.metric), not_applicable, circumstances.missing) for b in budgets)
+    task = {*circumstances.task} or task_metrics([*figures, *(b.metric for b in budgets)])
     decided = any(c.metric in task and c.status not in (Status.UNMEASURED, Status.NOT_APPLICABLE) for c in checks)
     excused = [
         c
@@ -83,10 +88,17 @@ def judge(
         advice = f"train it better, or set accept_chance_level: true in config/models/{cell.model}.yaml"
         reasons += (f"{guesses}; {advice}",)
         statuses.append(Status.INSUFFICIENT_EVIDENCE)
+    if circumstances.declared and not circumstances.accept_random_inputs:
+        reasons += (
+            f"only {circumstances.declared} inputs were asked, which says nothing sure of its answers to real ones; "
+            f"give samples, or set accept_random_inputs: true in config/models/{cell.model}.yaml",
+        )
+        statuses.append(Status.INSUFFICIENT_EVIDENCE)
     status = min(statuses, key=list(_RELEASES).index, default=Status.PASS)
     release = _RELEASES[status]
     shipped_without = tuple(c.metric for c in excused) if release == Release.RELEASED else ()
-    return Verdict(*names, status, release, reasons, shipped_without, checks, warnings(budgets, circumstances))
+    said = warnings(budgets, circumstances)
+    return Verdict(*names, status, release, reasons, shipped_without, checks, circumstances.task, said)
 
 
 def _guesses(reference: Reference | None) -> str:
@@ -96,7 +108,8 @@ def _guesses(reference: Reference | None) -> str:
     more = reference.direction == Direction.MAX
     end, beyond = ("lower bound", "above") if more else ("upper bound", "below")
     bound = reference.interval.low if more else reference.interval.high
-    figures = [shown(reference.metric, figure) for figure in (reference.value, bound, reference.chance)]
+    three = (reference.value, bound, reference.chance)
+    figures = [shown(reference.metric, figure, reference.unit) for figure in three]
     return (
         f"the trained model is not shown to beat chance: its {reference.metric} {figures[0]} ({end} {figures[1]}, "
         f"n = {reference.n}) is not {beyond} the {figures[2]} of always the same answer"
@@ -107,6 +120,8 @@ def warnings(budgets: Sequence[Budget], circumstances: Circumstances) -> tuple[s
     """What makes good figures mean little, a sentence each."""
     reference, network = circumstances.reference, circumstances.network
     sentences = []
+    if circumstances.declared and circumstances.accept_random_inputs:
+        sentences.append(f"only {circumstances.declared} inputs were asked, as its model accepts")
     if guesses := _guesses(reference):
         sentences.append(guesses + (", as its model accepts" if circumstances.accept_chance_level else ""))
     elif reference is not None:
@@ -132,20 +147,33 @@ def _kept_by_chance(budget: Budget, reference: Reference) -> str:
     if kept is None or not _inside(kept, budget):
         return ""
     sign = "≤" if budget.direction == Direction.MAX else "≥"
-    trained, chance = (shown(reference.metric, figure) for figure in (reference.value, reference.chance))
+    trained, chance = (shown(reference.metric, each, reference.unit) for each in (reference.value, reference.chance))
     return (
         f"always the same answer keeps {budget.metric} {sign} {_show(budget.limit, budget)}: it has {reference.metric} "
         f"{chance}, and the trained model {trained}"
     )
 
 
-def shown(metric: str, figure: float) -> str:
-    """A figure as people read it."""
-    return percent(figure) if is_fraction(metric) else show(figure, unit_of(metric))
+def shown(metric: str, figure: float, unit: str = "") -> str:
+    """A figure as people read it; in the unit of its name if not given."""
+    return percent(figure) if is_fraction(metric, unit) else show(figure, unit or unit_of(metric))
 
 
-def _check(budget: Budget, measurement: Measurement | None, not_applicable: str | None) -> Check:
-    """One budget held against the figure for its metric."""
+def _check(
+    budget: Budget, measurement: Measurement | None, not_applicable: Mapping[str, str], missing: Mapping[str, str]
+) -> Check:
+    """One budget held against the figure for its metric; where nobody wrote it, it says who did."""
+    check = _held(budget, measurement, not_applicable, missing)
+    if budget.default and check.status != Status.NOT_APPLICABLE:
+        return replace(check, reason=f"{check.reason}; the limit is the {budget.default}")
+    return check
+
+
+def _held(
+    budget: Budget, measurement: Measurement | None, not_applicable: Mapping[str, str], missing: Mapping[str, str]
+) -> Check:
+    absent = missing.get(budget.metric) if measurement is None else None
+    why_not = not_applicable.get(budget.metric) or (absent if budget.default else None)
     blank = Check(
         metric=budget.metric,
         status=Status.UNMEASURED,
@@ -159,8 +187,10 @@ def _check(budget: Budget, measurement: Measurement | None, not_applicable: str 
         evidence=measurement.evidence if measurement else None,
         reason="",
     )
-    if not_applicable is not None:
-        return replace(blank, status=Status.NOT_APPLICABLE, reason=f"{budget.metric} does not apply: {not_applicable}")
+    if why_not is not None:
+        return replace(blank, status=Status.NOT_APPLICABLE, reason=f"{budget.metric} does not apply: {why_not}")
+    if absent is not None:
+        return replace(blank, reason=f"{budget.metric} cannot be measured: {absent}")
     if measurement is None:
         limit = _show(budget.limit, budget)
         return replace(blank, reason=f"{budget.metric} was not measured; its limit {limit} demands {budget.evidence}")
@@ -238,7 +268,7 @@ def _variance_at(limit: float, measurement: Measurement, method: str) -> float |
 
 def _show(value: float, budget: Budget) -> str:
     """A figure as people read it; exactly, where rounding would make it look like the limit."""
-    as_percent = is_fraction(budget.metric)
+    as_percent = is_fraction(budget.metric, budget.unit)
     short, limit = (percent(v) if as_percent else show(v, budget.unit) for v in (value, budget.limit))
     if value == budget.limit or short != limit:
         return short

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, layout
+from edgeflow.config.limits import limits
 from edgeflow.config.problem import file_of
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import DataError
@@ -27,7 +28,7 @@ def of(project: Project, plugins: Plugins, plan: Plan) -> tuple[str, ...]:
     trained = {model: _as_trained(project, model) for model in dict.fromkeys(model for model, _ in pairs)}
     sentences = [s for model, target in pairs for s in _too_few_samples(project, plugins, model, target)]
     for model, target in pairs:
-        of_training = warnings(project.budgets(target), trained[model])
+        of_training = warnings(limits(project, plugins, model, target).budgets, trained[model])
         sentences += [f"{file_of('model', model)}: as it was trained last, {sentence}" for sentence in of_training]
     return tuple(dict.fromkeys(sentences))
 
@@ -38,7 +39,7 @@ def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str
     task, has = plugins.tasks[config.task], project.datasets[config.dataset].splits.evaluation
     if task.least_samples is None:
         return
-    for budget in project.budgets(target):
+    for budget in limits(project, plugins, model, target).budgets:
         drop = budget.metric == f"{task.metric}_drop" and budget.direction == Direction.MAX
         if not drop and (budget.metric != task.metric or budget.direction == Direction.MAX):
             continue
@@ -55,7 +56,7 @@ def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str
 
 def _limit(budget: Budget) -> str:
     sign = "≤" if budget.direction == Direction.MAX else "≥"
-    return f"{budget.metric} {sign} {shown(budget.metric, budget.limit)}"
+    return f"{budget.metric} {sign} {shown(budget.metric, budget.limit, budget.unit)}"
 
 
 def _as_trained(project: Project, model: str) -> Circumstances:

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from edgeflow import layout, pointers, reach
 from edgeflow.config.digests import digests
+from edgeflow.config.limits import limits
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import EdgeflowError, PluginError, UsageError
 from edgeflow.fingerprint import fingerprint
@@ -108,7 +109,7 @@ class Wiring:
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
         self._fault = cache(reach.fault)
         self._named = cache(self._files_named)
-        self._budgets_json = cache(lambda target: to_json(project.budgets(target)))
+        self._limits = cache(lambda model, target: limits(project, plugins, model, target))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
         """The job of a stage for the values of its wildcards.
@@ -330,6 +331,7 @@ class Wiring:
                 **_pick(source, "model", "outputs"),
                 **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
+                "origin": layout.train(model, route.recipe)["outputs"],
             },
             (reference, task),
             (made_by.backend,),
@@ -410,15 +412,19 @@ class Wiring:
         return self.plugins.runtimes[self.project.target(target).runtime].times
 
     def _judge(self, model: str, target: str, scheme: str) -> Job:
+        held, config = self._limits(model, target), self.project.models[model]
         return Job(
             "judge",
             {
                 "model": model,
                 "target": target,
                 "scheme": scheme,
-                "budgets": self._budgets_json(target),
+                "budgets": to_json(held.budgets),
                 "release_without": self.project.targets[target].release_without,
-                "accept_chance_level": self.project.models[model].accept_chance_level,
+                "accept_chance_level": config.accept_chance_level,
+                "accept_random_inputs": config.accept_random_inputs,
+                "task": held.task,
+                "not_applicable": held.not_applicable,
             },
             {
                 **_pick(layout.measure(model, target, scheme), "measurement"),

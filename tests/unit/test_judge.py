@@ -65,6 +65,76 @@ def check_of(held: Budget, *measurements: Measurement, **not_applicable: str) ->
 DROP = budget("accuracy_drop", 0.01)
 GOOD_DROP = drop(3, 3, 900)
 
+# --- tasks other than classification -------------------------------------------------------------------------------
+
+FIDELITY = Circumstances(task=("signal_to_noise_db", "agreement", "exact_match"))
+NOISE = budget("signal_to_noise_db", 20.0, HOST, MIN)
+
+
+def noise(value: float, low: float, n: int = 200) -> Measurement:
+    return measured("signal_to_noise_db", value, Interval(low, value + 1, 0.95, "bootstrap-t"), HOST, n)
+
+
+def judged(held: Budget, figure: Measurement | None, known: Circumstances = FIDELITY, **not_applicable: str) -> Verdict:
+    return judge(CELL, [held], [figure] if figure else [], "", (), not_applicable, known)
+
+
+def test_a_figure_in_decibel_is_held_against_its_lower_end() -> None:
+    verdict = judged(NOISE, noise(41.2, 40.8))
+    assert (verdict.release, verdict.task) == (Release.RELEASED, FIDELITY.task)
+    assert verdict.checks[0].reason == (
+        "signal_to_noise_db 41.2 dB (lower bound 40.8 dB) is within 20.0 dB, n = 200, host"
+    )
+    unsure = judged(NOISE, noise(21.0, 19.0))
+    assert (unsure.release, unsure.checks[0].samples_to_decide) == (Release.HELD, 800)
+    assert judged(NOISE, noise(15.0, 14.0)).release == Release.REJECTED
+
+
+def test_a_limit_that_nobody_wrote_says_who_did() -> None:
+    held = replace(NOISE, default="default of the task fidelity, as m.yaml has no budgets: a rule of thumb")
+    assert judged(held, noise(15.0, 14.0)).reasons == (
+        "signal_to_noise_db 15.0 dB (lower bound 14.0 dB) is under 20.0 dB, n = 200, host; the limit is the default of the "
+        "task fidelity, as m.yaml has no budgets: a rule of thumb",
+    )
+
+
+def test_what_the_outputs_have_no_figure_of_is_held_where_somebody_asked_and_no_default_is() -> None:
+    known = replace(FIDELITY, missing={"agreement": "no output holds scores"})
+    asked = budget("agreement", 0.99, HOST, MIN)
+    verdict = judged(asked, None, known)
+    assert (verdict.release, verdict.reasons) == (
+        Release.HELD,
+        ("agreement cannot be measured: no output holds scores",),
+    )
+    both = judge(CELL, [NOISE, replace(asked, default="a default")], [noise(41.2, 40.8)], "", (), {}, known)
+    assert both.release == Release.RELEASED
+    assert both.checks[1].reason == "agreement does not apply: no output holds scores"
+
+
+def test_a_budget_that_applies_to_another_task_decides_nothing() -> None:
+    verdict = judged(DROP, None, accuracy_drop="it is of the task classification")
+    assert (verdict.release, verdict.checks[0].status) == (Release.HELD, Status.NOT_APPLICABLE)
+    assert verdict.reasons == (
+        "no budget on agreement or exact_match or signal_to_noise_db was decided, and nothing is released without one",
+    )
+
+
+def test_random_inputs_release_nothing_until_the_user_accepts_them() -> None:
+    declared = replace(FIDELITY, declared="random")
+    verdict = judged(NOISE, noise(41.2, 40.8), declared)
+    assert (verdict.release, verdict.status) == (Release.HELD, Status.INSUFFICIENT_EVIDENCE)
+    assert verdict.reasons == (
+        "only random inputs were asked, which says nothing sure of its answers to real ones; give samples, or set "
+        "accept_random_inputs: true in config/models/resnet8.yaml",
+    )
+    assert judged(NOISE, noise(15.0, 14.0), declared).release == Release.REJECTED
+    accepted = judged(NOISE, noise(41.2, 40.8), replace(declared, accept_random_inputs=True))
+    assert (accepted.release, accepted.warnings) == (
+        Release.RELEASED,
+        ("only random inputs were asked, as its model accepts",),
+    )
+
+
 # --- one check: what it says ---------------------------------------------------------------------------------------
 
 

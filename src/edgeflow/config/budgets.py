@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from edgeflow.config import fields as f
 from edgeflow.config.problem import Findings, not_one_of
 from edgeflow.config.section import Section
+from edgeflow.types.figures import Evidence
 
 
 class Limit(Section):
@@ -80,6 +81,14 @@ class Budgets(Section):
     size_bytes: SizeLimit | None = Field(None, description="size of the compiled program")
     accelerator_cycles: CountLimit | None = Field(None, description="cycles of the accelerator for one inference")
     cpu_operators: CountLimit | None = Field(None, description="operators that the accelerator leaves to the CPU")
+
+
+class TaskLimit(Limit):
+    """A limit on a figure of a model's task, in the unit that the task says."""
+
+    max: f.Quantity | None = Field(None, description="greatest value allowed, of a metric of which less is better")
+    min: f.Quantity | None = Field(None, description="least value allowed, e.g. 20 dB or 99 %")
+    evidence: f.Evidence = Field(Evidence.HOST, description="weakest evidence that may decide")
 
 
 METRICS = tuple(Budgets.model_fields)

@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeflow import units
 from edgeflow.config import space
+from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import Known
 from edgeflow.config.models import DatasetConfig, DeviceConfig, Matrix, ModelConfig, SchemeConfig
 from edgeflow.config.problem import MATRIX, Findings, Problem, did_you_mean, file_of, joined, nearest, not_one_of
 from edgeflow.config.project import cells
 from edgeflow.config.validate import validate
 from edgeflow.plugin import Option
+from edgeflow.types.figures import Direction
 
 if TYPE_CHECKING:
     from edgeflow.registry import Plugins
@@ -27,6 +30,7 @@ def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugi
         yield from _options("loader", "options", data, file, loaders)
     elif kind == "model":
         yield from _trained(data, file, plugins)
+        yield from _task_budgets(data, file, plugins)
     elif kind == "target":
         runtimes = {name: plugin.target_options for name, plugin in plugins.runtimes.items()}
         yield from _options("runtime", "options", data, file, runtimes)
@@ -41,6 +45,40 @@ def _trained(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[P
     framework = plugins.frameworks.get(str(data.get("framework")))
     if framework is not None and framework.take_weights is None:
         yield Problem(file, "weights", f"the framework {framework.id!r} takes none; say how to train it: 'training'")
+
+
+def _task_budgets(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
+    """Limits on what the task of a model tells, in the task's own units."""
+    task, given = plugins.tasks.get(str(data.get("task"))), data.get("budgets")
+    if task is None or not isinstance(given, Mapping):
+        return  # reported where the file was held against its model
+    for metric, limits in given.items():
+        if metric not in task.metrics:
+            on_target = "; the budgets of a target are for what the machine does" if metric in METRICS else ""
+            hint = did_you_mean(metric, task.metrics)
+            yield Problem(file, joined("budgets", metric), f"no metric of the task {task.id!r}{hint}{on_target}")
+            continue
+        known = task.metrics[metric]
+        good = "min" if known.direction == Direction.MAX else "max"
+        for end in ("min", "max"):
+            value = limits.get(end) if isinstance(limits, Mapping) else None
+            if not isinstance(value, str | int | float) or isinstance(value, bool):
+                continue
+            key = joined(joined("budgets", metric), end)
+            if end != good:
+                better = "more" if good == "min" else "less"
+                yield Problem(file, key, f"{better} is better; write '{good}'")
+            elif problem := unusable_limit(value, metric, known.unit):
+                yield Problem(file, key, problem)
+
+
+def unusable_limit(value: str | int | float, metric: str, unit: str) -> str:
+    """Why a person's limit on a metric cannot be read; empty when it can."""
+    try:
+        units.limit(value, metric, unit)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _options(

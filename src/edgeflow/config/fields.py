@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationI
 
 from edgeflow import units
 from edgeflow.config.problem import no_such, not_one_of
+from edgeflow.plugin import shown
 from edgeflow.types.figures import Evidence as EvidenceClass
 
 ID = r"[a-z][a-z0-9_]*"
@@ -162,6 +163,16 @@ Ratio = Annotated[float, BeforeValidator(partial(_positive, "ratio")), _schema("
 Positive = Annotated[float, Field(gt=0)]  # 4 is one too, true and "4" are none
 Share = Annotated[Fraction, Field(gt=0, lt=1)]
 Number = Annotated[float, BeforeValidator(partial(_at_least_zero, "count")), _schema("count")]
+
+
+def _quantity(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{shown(value)} is no quantity; write a number with its unit")
+    return value
+
+
+# In a unit that a plugin says: read when the plugin is known.
+Quantity = Annotated[Any, BeforeValidator(_quantity), WithJsonSchema({"type": ["number", "string"]})]
 
 
 # --- lists ---------------------------------------------------------------------------------------------------------

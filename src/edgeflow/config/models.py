@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from edgeflow.config import fields as f
-from edgeflow.config.budgets import Budgets, Metric
+from edgeflow.config.budgets import Budgets, Metric, TaskLimit
 from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
@@ -241,8 +241,14 @@ class ModelConfig(Section):
     weights: f.Weights | None = Field(
         None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
     )
+    budgets: Mapping[str, TaskLimit] = Field(
+        {}, description="limits by metric of the task; where there is none, those that the task itself has"
+    )
     accept_chance_level: bool = Field(
         False, description="release its schemes although it is not shown to beat always the same answer"
+    )
+    accept_random_inputs: bool = Field(
+        False, description="release its schemes although only random inputs were asked, and no real sample"
     )
 
     @model_validator(mode="after")

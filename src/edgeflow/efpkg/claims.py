@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from edgeflow.efpkg import ustar
 from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Golden, Manifest, quote
-from edgeflow.figures import bad_end, task_metrics
+from edgeflow.figures import bad_end, of_the_machine, task_metrics
 from edgeflow.paths import clash
 from edgeflow.types.figures import Direction
 from edgeflow.types.verdicts import Check, Release, Status
@@ -191,7 +191,11 @@ def _verdict(manifest: Common) -> Iterator[str]:
     for check in verdict.checks:
         if refusal := _check(check, manifest):
             yield f"check of {quote(check.metric)}: {refusal}"
-    task = task_metrics([*(check.metric for check in verdict.checks), *(m.metric for m in manifest.measurements)])
+    task = {*verdict.task}
+    if not task:  # of a package of before tasks said what they are known by
+        task = task_metrics([*(check.metric for check in verdict.checks), *(m.metric for m in manifest.measurements)])
+    if wrong := sorted(metric for metric in task if of_the_machine(metric)):
+        yield f"{quote(wrong[0])} is no metric of a task"
     if not any(check.metric in task and check.status == Status.PASS for check in verdict.checks):
         yield "the verdict has no check that the model still does its task; nothing is released without one"
 

@@ -35,7 +35,7 @@ DTYPES = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MOST_HEADER_BYTES = 100 * 2**20  # as the format has it: a longer one is an attack
 ALIGNMENT_BYTES = 64
-INPUTS, LABELS, HOW = "inputs/", "labels", "edgeflow.inputs"
+INPUTS, LABELS, HOW, DECLARED = "inputs/", "labels", "edgeflow.inputs", "edgeflow.declared"
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,11 @@ class Split:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def declared(self) -> str:
+        """What the values are where nobody recorded them: "random"; "" for samples."""
+        return self._reader.metadata.get(DECLARED, "")
 
     def stored(self, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Samples of one input as they are stored."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeflow import files, layout, units
+from edgeflow.config import limits as limit_sets
 from edgeflow.config import options
 from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
@@ -184,13 +185,24 @@ def rules_for(
             f"{said}: {wanted} would be of this machine, which is no {target}, and chooses nothing there; use "
             f"size_bytes, name a device in {FOLDERS['device']}, or give the target a budget that takes such evidence"
         )
-    budgets = {budget.metric: budget for budget in project.budgets(target)}
+    held, config_of_model = limit_sets.limits(project, plugins, model, target), project.models[model]
+    budgets = {budget.metric: budget for budget in held.budgets}
     for given in limits:
         budget = _budget(given, budgets)
         budgets[budget.metric] = budget
-    accepted = project.models[model].accept_chance_level
-    limits_of = tuple(budgets.values())
-    return Rules(model, target, project.baseline, drop, wanted, limits_of, config.release_without, accepted)
+    return Rules(
+        model,
+        target,
+        project.baseline,
+        drop,
+        wanted,
+        tuple(budgets.values()),
+        config.release_without,
+        config_of_model.accept_chance_level,
+        held.task,
+        held.not_applicable,
+        config_of_model.accept_random_inputs,
+    )
 
 
 def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
@@ -239,7 +251,7 @@ def _open_study(evaluator: Snakemake, rules: Rules, project: Project) -> Study:
 
     space = project.search.alternatives()
     about = [evaluator.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
-    about.append(rules.accept_chance_level)
+    about += [rules.accept_chance_level, rules.accept_random_inputs]
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
     path = Path(layout.search(rules.model, rules.target)["study"])
     return Study(path, f"{rules.objective} {digest}", rules, space, project.seed)

@@ -69,6 +69,9 @@ class Rules:
     budgets: tuple[Budget, ...]  # those of the target, with the limits of the search in place of theirs
     release_without: Collection[str]
     accept_chance_level: bool = False  # of the model
+    task: tuple[str, ...] = ()  # metrics of its task
+    not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric of a budget → why the model has none
+    accept_random_inputs: bool = False  # of the model
 
     @property
     def greatest_drop(self) -> float | None:
@@ -99,8 +102,15 @@ class Rules:
             measured.measurements,
             measured.infeasible,
             self.release_without,
-            measured.not_applicable,
-            Circumstances(measured.reference, accept_chance_level=self.accept_chance_level),
+            {**self.not_applicable, **measured.not_applicable},
+            Circumstances(
+                measured.reference,
+                accept_chance_level=self.accept_chance_level,
+                task=self.task,
+                missing=measured.missing,
+                declared=measured.declared,
+                accept_random_inputs=self.accept_random_inputs,
+            ),
         )
         if measured.infeasible:
             return Tried(scheme, words, hand_written, Ending.INFEASIBLE, measured.infeasible)

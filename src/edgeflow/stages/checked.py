@@ -26,6 +26,7 @@ class Reference:
     evaluation: Path
     outputs: Path  # outputs.safetensors of the stage before
     ladder: Ladder  # so far
+    origin: Path | None = None  # outputs.safetensors of the first stage; None: of the stage before, nothing differs yet
 
     @property
     def last(self) -> Rung:
@@ -69,6 +70,8 @@ def compare(
     """
     evaluate = tolerance is None if evaluate is None else evaluate
     previous = Outputs.read(reference.outputs)
+    if reference.origin:
+        previous = replace(previous, origin=Outputs.read(reference.origin).evaluation)
     asked = Asked(files.sha256_file(artifact), versions(runtime), files.sha256_file(reference.evaluation))
     known = previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
     doing = f"executing the model that {stage} made"
@@ -77,7 +80,9 @@ def compare(
     if isinstance(answered, Unsupported):
         return answered
     outputs, operators = answered
-    evaluated = replace(outputs, asked=asked) if outputs.evaluation else replace(previous, golden=outputs.golden)
+    evaluated = (
+        replace(outputs, asked=asked) if outputs.evaluation else replace(previous, golden=outputs.golden, origin=None)
+    )
     split = splits.opened(reference.evaluation)
     step = rung(
         stage=stage,

@@ -49,6 +49,7 @@ class Inputs:
     evaluation: Path
     ladder: Path | None = None  # of an optimized model
     source_info: Path | None = None  # of another runtime's program: its program.json, which holds the ladder
+    origin: Path | None = None  # what the model answered before any stage
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def _reference(inputs: Inputs) -> Reference:
         ladder = files.read_as(Ladder, inputs.ladder)
     else:
         raise UsageError("edgeflow compile --input ladder=PATH is missing; of another program, source_info=PATH")
-    return Reference(inputs.golden, inputs.evaluation, inputs.outputs, ladder)
+    return Reference(inputs.golden, inputs.evaluation, inputs.outputs, ladder, inputs.origin)
 
 
 def _refused_before(inputs: Inputs, reference: Reference) -> Unsupported | None:

@@ -1,11 +1,12 @@
-"""judge: the measurements of one variant are held against the budgets of its target.
+"""judge: the measurements of one variant are held against the budgets of its target and of its model.
 
 Takes measurement.json and train.json; makes verdict.json. Over budget is a verdict, not an error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeflow import files
@@ -28,6 +29,9 @@ class Spec:
     budgets: tuple[Budget, ...]
     release_without: tuple[str, ...]
     accept_chance_level: bool = False  # the user's word that the model may be no better than chance
+    task: tuple[str, ...] = ()  # metrics that say whether the model does its task
+    not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric of a budget → why the model has none
+    accept_random_inputs: bool = False  # the user's word that no real sample need be asked
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,16 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         measured.measurements,
         measured.infeasible,
         spec.release_without,
-        measured.not_applicable,
-        Circumstances(measured.reference, _network(inputs), spec.accept_chance_level),
+        {**spec.not_applicable, **measured.not_applicable},
+        Circumstances(
+            measured.reference,
+            _network(inputs),
+            spec.accept_chance_level,
+            spec.task,
+            measured.missing,
+            measured.declared,
+            spec.accept_random_inputs,
+        ),
     )
     files.write_json(outputs.verdict, verdict)
 

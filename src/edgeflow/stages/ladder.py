@@ -8,7 +8,7 @@ evaluation samples are asked where the answers may have changed, and once: answe
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,9 @@ class Outputs:
     # To the evaluation samples: of the last artifact that was asked, which is this one or one that answers as it does.
     evaluation: Answers = field(default_factory=dict)
     asked: Asked | None = None  # that artifact
+    # What the model that the ladder begins with answers to them, which distances are counted from; None: the same. It
+    # is in a file of its own.
+    origin: Answers | None = None
 
     @classmethod
     def read(cls, path: Path) -> Outputs:
@@ -94,7 +97,7 @@ def rung(
     value, n, metric, agreement = None, 0, task.metric, None
     if outputs.asked and (outputs.asked.artifact_sha256, outputs.asked.executor) == (digest, evaluated_on):
         compared = comparison(before.evaluation, outputs.evaluation, targets)
-        score = task.score(compared)
+        score = task.score(replace(compared, reference=before.origin or before.evaluation))
         value, n, metric = score.value, score.n, score.metric or metric
     else:
         compared = comparison(before.golden, outputs.golden, None)

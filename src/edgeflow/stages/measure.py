@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
-    labels = splits.labels(inputs.evaluation) if task.needs_targets else splits.opened(inputs.evaluation).labels()
+    asked = splits.opened(inputs.evaluation)
+    labels = splits.labels(inputs.evaluation) if task.needs_targets else asked.labels()
     trained = Answers.read(inputs.reference).evaluation
     _check_shapes(answers, trained, inputs)
     compared = reference.comparison(trained, answers, labels)
@@ -111,7 +113,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, task, compared),
+            *_task_figures(figures, task, compared, asked.declared),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -122,6 +124,8 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         operators=_operators(result) if info.runs == "program" else info.operators,
         not_applicable=not_applicable,
         reference=reference.score(task, compared),
+        missing=reference.missing(task, compared),
+        declared=asked.declared,
     )
     files.write_json(outputs.measurement, measured)
 
@@ -336,24 +340,30 @@ def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) 
         raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
 
 
-def _task_figures(figures: Figures, task: Task, compared: Comparison) -> Iterator[Measurement]:
-    """The task metric, its drop against the trained model on the same samples, and what else the task tells."""
-    score = task.score(compared)
-    metric = score.metric or task.metric
-    yield _task_figure(figures, task, metric, score, f"{metric} on the evaluation split")
+def _task_figures(figures: Figures, task: Task, compared: Comparison, declared: str) -> Iterator[Measurement]:
+    """The task metric, its drop against the trained model on the same samples, and what else the task tells.
+
+    `declared`: what was asked where nobody recorded samples.
+    """
+    score, where = task.score(compared), f"declared {declared} inputs" if declared else "the evaluation split"
+    metric, conditions = score.metric or task.metric, {"inputs": f"declared {declared}"} if declared else {}
+    figure = partial(_task_figure, figures, task, conditions)
+    yield figure(metric, score, f"{metric} on {where}")
     if task.drop is not None:
         drop = task.drop(compared)
-        method = f"{task.metric} lost against the trained model on the same samples"
-        yield _task_figure(figures, task, f"{task.metric}{DROP}", drop, method)
-    for further, figure in (task.further(compared) if task.further else {}).items():
-        if not isinstance(figure, str):
-            yield _task_figure(figures, task, further, figure, f"{further} on the evaluation split")
+        method = f"{task.metric} lost against the trained model on the same {where if declared else 'samples'}"
+        yield figure(f"{task.metric}{DROP}", drop, method)
+    for further, found in (task.further(compared) if task.further else {}).items():
+        if not isinstance(found, str):
+            yield figure(further, found, f"{further} on {where}")
 
 
-def _task_figure(figures: Figures, task: Task, metric: str, figure: Score | Drop, method: str) -> Measurement:
+def _task_figure(
+    figures: Figures, task: Task, conditions: Mapping[str, str], metric: str, figure: Score | Drop, method: str
+) -> Measurement:
     if "answers" in figure.conditions:
         method += f"; its answers are {figure.conditions['answers']}"
-    said = {"n": figure.n, "interval": figure.interval, "conditions": figure.conditions}
+    said = {"n": figure.n, "interval": figure.interval, "conditions": {**conditions, **figure.conditions}}
     return figures.figure(metric, figure.value, method, unit=task.metrics[metric.partition("/")[0]].unit, **said)
 
 

@@ -44,6 +44,12 @@ def score(task: Task, compared: Comparison) -> Reference:
     return Reference(metric, scored.value, scored.n, scored.interval, known.direction, chance, known.unit)
 
 
+def missing(task: Task, compared: Comparison) -> Mapping[str, str]:
+    """Metrics of the task that these outputs have no figure of, and why."""
+    found = task.further(compared) if task.further else {}
+    return {metric: why for metric, why in found.items() if isinstance(why, str)}
+
+
 def are_probabilities(outputs: Float32) -> bool:
     """True when all answers of float32[N, K] are at least 0 and sum to one: a softmax was taken already."""
     if outputs.ndim != 2 or outputs.shape[1] < 2 or outputs.min() < 0:

@@ -69,6 +69,7 @@ class Budget:
     unit: str
     direction: Direction
     evidence: Evidence  # weakest accepted
+    default: str = ""  # who set the limit and why, where no person did
 
 
 @dataclass(frozen=True)

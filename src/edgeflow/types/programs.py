@@ -60,3 +60,5 @@ class Measured:
     signature: Signature | None
     not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric → why there is nothing to compare with
     reference: Reference | None = None  # None where nothing was measured
+    missing: Mapping[str, str] = field(default_factory=dict)  # metric of the task → why these outputs have none
+    declared: str = ""  # what the samples are where nobody recorded them: "random"

@@ -59,4 +59,5 @@ class Verdict:
     reasons: tuple[str, ...]  # why it is not simply released; empty when it is
     shipped_without: tuple[str, ...]  # metrics that the target accepts to ship without and that are unmeasured
     checks: tuple[Check, ...]
+    task: tuple[str, ...] = ()  # metrics that say whether the model does its task: one is decided in a release
     warnings: tuple[str, ...] = ()  # what makes good figures mean little, whatever becomes of the variant

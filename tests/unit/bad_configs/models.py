@@ -6,6 +6,49 @@ from tests.unit.bad_configs.project import KWS, WORDS, case
 
 CASES = [
     case(
+        "a budget is on nothing that the task tells",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {acuracy: {min: 90 %}}",
+        f"{KWS}: budgets.acuracy: no metric of the task 'classification'; did you mean 'accuracy'?",
+    ),
+    case(
+        "a budget on the machine is in the model's file",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {size_bytes: {max: 20 KiB}}",
+        f"{KWS}: budgets.size_bytes: no metric of the task 'classification'; known: accuracy, accuracy_drop; "
+        "the budgets of a target are for what the machine does",
+    ),
+    case(
+        "a budget is on the wrong side",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {max: 90 %}}",
+        f"{KWS}: budgets.accuracy.max: more is better; write 'min'",
+    ),
+    case(
+        "a budget of a model is in another unit than its metric",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy_drop: {max: 3 dB}}",
+        f"{KWS}: budgets.accuracy_drop.max: '3 dB' is not a quantity in ratio; write a number and one of no unit, %",
+    ),
+    case(
+        "a budget of a model is no quantity",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {min: [90]}}",
+        f"{KWS}: budgets.accuracy.min: a list is no quantity; write a number with its unit",
+    ),
+    case(
+        "a budget of a model has no limit",
+        KWS,
+        "training: {epochs: 25}",
+        "training: {epochs: 25}\nbudgets: {accuracy: {evidence: host}}",
+        f"{KWS}: budgets.accuracy: needs exactly one of 'max' and 'min'",
+    ),
+    case(
         "weights are given beside a training",
         KWS,
         "training: {epochs: 25}",
