@@ -92,7 +92,7 @@ def _undone_on_failure(paths: Sequence[str]) -> Iterator[None]:
 
 def _say(name: str, dataset: str, quantized: str) -> None:
     print(
-        f"{file_of('model', name)} says where it comes from, {file_of('dataset', dataset)} what it takes; {MATRIX} has\n"
+        f"{file_of('model', name)} says where it is, {file_of('dataset', dataset)} what it takes; {MATRIX} has\n"
         "it among the models. What will be built, and building it:\n\n  edgeflow plan\n  snakemake"
     )
     if quantized:
