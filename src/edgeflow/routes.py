@@ -6,9 +6,10 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow.plugin import Converter, Unsupported
+from edgeflow.plugin import Converter, Format, Unsupported
 
 if TYPE_CHECKING:
     from edgeflow.registry import Plugins
@@ -46,6 +47,26 @@ class Routes:
     def _search(self, origin: str, everything: bool) -> Mapping[str, Way]:
         usable = [c for c in self._plugins.converters.values() if everything or not self._unavailable.get(c.toolchain)]
         return search(usable, origin, takes_itself=origin in self._plugins.formats)
+
+
+def format_of(plugins: Plugins, source: Path) -> str | Unsupported:
+    """The format of a file or folder that somebody brings: by its content, or by its name where it is not here.
+
+    Unsupported where it is of none.
+    """
+    named = [each for each in plugins.formats.values() if _is_named(each, source)]
+    if not source.exists():
+        found = named
+    else:
+        found = [each for each in (*named, *plugins.formats.values()) if each.recognizes(source)]
+    if found:
+        return found[0].id
+    known = ", ".join(f"{each.description} ({', '.join(each.suffixes)})" for each in plugins.formats.values())
+    return Unsupported(f"{source} is of no format that is known: {known}")
+
+
+def _is_named(candidate: Format, source: Path) -> bool:
+    return any(source.name.endswith(s) if s.startswith(".") else (source / s).exists() for s in candidate.suffixes)
 
 
 def search(converters: Iterable[Converter], origin: str, *, takes_itself: bool) -> Mapping[str, Way]:

@@ -295,7 +295,8 @@ class Flow:
             for made in (
                 layout.prepare(route.dataset),
                 *(layout.train(*checkpoint) for checkpoint in route.trained),
-                layout.convert(cell.model, route.recipe, route.file_format),
+                *([layout.source(cell.model)] if route.imported else []),
+                *(layout.convert(cell.model, route.recipe, made) for made in route.formats),
                 *([layout.sensitivity(*optimized)] if route.mixed else []),
                 layout.optimize(*optimized),
                 *programs,

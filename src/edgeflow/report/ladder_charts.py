@@ -20,7 +20,7 @@ STYLES = (
     ("#cc79a7", "longdash", "cross"),
     ("#b8860b", "longdashdot", "triangle-down"),
 )
-STAGES = ("train", "convert", "optimize", "compile")
+BEGINNINGS, STAGES = ("train", "source"), ("convert", "optimize", "compile")
 FLOOR = 1e-9  # where the logarithmic axis shows a distance of nothing
 _TICKS = {FLOOR: "0", 1e-7: "10⁻⁷", 1e-5: "10⁻⁵", 1e-3: "0.001", 1e-1: "0.1", 1.0: "1"}
 
@@ -116,8 +116,10 @@ def _figure(
 
 
 def stages(ladders: Iterable[Ladder]) -> list[str]:
-    """The usual stages, then any other that a ladder has."""
-    return list(dict.fromkeys([*STAGES, *(rung.stage for ladder in ladders for rung in ladder.rungs)]))
+    """What models begin with, the usual stages, then any other that a ladder has."""
+    there = {rung.stage: None for ladder in ladders for rung in ladder.rungs}
+    begin = [stage for stage in BEGINNINGS if stage in there] or BEGINNINGS[:1]
+    return list(dict.fromkeys([*begin, *STAGES, *there]))
 
 
 def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float | None]]:
