@@ -35,10 +35,14 @@ def _answer(module: Any, path: Path) -> dict[str, Any]:
         return {
             "signature": to_json(module.signature(path)),
             "quantized": module.quantized(path),
-            "files": [str(file.relative_to(path.parent)) for file in module.files(path)],
+            "files": [str(file.relative_to(path.parent)) for file in (module.plugin.files or _alone)(path)],
         }
     except DataError as refusal:
         return {"refused": str(refusal).replace(str(path), path.name)}
+
+
+def _alone(path: Path) -> tuple[Path, ...]:
+    return (path,)
 
 
 if __name__ == "__main__":

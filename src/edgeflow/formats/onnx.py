@@ -433,4 +433,5 @@ plugin = Format(
     signature=signature,
     quantized=quantized,
     backend=Path(__file__).parent.parent / "runners" / "onnxruntime_backend.py",
+    files=files,
 )

@@ -39,11 +39,6 @@ def recognizes(path: Path) -> bool:
         return stream.read(8)[4:] == MAGIC
 
 
-def files(path: Path) -> tuple[Path, ...]:
-    """The file: everything is in it."""
-    return (path,)
-
-
 def check(path: Path) -> None:
     """Refuse a file that is damaged, keeps weights elsewhere, or needs operators that are not in LiteRT."""
     contained(str, lambda file: _Model(file).path.name, path)
@@ -165,23 +160,27 @@ class _Model:
         return _Tensor(name, kind, axes, held > 0, tuple(scales), tuple(zeros))
 
     def signature(self) -> Signature:
-        names = self._names()
         inputs, outputs = (
-            [self._tensors[i].described(named.get(i, self._tensors[i].name)) for i in order]
-            for order, named in zip((self._inputs, self._outputs), names, strict=True)
+            [self._tensors[i].described(name) for i, name in zip(order, names, strict=True)]
+            for order, names in zip((self._inputs, self._outputs), self._names(), strict=True)
         )
         return checked(self.path, inputs, outputs)
 
-    def _names(self) -> tuple[dict[int, str], dict[int, str]]:
-        """Index of a tensor → its name in the signature of the first graph; nothing where there is none."""
-        of_first = [one for one in self._model.tables(7) if one.number(4, "I") == 0]
-        chosen = next((one for one in of_first if one.text(2) == "serving_default"), next(iter(of_first), None))
-        if chosen is None:
-            return {}, {}
-        inputs, outputs = (dict(self._named(chosen.tables(field))) for field in (0, 1))
-        # a signature that names not all, or one twice, says nothing of use
-        complete = set(inputs) == set(self._inputs) and set(outputs) == set(self._outputs)
-        return (inputs, outputs) if complete else ({}, {})
+    def _names(self) -> tuple[list[str], list[str]]:
+        """Of inputs and outputs: as the first signature has them that is of this graph, else as their tensors.
+
+        Runners find them in the same way.
+        """
+        for one in self._model.tables(7):
+            inputs, outputs = (dict(self._named(one.tables(field))) for field in (0, 1))
+            if one.number(4, "I") == 0 and {*inputs} == {*self._inputs} and {*outputs} == {*self._outputs}:
+                return [inputs[i] for i in self._inputs], [outputs[i] for i in self._outputs]
+        return self._distinct(self._inputs), self._distinct(self._outputs)
+
+    def _distinct(self, order: Sequence[int]) -> list[str]:
+        """Where a name is there twice, or is none, the place follows it."""
+        names = [self._tensors[i].name for i in order]
+        return [name if name and names.count(name) == 1 else f"{name}:{i}" for i, name in enumerate(names)]
 
     def _named(self, entries: Iterator[Table]) -> Iterator[tuple[int, str]]:
         for entry in entries:
