@@ -383,7 +383,7 @@ class Wiring:
                 **_pick(source, "model", "outputs"),
                 **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
-                "origin": layout.train(model, route.recipe)["outputs"],
+                "origin": self._origin(model, route.recipe)["outputs"],
             },
             (reference, task),
             (made_by.backend,),

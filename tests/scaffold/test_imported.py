@@ -25,7 +25,7 @@ LOGITS = Tensor("logits", "float32", ("batch", 10))
 
 
 def file(*inputs: Tensor, outputs: tuple[Tensor, ...] = (LOGITS,), kind: str = "onnx", quantized: str = "") -> File:
-    return File(Path(f"/somewhere/it.{kind}"), kind, quantized, Signature(inputs, outputs), 1000)
+    return File(Path(f"/somewhere/it.{kind}"), kind, quantized, Signature(inputs, outputs), ())
 
 
 def written(
@@ -99,7 +99,7 @@ def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each()
     data = Data("npz", {"file": "data/it.npz"}, 500, tuple("0123456789"))
     model, dataset = written(file(x, outputs=(boxes, LOGITS)), data)
     assert (model["task"], model["output"], dataset["classes"]) == ("classification", "logits", 10)
-    assert "budgets" not in model
+    assert [*model["budgets"]] == ["accuracy_drop"]
     named = Data("image_folder", {"folder": "data/it"}, 500, ("yes", "no"), named=True, notes=("Look here.",))
     image = Tensor("x", "float32", (1, 3, 8, 8))
     _, dataset = written(file(image, outputs=(Tensor("p", "float32", (1, 2)),)), named)

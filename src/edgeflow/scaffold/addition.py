@@ -46,7 +46,7 @@ def add(rest: Sequence[str]) -> int:
         if not Path(scheme).exists():
             content[scheme] = project.installed(f"schemes/{AS_IS}.yaml")
     with _undone_on_failure([*content, model.source, *([samples.place(data)] if data else [])]):
-        probe.bring(source, Path(model.source))
+        probe.bring(file, Path(model.source))
         if data:
             samples.link(data)
         project.write(Path(), content)

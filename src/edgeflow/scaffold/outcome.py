@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeflow import failures, files, layout
 from edgeflow.report import show, terminal, variants
 from edgeflow.scaffold.imported import Model
+from edgeflow.types.verdicts import Release
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,29 +28,39 @@ def tell(model: Model, metric: str) -> None:
     paths = layout.report()
     console.print()
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
-    console.print(_table(built, metric))
-    for line in [*failures.lines(broken), *_further(model)]:
+    console.print()
+    reasons = {why: i for i, why in enumerate(dict.fromkeys(filter(None, map(_why, built))), 1)}
+    console.print(_table(built, metric, reasons))
+    lines = [f"[{i}] {why}" for why, i in reasons.items()]
+    for line in [*lines, *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"\nReport: {Path(paths['html']).resolve()}", highlight=False, soft_wrap=True)
 
 
-def _table(built: Sequence[variants.Variant], metric: str) -> Table:
+def _why(variant: variants.Variant) -> str:
+    """Why a variant is not released; "" where it is."""
+    return "" if variant.release is Release.RELEASED else "; ".join(variant.reasons)
+
+
+def _table(built: Sequence[variants.Variant], metric: str, reasons: Mapping[str, int]) -> Table:
     """A row per variant, with how it differs from the file that was brought."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("target", "scheme"):
         table.add_column(heading)
-    for heading in ("size", "latency p50", "memory", metric.removesuffix("_db").replace("_", " ")):
+    for heading in map(show.name, (*METRICS, metric)):
         table.add_column(heading, justify="right")
-    table.add_column("verdict", overflow="fold")
+    table.add_column("verdict")
     target = ""
     for variant in built:
-        cell = variant.cell
+        cell, why = variant.cell, _why(variant)
         figures = (show.optional(name, variant.value(name)) for name in (*METRICS, metric))
-        why = f": {variant.reasons[0]}" if variant.reasons and variant.release.value != "released" else ""
-        table.add_row("" if cell.target == target else cell.target, cell.scheme, *figures, variant.release.value + why)
+        verdict = Text(variant.release.value, terminal.STYLES[variant.release])
+        if why:
+            verdict.append(f" [{reasons[why]}]", "dim")
+        table.add_row("" if cell.target == target else cell.target, cell.scheme, *figures, verdict)
         target = cell.target
     return table
 

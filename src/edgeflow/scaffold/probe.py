@@ -55,8 +55,7 @@ def read(path: Path, name: str, plugins: Plugins) -> File:
     if done.returncode != 0:
         raise DataError(done.stderr.strip().removeprefix("DataError: ") or f"{path} cannot be read")
     said = json.loads(done.stdout)
-    size = sum(file.stat().st_size for file in files(path))
-    return File(path, name, said["quantized"], from_json(Signature, said["signature"]), size)
+    return File(path, name, said["quantized"], from_json(Signature, said["signature"]), _files(path, plugin))
 
 
 def _python(toolchain: str) -> Path:
@@ -69,21 +68,22 @@ def _python(toolchain: str) -> Path:
         return environments.python_of(toolchain)
 
 
-def bring(source: Path, place: Path) -> None:
+def bring(file: File, place: Path) -> None:
     """Copy a file or folder, with the files beside it that its weights are in."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, place)
+    if file.path.is_dir():
+        shutil.copytree(file.path, place)
         return
-    for file in files(source):
-        copy = place.parent / file.relative_to(source.parent)
+    for each in file.files:
+        copy = place.parent / each.relative_to(file.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+        shutil.copyfile(each, copy)
 
 
-def files(path: Path) -> list[Path]:
-    """A file, or all files of a folder."""
-    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+def _files(path: Path, plugin: Format) -> tuple[Path, ...]:
+    """All files that a model is in."""
+    if plugin.files is not None:
+        return plugin.files(path)
+    return (path,) if path.is_file() else tuple(sorted(file for file in path.rglob("*") if file.is_file()))
 
 
 def main(reference: str, path: Path) -> int:

@@ -51,7 +51,7 @@ def trial(rest: Sequence[str]) -> int:
         file = probe.read(source, kind.id, plugins)
         model = imported.described(file, imported.identifier(source), samples.found(data, file), arguments.shape)
         targets = known or _targets(model)
-        probe.bring(source, Path(model.source))
+        probe.bring(file, Path(model.source))
         if data:
             samples.link(data)
         project.write(Path(), _content(model, targets))
