@@ -7,7 +7,7 @@ import importlib
 import os
 import platform
 
-BENCHMARKS = ("jobs", "one_model", "scale", "matrix", "tracking")  # modules of this package with `main()`
+BENCHMARKS = ("jobs", "one_model", "realistic", "scale", "matrix", "tracking")  # modules of this package with `main()`
 ON_REQUEST = ("techniques", "mixed_precision", "quantization", "torture")  # about accuracy and faults, not speed
 
 

@@ -215,14 +215,29 @@ def test_no_folder(tmp_path: Path) -> None:
     assert refusal(tmp_path, "missing") == "missing: no such folder (dataset own, options.folder)"
 
 
+def test_images_that_nobody_labelled(tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / f"images/{i}.png", GREY + i)
+    (tmp_path / "images/.DS_Store").touch()
+    samples = plugin.load(LoadJob("own", {"folder": "images"}, tmp_path))
+    assert (samples.y, samples.labels, samples.skipped) == (None, (), (str(tmp_path / "images/.DS_Store"),))
+    np.testing.assert_array_equal([image[0, 0, 0] for image in samples.inputs], [GREY[0, 0] + i for i in range(3)])
+
+
 def test_no_classes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    assert problems(tmp_path) == ["images: no class folders; expected at least two, as images/<class>/<image>"]
+    assert problems(tmp_path) == [
+        "images: no class folders; expected at least two, as images/<class>/<image>, or images without classes, as "
+        "images/<image>"
+    ]
 
 
 def test_one_class(tmp_path: Path) -> None:
     save(tmp_path / "images/cat/1.png", GREY)
-    assert problems(tmp_path) == ["images: one class folder; expected at least two, as images/<class>/<image>"]
+    assert problems(tmp_path) == [
+        "images: one class folder; expected at least two, as images/<class>/<image>, or images without classes, as "
+        "images/<image>"
+    ]
 
 
 def test_a_class_without_images(images: Path, tmp_path: Path) -> None:

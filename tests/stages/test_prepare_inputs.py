@@ -193,7 +193,7 @@ def test_classes_have_the_order_of_their_names(prepared: Prepare) -> None:
             Samples({**SEVERAL, "half": np.where(SEVERAL["half"] > 6, np.float32(1e6), SEVERAL["half"])}),
             {},
             DataError,
-            "e+06, which do not fit into float16",
+            "to 1000000, which do not fit into float16",
         ),
         (
             Samples({**SEVERAL, "half": SEVERAL["half"] * np.float16(np.nan)}),

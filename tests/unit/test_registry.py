@@ -26,7 +26,7 @@ def test_built_ins_come_through_the_entry_points() -> None:
     assert set(plugins.runtimes) == {"onnxruntime", "litert", "tflite_micro", "ethos_u"}
     assert set(plugins.frameworks) == {"torch"}
     assert set(plugins.tasks) == {"classification", "fidelity"}
-    assert set(plugins.loaders) == {"sklearn_digits", "npz", "image_folder"}
+    assert set(plugins.loaders) == {"sklearn_digits", "npz", "image_folder", "random"}
     assert set(plugins.formats) >= {"onnx", "tflite"}
     assert set(plugins.converters) >= {"torch_to_onnx", "torch_to_tflite"}
     assert plugins.reference("runtime", "litert") == "edgeflow.runtimes.litert:plugin"

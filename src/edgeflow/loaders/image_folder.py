@@ -1,4 +1,4 @@
-"""A folder of images per class: `folder/cat/1.png`, `folder/dog/7.jpg`."""
+"""A folder of images per class: `folder/cat/1.png`, `folder/dog/7.jpg`; or of images that nobody labelled."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Images:
 class Contents:
     """What is in the folder."""
 
-    classes: tuple[tuple[str, tuple[Path, ...]], ...]  # name → images, both by name
+    classes: tuple[tuple[str, tuple[Path, ...]], ...]  # name → images, both by name; "" where nobody says
     skipped: tuple[Path, ...]
     problems: tuple[str, ...]  # what is neither
 
@@ -59,7 +59,7 @@ class Contents:
 
 
 def load(job: LoadJob) -> Samples:
-    """Images that are read one by one; y int64[N].
+    """Images that are read one by one; y int64[N], or None for images that lie in the folder itself.
 
     Classes are numbered in the order of their folders' names. Raises ConfigError for an unusable option, and DataError
     that names everything that is missing or malformed, the images that cannot be read too.
@@ -69,14 +69,16 @@ def load(job: LoadJob) -> Samples:
     contents = _scan(_root(job))
     if contents.problems:
         raise _unusable(job, [*contents.problems, *_damaged(contents.images)])
+    labels = tuple(name for name, _ in contents.classes if name)
     y = np.repeat(np.arange(len(contents.classes)), [len(paths) for _, paths in contents.classes])
     return Samples(
         Images(contents.images),
-        y.astype(np.int64),
-        tuple(name for name, _ in contents.classes),
+        y.astype(np.int64) if labels else None,
+        labels,
         names=[str(path) for path in contents.images],
         skipped=tuple(map(str, contents.skipped)),
         decode=_decoding(),
+        parallel=True,
     )
 
 
@@ -96,6 +98,9 @@ def _unusable(job: LoadJob, problems: Sequence[str]) -> DataError:
 
 def _scan(root: Path) -> Contents:
     entries, skipped, problems = _listing(root)
+    if entries and not any(entry.is_dir() for entry in entries):
+        problems += [_misplaced(entry) for entry in entries if not entry.is_file()]
+        return Contents((("", tuple(entries)),), tuple(skipped), tuple(problems))
     classes = []
     for entry in entries:
         if not entry.is_dir():
@@ -109,7 +114,8 @@ def _scan(root: Path) -> Contents:
         classes.append((entry.name, tuple(images)))
     if len(classes) < 2:
         count = "one class folder" if classes else "no class folders"
-        problems.append(f"{root}: {count}; expected at least two, as {root}/<class>/<image>")
+        message = f"expected at least two, as {root}/<class>/<image>, or images without classes, as {root}/<image>"
+        problems.append(f"{root}: {count}; {message}")
     return Contents(tuple(classes), tuple(skipped), tuple(problems))
 
 
@@ -213,7 +219,7 @@ def files(job: LoadJob) -> tuple[Path, ...]:
 
 plugin = DatasetLoader(
     id="image_folder",
-    description="a folder of images per class",
+    description="a folder of images per class, or of images without classes",
     toolchain="core",
     load=load,
     files=files,
