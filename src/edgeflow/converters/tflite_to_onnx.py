@@ -39,7 +39,7 @@ def _keep_biases() -> None:
     leaves it where a network flattens first. It is given two axes here.
     """
     import numpy as np
-    import tf2onnx.tflite_handlers  # which is where they are registered
+    import tf2onnx.tflite_handlers  # noqa: F401 - which is where they are registered
     from tf2onnx.handler import tfl_op
 
     handlers = tfl_op.create_tfl_to_tf_mapping()

@@ -42,7 +42,7 @@ def name(metric: str) -> str:
     if metric in _NAMES:
         return _NAMES[metric]
     unit = units.unit_of(metric)
-    suffix = {"second": "_s", "byte": "_bytes", "hertz": "_hz", "joule": "_j"}.get(unit, "")
+    suffix = {"second": "_s", "byte": "_bytes", "hertz": "_hz", "joule": "_j", "decibel": "_db"}.get(unit, "")
     return metric.removesuffix(suffix).replace("_", " ")
 
 

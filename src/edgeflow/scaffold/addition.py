@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeflow import files
+from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import MATRIX, file_of
 from edgeflow.errors import UsageError
 from edgeflow.scaffold import imported, options, probe, project, samples
@@ -31,12 +32,14 @@ def add(rest: Sequence[str]) -> int:
     from edgeflow.registry import discover
     from edgeflow.workflow import open_project
 
-    plugins = discover(plugin_files(read_matrix(Path()), Path()))
     source: Path = arguments.file.absolute()
+    name = arguments.id or imported.identifier(source)
+    if not is_id(name):
+        raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
+    plugins = discover(plugin_files(read_matrix(Path()), Path()))
     kind = probe.format_of(source, plugins)
     file = probe.read(source, kind.id, plugins)
     data = arguments.data and arguments.data.absolute()
-    name = arguments.id or imported.identifier(source)
     model = imported.described(file, name, samples.found(data, file), arguments.shape)
     content = imported.content(model)
     matrix = with_item(Path(MATRIX).read_text(encoding="utf-8"), "models", name)

@@ -16,7 +16,7 @@ CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
-LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer samples
+LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class Model:
     @property
     def samples(self) -> int:
         """How many there are."""
-        return self.data.count if self.data is not None else 200 if self.file.size_bytes > LARGE_BYTES else 400
+        if self.data is not None:
+            return self.data.count
+        return 200 if self.file.size_bytes > LARGE_BYTES else 1000
 
     @property
     def calibration(self) -> int:
