@@ -409,6 +409,7 @@ class Wiring:
                 "device": self.project.device_of(target) or "",
                 "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
+                "output": self.project.models[model].output or "",
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
             },
