@@ -139,6 +139,31 @@ def test_files_without_names_are_quantized_and_layers_kept(
     assert said["kept"] < 0.7 * said["distance"]  # what is left are integers at the borders, and no layers
 
 
+def test_what_an_older_onnx_file_cannot_hold_is_refused(folder: Path, project: Path, edge_python: Path) -> None:
+    refusal = "ONNX Runtime's quantizer cannot apply"
+    axes, four = "and scales by channel came with 13", "and int4 came with 21"
+    refused = {name: reason for name, reason in _do(edge_python, project, folder, "old").items() if reason}
+    assert refused == {
+        **{
+            f"11 {size} {scheme}": f"{refusal} {scheme}: the model has opset 11, {axes if scheme != 'int4' else four}"
+            for size in ("10", "size")
+            for scheme in ("int8_static", "weights", "int4")
+        },
+        **{f"17 {size} int4": f"{refusal} int4: the model has opset 17, {four}" for size in ("10", "size")},
+        **{
+            f"{opset} size int8_static": f"{refusal} int8_static: average pooling with ceil_mode on a free size: pool"
+            for opset in (17, 21)
+        },
+    }
+
+
+def test_ranges_are_those_of_the_librarys_calibrator(folder: Path, project: Path, edge_python: Path) -> None:
+    """Bit by bit: of the first sample alone it is asked which tensors have one."""
+    for theirs, ours in _do(edge_python, project, folder, "calibrate").values():
+        assert len(theirs) > 3
+        assert ours == theirs
+
+
 def test_few_samples_are_held_at_once(folder: Path, project: Path, edge_python: Path, built: dict[str, Any]) -> None:
     held = _do(edge_python, project, folder, "hold")
     assert set(held.values()) <= {1, 2, 3}
