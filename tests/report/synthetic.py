@@ -308,7 +308,6 @@ def _feasible(cell: Cell, case: Case, baseline_s: float | None) -> tuple[Program
         (Tensor("output", "int8", (1, 10), 0.0039, -128),)
         if "int8_static" in cell.scheme
         else (Tensor("output", "float32", (1, 10)),),
-        "NHWC",
     )
     operators = tuple(_operators(cell))
     measurements = tuple(_measurements(cell, case, sha256, baseline_s))

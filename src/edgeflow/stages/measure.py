@@ -335,7 +335,10 @@ def _stands_for_the_program(info: Program) -> bool:
 
 
 def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) -> None:
-    one, other = ({name: values.shape for name, values in each.items()} for each in (answers, trained))
+    one, other = (
+        ", ".join(f"{name} {list(values.shape)}" for name, values in sorted(each.items()))
+        for each in (answers, trained)
+    )
     if one != other:
         raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
 
