@@ -26,7 +26,7 @@ from edgeflow.runtimes import litert, onnxruntime
 from edgeflow.stages.noise import noisiest
 from edgeflow.types.plain import to_json
 from edgeflow.types.signatures import Signature, Tensor
-from edgeflow.types.variants import SOURCE, Scheme, Target
+from edgeflow.types.variants import Scheme, Target
 
 NETS = ("two_inputs", "two_outputs", "attention", "shared_weights", "lstm")
 SAMPLES = 24
@@ -40,7 +40,6 @@ SCHEMES = (
     Scheme("weights", "int8", "float32", "weight_only"),
 )
 DIES = ("attention", "onnx", "fp16")  # ONNX Runtime ends in SIGSEGV when it fuses this one: docs/guide/quantization.md
-AS_IS = Scheme("as_is", SOURCE, SOURCE, "as_is")
 RUNTIMES = {"onnx": onnxruntime.plugin, "tflite": litert.plugin}
 PROFILES = {"onnx": "onnxruntime-x86", "tflite": "tflite"}
 TARGET = Target("device", "", "x86_64", "cpu")
@@ -147,18 +146,16 @@ def refuse(folder: Path) -> None:
     """What each scheme says of models that are quantized already, and of one with nothing to quantize: refuse.json."""
     said: dict[str, Any] = {}
     for suffix, runtime in RUNTIMES.items():
-        for before in (*SCHEMES, AS_IS):
-            source = folder / f"two_inputs.{before.id}.{suffix}"
-            if before is AS_IS:  # as it was converted: nothing is refused
-                source = folder / f"two_inputs.{suffix}"
+        for before in (*(scheme.id for scheme in SCHEMES), ""):
+            source = folder / ".".join(part for part in ("two_inputs", before, suffix) if part)
             binding = json.loads((folder / f"two_inputs.{suffix}.json").read_text())
             feeds = feeds_of(runtime, source, binding, dict(np.load(folder / "two_inputs.samples.npz")))
-            for scheme in (*SCHEMES, Scheme("fp32", "float32", "float32", "float"), AS_IS):
+            for scheme in (*SCHEMES, Scheme("fp32", "float32", "float32", "float")):
                 output = folder / f"again.{suffix}"
                 output.unlink(missing_ok=True)
                 refused = _optimize(runtime, suffix, source, output, scheme, feeds)
                 same = output.is_file() and output.read_bytes() == source.read_bytes()
-                said[f"{suffix} {before.id} {scheme.id}"] = refused.reason if refused else "same" if same else "changed"
+                said[f"{suffix} {before} {scheme.id}"] = refused.reason if refused else "same" if same else "changed"
     said["nothing"] = [_of_nothing(folder, suffix) for suffix in RUNTIMES]
     (folder / "refuse.json").write_text(json.dumps(said))
 

@@ -109,15 +109,9 @@ def test_what_is_quantized_already_is_refused_by_name(refused: dict[str, Any], s
     assert {refused[f"{suffix} {before} {scheme}"] for scheme in (*LIMITS, "fp32")} == {reason}
 
 
-@pytest.mark.parametrize("before", [*LIMITS, "as_is"])
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_model_as_it_is_keeps_every_byte(refused: dict[str, Any], suffix: str, before: str) -> None:
-    assert refused[f"{suffix} {before} as_is"] == "same"
-
-
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_float_model_is_not_refused(refused: dict[str, Any], suffix: str) -> None:
-    assert {refused[f"{suffix} as_is {scheme}"] for scheme in LIMITS} == {"changed"}
+    assert {refused[f"{suffix}  {scheme}"] for scheme in LIMITS} == {"changed"}
 
 
 def test_a_scheme_that_finds_nothing_to_quantize_says_so(refused: dict[str, Any]) -> None:

@@ -80,13 +80,10 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
     """Apply a scheme; inputs and outputs keep their types. Unsupported says what ONNX Runtime's quantizer refuses, and
     of which models it changes nothing.
     """
+    import onnx
+
     from edgeflow.runners.onnxruntime_backend import REFUSALS
     from edgeflow.runtimes import onnx_files
-
-    if job.scheme.as_is:
-        job.output.write_bytes(job.source.read_bytes())
-        return None
-    import onnx
 
     if already := onnx_files.already(onnx.load(job.source)):
         return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
