@@ -63,6 +63,7 @@ rule all:
 include: "rules/toolchain.smk"
 include: "rules/prepare.smk"
 include: "rules/train.smk"
+include: "rules/source.smk"
 include: "rules/convert.smk"
 include: "rules/optimize.smk"
 include: "rules/compile.smk"

@@ -34,8 +34,9 @@ def prepared(at: int) -> Any:
 
 def network() -> Any:
     """The trained network in inference mode."""
-    from edgeflow.zoo.mobilenet_v2 import build
     from safetensors.torch import load_file
+
+    from edgeflow.zoo.mobilenet_v2 import build
 
     model = build(tuple(JOB["shape"]), JOB["classes"])
     model.load_state_dict(load_file(JOB["weights"]))

@@ -1,5 +1,5 @@
-# Takes a checkpoint, makes the same model in a runtime's file format. Its builder is called once more: tracked files that
-# it reads are brought first.
+# Takes a checkpoint, a file that somebody brings, or what the edge before made; makes the same model in another format.
+# A checkpoint's builder is called once more, and a file is read: what is tracked of it is brought first.
 
 
 rule convert:
@@ -15,6 +15,6 @@ rule convert:
         'for pointer in {input.pointers:q}; do edgeflow data "$pointer" || exit; done > {log:q} 2>&1;'
         " edgeflow convert --toolchain {params.call[toolchain]:q} --preload={params.call[preload]:q} --job {params.call[job]:q}"
         " --spec {params.call[spec]:q}"
-        " --input checkpoint={input.checkpoint:q} outputs={input.outputs:q} ladder={input.ladder:q}"
+        " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " golden={input.golden:q} evaluation={input.evaluation:q}"
         " --output model={output.model:q} outputs={output.outputs:q} ladder={output.ladder:q} >> {log:q} 2>&1"

@@ -126,6 +126,10 @@ def sha256_bytes(content: bytes) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content; of a folder, over the names and digests of its files."""
+    if path.is_dir():
+        below = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = (f"{sha256_file(file)}  {file.relative_to(path).as_posix()}\n" for file in below)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

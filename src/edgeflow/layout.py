@@ -50,8 +50,19 @@ def train(model: str, recipe: str) -> Files:
     return {"checkpoint": f"{folder}/checkpoint.safetensors", "info": f"{folder}/train.json", **_checked(folder)}
 
 
+def source(model: str) -> Files:
+    """Key: model; of imported models only. The file itself stays where it is."""
+    folder = f"{RESULTS}/source/{model}"
+    return {"info": f"{folder}/source.json", **_checked(folder)}
+
+
+def origin(model: str, recipe: str, *, imported: bool) -> Files:
+    """What the model is held against, and what is said of it: as it was trained, or brought."""
+    return source(model) if imported else train(model, recipe)
+
+
 def convert(model: str, recipe: str, file_format: str) -> Files:
-    """Key: model, recipe, format; shared by all targets of that format."""
+    """Key: model, recipe, format; one edge of a route, shared by all whose routes begin with the same edges."""
     folder = f"{RESULTS}/convert/{model}/{recipe}"
     return {"model": f"{folder}/{file_format}/model.{file_format}", **_checked(f"{folder}/{file_format}")}
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime, Unsupported
-from edgeflow.routes import Routes, Way
+from edgeflow.routes import Routes, Way, format_of
 from edgeflow.types.variants import Cell, Scheme, Target
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Route:
     """The keys by which one variant shares its earlier stages with others."""
 
     dataset: str
+    origin: str  # id of the framework that the model is trained in, or of the format that it is brought in
+    imported: bool
     recipe: str
     trained: tuple[tuple[str, str], ...]  # (model, recipe) of every checkpoint that is needed for its own
     edges: tuple[str, ...]  # ids of the converters on the way; () where a file is taken as it is
@@ -70,6 +73,11 @@ class Plan:
         }
 
     @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """Model → the framework or the format that it comes from, of every model that is built."""
+        return {cell.model: route.origin for cell, route in self.routes.items()}
+
+    @cached_property
     def conversions(self) -> Mapping[tuple[str, str, str], tuple[str, str]]:
         """(model, recipe, format) → the converter, and the format that it takes.
 
@@ -85,11 +93,13 @@ class Plan:
     @cached_property
     def keys(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
         """Stage → the keys of its jobs, as layout.py has them."""
-        stages = ("prepare", "train", "convert", "sensitivity", "optimize")
+        stages = ("prepare", "train", "source", "convert", "sensitivity", "optimize")
         shared: dict[str, dict[tuple[str, ...], None]] = {stage: {} for stage in stages}
         for cell, route in self.routes.items():
             shared["prepare"][route.dataset,] = None
             shared["train"].update(dict.fromkeys(route.trained))
+            if route.imported:
+                shared["source"][cell.model,] = None
             shared["convert"].update(((cell.model, route.recipe, made), None) for made in route.formats)
             optimized = (cell.model, route.file_format, route.profile, cell.scheme)
             shared["optimize"][optimized] = None
@@ -109,6 +119,8 @@ class Plan:
         A stage that this matrix does not need is left out.
         """
         alone = dict.fromkeys(self.keys, len(self.routes))
+        alone["train"] = sum(not route.imported for route in self.routes.values())
+        alone["source"] = sum(route.imported for route in self.routes.values())
         alone["convert"] = sum(len(route.formats) for route in self.routes.values())
         alone["measure"] = alone["judge"] = len(self.feasible)
         alone["compile"] = sum(len(route.platforms) for route in self.routes.values())
@@ -146,16 +158,20 @@ def plan(project: Project, plugins: Plugins) -> Plan:
     schemes = {name: project.scheme(name) for name in (*project.schemes, project.baseline)}
     targets = {name: project.target(name) for name in project.targets}
     ways = Routes(plugins)
+    origins = {model: _origin(project, plugins, model) for model in dict.fromkeys(c[0] for c in project.cells())}
     routes: dict[Cell, Route] = {}
 
     def planned(model: str, target: str, scheme: str) -> Cell:
         variant = (model, schemes[scheme], targets[target])
-        way = ways.find(project.models[model].framework, maker_of(plugins, plugins.runtimes[variant[2].runtime]).format)
-        if isinstance(way, Unsupported):
-            return Cell(model, target, scheme, way.reason)
+        origin = origins[model]
+        if isinstance(origin, Unsupported):
+            return Cell(model, target, scheme, origin.reason)
         if reason := _refusal(project, plugins, *variant):
             return Cell(model, target, scheme, reason)
-        route = _route(project, plugins, *variant, way)
+        way = ways.find(origin, maker_of(plugins, plugins.runtimes[variant[2].runtime]).format)
+        if isinstance(way, Unsupported):
+            return Cell(model, target, scheme, way.reason)
+        route = _route(project, plugins, *variant, origin, way)
         cell = Cell(model, target, scheme, "", route.platforms[-1].runtime, route.platforms[-1].id)
         routes[cell] = route
         return cell
@@ -171,6 +187,11 @@ def plan(project: Project, plugins: Plugins) -> Plan:
             routes.pop(cell, None)  # whether it could be made is all that is asked
     _check_sharing(routes)
     return Plan(cells, routes, baselines)
+
+
+def _origin(project: Project, plugins: Plugins, model: str) -> str | Unsupported:
+    config = project.models[model]
+    return format_of(plugins, Path(config.source)) if config.source is not None else config.framework
 
 
 def maker_of(plugins: Plugins, runtime: Runtime) -> Runtime:
@@ -194,9 +215,13 @@ def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme)
     """Why the training-time steps of a scheme cannot be taken with a model; empty when they can."""
     config = project.models[model]
     for step in project.steps(scheme.id):
+        if config.imported:
+            return f"{model} is imported: it can be quantized, not trained ({step.kind})"
         if step.kind not in plugins.frameworks[config.framework].steps:
             return f"{config.framework} has no training-time step {step.kind!r}"
         teacher = project.models[str(step.options.get("teacher", model))]
+        if teacher.imported:
+            return f"its teacher {step.options['teacher']} is imported, and only what is trained here teaches"
         if (teacher.dataset, teacher.framework) != (config.dataset, config.framework):
             return (
                 f"its teacher {step.options['teacher']} is a {teacher.framework} model of {teacher.dataset}; "
@@ -205,13 +230,26 @@ def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme)
     return ""
 
 
-def _route(project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target, way: Way) -> Route:
+def _route(
+    project: Project, plugins: Plugins, model: str, scheme: Scheme, target: Target, origin: str, way: Way
+) -> Route:
     maker = maker_of(plugins, plugins.runtimes[target.runtime])
     profile = maker.profile(scheme, target) if maker.profile else maker.id
     platforms = tuple(_platform(r, scheme, target) for r in _compilers(plugins, plugins.runtimes[target.runtime]))
-    trained = tuple(checkpoints(project, model, scheme.recipe))
-    mixed, dataset = scheme.mixed_precision is not None, project.models[model].dataset
-    return Route(dataset, scheme.recipe, trained, way.edges, way.formats, profile, mixed, platforms)
+    config, mixed = project.models[model], scheme.mixed_precision is not None
+    trained = () if config.imported else tuple(checkpoints(project, model, scheme.recipe))
+    return Route(
+        dataset=config.dataset,
+        origin=origin,
+        imported=config.imported,
+        recipe=scheme.recipe,
+        trained=trained,
+        edges=way.edges,
+        formats=way.formats,
+        profile=profile,
+        mixed=mixed,
+        platforms=platforms,
+    )
 
 
 def checkpoints(project: Project, model: str, recipe: str) -> Iterator[tuple[str, str]]:

@@ -62,7 +62,7 @@ def _limit(budget: Budget) -> str:
 def _as_trained(project: Project, model: str) -> Circumstances:
     """What the model's last training showed, where there was one."""
     accepted = project.models[model].accept_chance_level
-    path = Path(layout.train(model, recipe_id(()))["info"])
+    path = Path(layout.origin(model, recipe_id(()), imported=project.models[model].imported)["info"])
     try:
         said: dict[str, Any] = files.read_json(path) if path.is_file() else {}
         reference = from_json(Reference, said["reference"]) if said.get("reference") else None

@@ -6,9 +6,10 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow.plugin import Converter, Unsupported
+from edgeflow.plugin import Converter, Format, Unsupported
 
 if TYPE_CHECKING:
     from edgeflow.registry import Plugins
@@ -23,12 +24,13 @@ class Way:
 
 
 class Routes:
-    """The ways from every framework and format; all from one place form a tree, so that they share what they can."""
+    """The ways from every framework and format; all from one place form a tree, so that they share what they can.
 
-    def __init__(self, plugins: Plugins, unavailable: Mapping[str, str] | None = None) -> None:
-        """`unavailable`: toolchain → why it cannot be made here; its converters are left out."""
+    What needs a toolchain that this machine cannot have is left out.
+    """
+
+    def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
-        self._unavailable = unavailable or {}
         self._ways = cache(self._search)
 
     def find(self, origin: str, wanted: str) -> Way | Unsupported:
@@ -40,12 +42,35 @@ class Routes:
         if lost is None:
             return Unsupported(f"no converter leads from {origin} to {wanted}")
         converters = [self._plugins.converters[edge] for edge in lost.edges]
-        missing = next(converter for converter in converters if self._unavailable.get(converter.toolchain))
-        return Unsupported(f"{missing.description} cannot be used: {self._unavailable[missing.toolchain]}")
+        missing = next(converter for converter in converters if not self._usable(converter))
+        return Unsupported(f"{missing.description} cannot be used: {self._plugins.unavailable[missing.toolchain]}")
 
     def _search(self, origin: str, everything: bool) -> Mapping[str, Way]:
-        usable = [c for c in self._plugins.converters.values() if everything or not self._unavailable.get(c.toolchain)]
+        usable = [c for c in self._plugins.converters.values() if everything or self._usable(c)]
         return search(usable, origin, takes_itself=origin in self._plugins.formats)
+
+    def _usable(self, converter: Converter) -> bool:
+        return not self._plugins.unavailable.get(converter.toolchain)
+
+
+def format_of(plugins: Plugins, source: Path) -> str | Unsupported:
+    """The format of a file or folder that somebody brings: by its content, or by its name where it is not here.
+
+    Unsupported where it is of none.
+    """
+    named = [each for each in plugins.formats.values() if _is_named(each, source)]
+    if not source.exists():
+        found = named
+    else:
+        found = [each for each in (*named, *plugins.formats.values()) if each.recognizes(source)]
+    if found:
+        return found[0].id
+    known = ", ".join(f"{each.description} ({', '.join(each.suffixes)})" for each in plugins.formats.values())
+    return Unsupported(f"{source} is of no format that is known: {known}")
+
+
+def _is_named(candidate: Format, source: Path) -> bool:
+    return any(source.name.endswith(s) if s.startswith(".") else (source / s).exists() for s in candidate.suffixes)
 
 
 def search(converters: Iterable[Converter], origin: str, *, takes_itself: bool) -> Mapping[str, Way]:

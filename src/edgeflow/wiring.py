@@ -213,14 +213,48 @@ class Wiring:
         }
         return spec, (reference, task, config.builder)
 
+    def _origin(self, model: str, recipe: str) -> layout.Files:
+        return layout.origin(model, recipe, imported=self.project.models[model].imported)
+
+    def _source(self, model: str) -> Job:
+        config = self.project.models[model]
+        format_id = self.plan.origins[model]
+        made_as = self.plugins.formats[format_id]
+        reference, task = self.plugins.reference("format", format_id), self.plugins.reference("task", config.task)
+        named = self._named(model, weights=True)
+        return Job(
+            "source",
+            {
+                "model": model,
+                "source": config.source,
+                "format": reference,
+                "task": task,
+                "layouts": {name: given.layout for name, given in config.inputs.items()},
+                "output": config.output or "",
+            },
+            {**self._asked(model), **named.inputs},
+            (reference, task),
+            (made_as.backend,) if made_as.backend else (),
+            content=named.content,
+            toolchain=made_as.toolchain,
+            preload=made_as.preload,
+            fault=named.fault,
+        )
+
     def _files_named(self, *models: str, weights: bool = False) -> _Data:
-        """The files that models' arguments name, which their builders read, and the weights of the first."""
+        """The files that models' arguments name, which their builders read, and the weights or the file of the first.
+
+        A file that is imported is what every job reads that makes something of it.
+        """
         texts = reach.named([self.project.models[model].arguments for model in models])
-        brought = self.project.models[models[0]].weights if weights else None
+        config = self.project.models[models[0]]
+        brought = config.source or (config.weights if weights else None)
         names = [*texts, *filter(None, [brought])]
         data = _data(names, lambda _: reach.data(names))
-        if brought and not os.path.isfile(brought) and pointers.covering(Path(brought)) is None:
-            missing = f"model {models[0]}: weights: {brought}: no such file; paths start at the project folder"
+        there = os.path.exists if config.imported else os.path.isfile
+        if brought and not there(brought) and pointers.covering(Path(brought)) is None:
+            key = "source" if config.imported else "weights"
+            missing = f"model {models[0]}: {key}: {brought}: no such file; paths start at the project folder"
             return replace(data, fault=data.fault or missing)
         return data
 
@@ -228,26 +262,44 @@ class Wiring:
         return self.plugins.frameworks[self.project.models[model].framework]
 
     def _convert(self, model: str, recipe: str, format: str) -> Job:
-        converter_id, _ = self.plan.conversions[model, recipe, format]
-        converter = self.plugins.converters[converter_id]
-        target = self.plugins.formats[format]
-        reference, into = self.plugins.reference("converter", converter_id), self.plugins.reference("format", format)
-        spec, references = self._model(model)
-        framework = self._framework(model)
-        named = self._named(model)
+        """One edge of a route: from what was trained or brought, or from what the edge before it made."""
+        converter_id, before = self.plan.conversions[model, recipe, format]
+        config, target = self.project.models[model], self.plugins.formats[format]
+        edge = self.plugins.converters.get(converter_id)
+        into = self.plugins.reference("format", format)
+        spec: dict[str, Any] = {
+            "model": model,
+            "converter": self.plugins.reference("converter", converter_id) if edge else "",
+            "format": into,
+            "task": self.plugins.reference("task", config.task),
+        }
+        made = layout.convert(model, recipe, before) if before else self._origin(model, recipe)
+        inputs: dict[str, Any] = {**_pick(made, "outputs", "ladder"), **self._asked(model)}
+        named, behind, preload = (
+            _Data({"files": NONE, "pointers": NONE}),
+            [spec["converter"], into, spec["task"]],
+            target.preload,
+        )
+        if before or config.imported:
+            taken = self.plugins.reference("format", before or self.plan.origins[model])
+            spec["source"] = {"format": taken, "path": "" if before else config.source}
+            behind.append(taken)
+            inputs["model"] = made["model"] if before else NONE
+            named = named if before else self._named(model)
+        else:
+            trained, sources = self._model(model)
+            spec["checkpoint"] = {"framework": trained["framework"], "model": trained["model"]}
+            inputs["model"], named = made["checkpoint"], self._named(model)
+            behind, preload = [*behind, *sources], (*self._framework(model).preload, *preload)
         return Job(
             "convert",
-            {**spec, "converter": reference, "format": into},
-            {
-                **_pick(layout.train(model, recipe), "checkpoint", "outputs", "ladder"),
-                **self._asked(model),
-                **named.inputs,
-            },
-            (*references, reference, into),
+            spec,
+            {**inputs, **named.inputs},
+            tuple(dict.fromkeys(filter(None, behind))),
             (target.backend,) if target.backend else (),
             content=named.content,
-            toolchain=converter.toolchain,
-            preload=(*framework.preload, *converter.preload, *target.preload),
+            toolchain=edge.toolchain if edge else target.toolchain,
+            preload=(*preload, *(edge.preload if edge else ())),
         )
 
     def _maker(self, file_format: str) -> Runtime:
@@ -332,7 +384,7 @@ class Wiring:
                 **_pick(source, "model", "outputs"),
                 **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
-                "origin": layout.train(model, route.recipe)["outputs"],
+                "origin": self._origin(model, route.recipe)["outputs"],
             },
             (reference, task),
             (made_by.backend,),
@@ -358,17 +410,18 @@ class Wiring:
                 "device": self.project.device_of(target) or "",
                 "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
+                "output": self.project.models[model].output or "",
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
             },
             {
                 **_pick(compiled, "program", "info"),
-                "source": NONE if itself else self._source(cell, route),
+                "source": NONE if itself else self._compiled_from(cell, route),
                 "compiled_outputs": NONE if itself and runtime.times else compiled["outputs"],
                 "baseline": baseline["program"] if baseline else NONE,
                 "baseline_info": baseline["info"] if baseline else NONE,
                 "evaluation": self._asked(model)["evaluation"],
-                "reference": layout.train(model, self.project.scheme(self.project.baseline).recipe)["outputs"],
+                "reference": self._origin(model, self.project.scheme(self.project.baseline).recipe)["outputs"],
             },
             (reference, task),
             (runtime.backend,),
@@ -376,7 +429,7 @@ class Wiring:
             preload=runtime.preload,
         )
 
-    def _source(self, cell: Cell, route: Route) -> str:
+    def _compiled_from(self, cell: Cell, route: Route) -> str:
         """What the program was compiled from."""
         return self._compiled(cell, 0)["program"] if len(route.platforms) > 1 else self._optimized(cell, route)["model"]
 
@@ -400,10 +453,22 @@ class Wiring:
         routes = self.plan.routes
         datasets = dict.fromkeys(route.dataset for route in routes.values())
         trained = dict.fromkeys(key for route in routes.values() for key in route.trained)
+        imported = dict.fromkeys(cell.model for cell, route in routes.items() if route.imported)
         unprepared = {dataset: self.job("prepare", {"dataset": dataset}).fault for dataset in datasets}
         untrained = {(m, recipe): self.job("train", {"model": m, "recipe": recipe}).fault for m, recipe in trained}
+        missing = {model: self.job("source", {"model": model}).fault for model in imported}
         by_cell = {
-            cell: next(filter(None, (unprepared[route.dataset], *(untrained[key] for key in route.trained))), "")
+            cell: next(
+                filter(
+                    None,
+                    (
+                        unprepared[route.dataset],
+                        missing.get(cell.model, ""),
+                        *(untrained[key] for key in route.trained),
+                    ),
+                ),
+                "",
+            )
             for cell, route in routes.items()
         }
         return {cell: fault for cell, fault in by_cell.items() if fault}
@@ -429,7 +494,7 @@ class Wiring:
             },
             {
                 **_pick(layout.measure(model, target, scheme), "measurement"),
-                "train": layout.train(model, recipe_id(()))["info"],  # the network itself, without a scheme's steps
+                "train": self._origin(model, recipe_id(()))["info"],  # the network itself, without a scheme's steps
             },
         )
 

@@ -1,47 +1,31 @@
-"""convert on a tiny framework and backend: what a converter refuses or dies of is infeasible, all else an error."""
+"""convert on a tiny framework, format and backend: from checkpoints and from files, by one edge after the other; what a
+converter refuses or dies of is infeasible, all else an error.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.splits import write_split
+from tests.answers import BINDING, MATRIX, write_answers
+from tests.splits import read_split, write_split
 
 from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
 from edgeflow.stages import convert as stage
 from edgeflow.stages import optimize, sensitivity
 from edgeflow.types.ladder import Ladder, Rung, Sensitivity
-from edgeflow.types.signatures import Binding, Bound
 from edgeflow.types.variants import Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
-BACKEND = '''
-"""A program is an .npy: weights float32[F, K]."""
-import io
-from pathlib import Path
-
-import numpy as np
-
-from edgeflow.runners.harness import RefusedError
-
-
-class Session:
-    def __init__(self, program, threads):
-        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
-        if self.weights.dtype == np.float64:
-            raise RefusedError(f"{program}: MATMUL: no kernel for float64")
-
-    def predict(self, x):
-        return x @ self.weights
-
-    @staticmethod
-    def versions():
-        return {"tiny": "1"}
-'''
+REFUSE = """self.program = program
+        if np.load(program).dtype == np.float64:
+            raise RefusedError(f"{program}: MATMUL: no kernel for float64")"""
+BACKEND = MATRIX.replace("self.program = program", REFUSE)
 
 PLUGINS = """
 import dataclasses
@@ -51,9 +35,10 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeflow.errors import DataError
 from edgeflow.plugin import Converted, Converter, Format, Framework, Runtime, Tolerance, Unsupported
 from edgeflow.types.figures import Evidence
-from edgeflow.types.signatures import Binding, Bound
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 
 
 def save(weights, job):
@@ -75,9 +60,16 @@ framework = Framework(
 )
 
 
+def signature(path):
+    if not path.read_bytes().startswith(b"\\x93NUMPY"):
+        raise DataError(f"{path}: no .npy file")
+    features, classes = np.load(path, allow_pickle=False).shape
+    return Signature((Tensor("x", "float32", ("n", features)),), (Tensor("y", "float32", ("n", classes)),))
+
+
 kind = Format(
     id="npy", description="Tiny format", suffixes=(".npy",), toolchain="core", recognizes=None, check=None,
-    signature=None, quantized=None, backend=Path(__file__).with_name("backend.py"),
+    signature=signature, quantized=lambda path: "", backend=Path(__file__).with_name("backend.py"),
 )
 
 
@@ -87,7 +79,7 @@ def converted(weights, job):
 
 
 def converter(convert):
-    return Converter("tiny_to_npy", "", "tiny", "npy", "core", convert, Tolerance(1e-6, "it is copied"))
+    return Converter("tiny_to_npy", "tiny converter", "tiny", "npy", "core", convert, Tolerance(1e-6, "it is copied"))
 
 
 def runtime(optimize=optimize):
@@ -106,10 +98,23 @@ crashing = converter(ending(signal.SIGABRT))
 killed = converter(ending(signal.SIGKILL))
 ours = converter(lambda job: job.no_such_field)
 unrunnable = converter(lambda job: converted(job.model.astype("float64"), job))
+
+
+def again(job):
+    save(np.load(job.source), job)
+    np.save(Path(__file__).with_name("example.npy"), job.example["x"])
+    assert job.model is None
+    assert not [*job.work.iterdir()]
+    return Converted(Binding({"x": Bound("x")}, {"y": Bound("y")}))
+
+
+from_file = dataclasses.replace(right, source="npy", convert=again)
+dies_of_files = dataclasses.replace(from_file, convert=ending(signal.SIGSEGV))
 working = runtime()
 choosy = runtime(lambda job: Unsupported("Tiny runtime: no int8 MATMUL"))
 dying = runtime(ending(signal.SIGSEGV))
 """
+NAMES = ("outputs", "ladder", "golden", "evaluation")
 SCHEME = Scheme("int8", "int8", "int8", "static", calibration_samples=8)
 MIXED = Scheme("mixed", "int8", "int8", "static", calibration_samples=8, mixed_precision=0.01)
 
@@ -125,7 +130,7 @@ def folder(tmp_path: Path) -> Path:
     write_split(tmp_path / "evaluation", x, answers.argmax(1))
     write_split(tmp_path / "train", x, answers.argmax(1))
     write_split(tmp_path / "calibration", x)
-    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    write_answers(tmp_path / "outputs", answers[:4], answers)
     digest = files.sha256_file(tmp_path / "checkpoint")
     rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
     files.write_json(tmp_path / "ladder", Ladder((rung,)))
@@ -137,16 +142,23 @@ def folder(tmp_path: Path) -> Path:
 def convert(folder: Path, plugin: str = "right") -> Ladder:
     """The ladder of what a plugin's converter makes of the checkpoint."""
     model = {"id": "m", "builder": "b", "arguments": {}, "input_shape": [FEATURES], "classes": CLASSES, "training": {}}
-    spec = stage.Spec(
-        model=model,
-        framework=f"{folder}/plugins.py:framework",
-        converter=f"{folder}/plugins.py:{plugin}",
-        format=f"{folder}/plugins.py:kind",
-        task="edgeflow.tasks.classification:plugin",
-    )
-    names = ("checkpoint", "outputs", "ladder", "golden", "evaluation")
-    made = stage.Outputs(*(folder / f"converted.{name}" for name in ("model", "outputs", "ladder")))
-    stage.run(spec, stage.Inputs(**{name: folder / name for name in names}), made)
+    trained = stage.Trained(f"{folder}/plugins.py:framework", model)
+    given = stage.Inputs(model=folder / "checkpoint", **{name: folder / name for name in NAMES})
+    return _converted(folder, plugin, given, "converted", checkpoint=trained)
+
+
+def convert_again(folder: Path, plugin: str = "from_file") -> Ladder:
+    """The ladder of what the next edge makes of the converted file."""
+    before = {"model": folder / "converted.model", "golden": folder / "golden", "evaluation": folder / "evaluation"}
+    given = stage.Inputs(**before, outputs=folder / "converted.outputs", ladder=folder / "converted.ladder")
+    return _converted(folder, plugin, given, "again", source=stage.Brought(f"{folder}/plugins.py:kind"))
+
+
+def _converted(folder: Path, plugin: str, inputs: stage.Inputs, name: str, **origin: Any) -> Ladder:
+    kind, task = f"{folder}/plugins.py:kind", "edgeflow.tasks.classification:plugin"
+    spec = stage.Spec("m", f"{folder}/plugins.py:{plugin}" if plugin else "", kind, task, **origin)
+    made = stage.Outputs(*(folder / f"{name}.{part}" for part in ("model", "outputs", "ladder")))
+    stage.run(spec, inputs, made)
     return files.read_as(Ladder, made.ladder)
 
 
@@ -174,7 +186,36 @@ def test_what_is_converted_right_gets_a_rung(folder: Path) -> None:
     ladder = convert(folder)
     assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
     assert ladder.infeasible == ""
-    assert ladder.binding == Binding({"input": Bound("x")}, {"logits": Bound("y")})
+    assert ladder.binding == BINDING
+    assert [(rung.value, rung.n) for rung in ladder.rungs] == [(1.0, SAMPLES), (None, 0)]  # proved on golden inputs
+
+
+def test_the_next_edge_takes_the_file_and_the_names_that_lead_to_it(folder: Path) -> None:
+    convert(folder)
+    ladder = convert_again(folder)
+    assert [rung.stage for rung in ladder.rungs] == ["train", "convert", "convert"]
+    assert ladder.binding == BINDING
+    golden, _ = read_split(folder / "golden")
+    np.testing.assert_array_equal(np.load(folder / "example.npy"), golden[:1])
+
+
+def test_a_file_without_an_edge_is_taken_as_it_is(folder: Path) -> None:
+    convert(folder)
+    ladder = convert_again(folder, "")
+    assert (folder / "again.model").read_bytes() == (folder / "converted.model").read_bytes()
+    assert [(rung.tolerance, rung.golden_max_abs) for rung in ladder.rungs[2:]] == [(0.0, 0.0)]
+
+
+def test_what_the_first_edge_cannot_do_the_next_does_not_try(folder: Path) -> None:
+    convert(folder, "refusing")
+    assert convert_again(folder, "dies_of_files").infeasible == "Tiny format: no operator EIG"
+    assert (folder / "again.model").read_bytes() == b""
+
+
+def test_a_converter_that_a_file_crashes_is_infeasible(folder: Path) -> None:
+    convert(folder)
+    said = convert_again(folder, "dies_of_files").infeasible
+    assert said.startswith("Tiny format: converting the model with tiny converter ends in a crash (SIGSEGV, signal 11)")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +224,7 @@ def test_what_is_converted_right_gets_a_rung(folder: Path) -> None:
         ("refusing", "Tiny format: no operator EIG"),
         (
             "crashing",
-            "Tiny format: converting the tiny model ends in a crash (SIGABRT, signal 6), "
+            "Tiny format: converting the model with tiny converter ends in a crash (SIGABRT, signal 6), "
             "at which operator is not known",
         ),
         ("unrunnable", "MATMUL: no kernel for float64"),
@@ -203,7 +244,7 @@ def test_why_there_is_no_model_goes_down_the_stages(folder: Path, plugin: str, r
     ("plugin", "error", "message"),
     [
         ("wrong", MismatchError, "convert: .* does not match the stage before it"),
-        ("killed", StageError, "converting the tiny model was ended by SIGKILL"),
+        ("killed", StageError, "converting the model with tiny converter was ended by SIGKILL"),
         ("ours", AttributeError, "no_such_field"),
     ],
 )

@@ -32,9 +32,9 @@ def source(project: Path, tmp_path: Path) -> Path:
     [
         ("judge.py", {"judge"}),
         ("stages/judge.py", {"judge"}),
-        ("stages/ladder.py", {"train", "convert", "optimize", "compile"}),
+        ("stages/ladder.py", {"train", "source", "convert", "optimize", "compile", "measure", "package"}),
         # a package's golden samples are laid out and quantized as the runners do
-        ("runners/harness.py", {"convert", "sensitivity", "optimize", "compile", "measure", "package"}),
+        ("runners/harness.py", {"source", "convert", "sensitivity", "optimize", "compile", "measure", "package"}),
         ("types/plain.py", set(STAGES)),
         ("types/verdicts.py", {"judge", "package", "report"}),
         ("types/jobs.py", {"report"}),

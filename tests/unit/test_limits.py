@@ -61,7 +61,7 @@ def test_a_budget_on_another_task_does_not_apply_and_the_tasks_own_holds(loaded:
     assert (noise.limit, noise.unit, noise.direction) == (20.0, "decibel", Direction.MIN)
     assert (exact.limit, exact.unit, exact.direction) == (0.99, "ratio", Direction.MIN)
     assert noise.default.startswith(
-        f"default of the task fidelity, as config/models/{MODEL}.yaml has no budgets: a root mean square error of a tenth"
+        f"default of the task fidelity, as config/models/{MODEL}.yaml has no budgets: a root mean square error of a "
     )
     assert "agreement" not in by_metric(found)
 

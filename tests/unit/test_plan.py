@@ -223,7 +223,7 @@ def test_vela_takes_what_tflite_micro_compiled(make: Callable[..., tuple[Project
     folder = "results/compile/digits_dscnn/tflite_micro/any/int8_static"
     assert first.inputs["source_info"] == []
     assert first.spec["runtime"] == "edgeflow.runtimes.tflite_micro:plugin"
-    names = {"model": "program.bin", "source_info": "program.json", "outputs": "outputs.npz"}
+    names = {"model": "program.bin", "source_info": "program.json", "outputs": "outputs.safetensors"}
     assert {name: second.inputs[name] for name in names} == {name: f"{folder}/{file}" for name, file in names.items()}
     measured = wiring.job("measure", {"model": DSCNN, "target": "ethos_u55_128", "scheme": "int8_static"})
     assert measured.inputs["source"] == f"{folder}/program.bin"
@@ -339,7 +339,7 @@ def test_a_step_starts_from_the_base_and_is_held_against_its_control(with_scheme
     (control,) = {r for m, r in planned.keys["train"] if m == DSCNN} - {"base", recipe}
     job = wiring.job("train", {"model": DSCNN, "recipe": recipe})
     assert job.inputs["start"] == f"results/train/{DSCNN}/base/checkpoint.safetensors"
-    assert job.inputs["control"] == f"results/train/{DSCNN}/{control}/outputs.npz"
+    assert job.inputs["control"] == f"results/train/{DSCNN}/{control}/outputs.safetensors"
     assert wiring.job("train", {"model": DSCNN, "recipe": control}).inputs["control"] == []
     base = wiring.job("train", {"model": DSCNN, "recipe": "base"})
     assert (base.inputs["start"], base.inputs["control"], base.spec["steps"]) == ([], [], [])

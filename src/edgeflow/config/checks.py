@@ -37,7 +37,14 @@ def plugin_options(kind: str, data: Mapping[str, Any], file: str, plugins: Plugi
 
 
 def _trained(data: Mapping[str, Any], file: str, plugins: Plugins) -> Iterator[Problem]:
-    """The settings of a training, or weights that need none."""
+    """The settings of a training, or weights that need none; what is imported has neither."""
+    if "source" in data:
+        return
+    misspelt = {nearest(key, ModelConfig.model_fields) for key in data if key not in ModelConfig.model_fields}
+    missing = [name for name in ("framework", "builder") if name not in data and name not in misspelt]
+    for name in missing:
+        hint = "; or 'source: models/mine.onnx' for a model that is imported" if len(missing) > 1 else ""
+        yield Problem(file, name, f"missing ({ModelConfig.model_fields[name].description}){hint}")
     if data.get("weights") is None:
         frameworks = {name: plugin.training_options for name, plugin in plugins.frameworks.items()}
         yield from _options("framework", "training", data, file, frameworks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from edgeflow.config import fields as f
 from edgeflow.config.budgets import Budgets, Metric, TaskLimit
@@ -233,18 +233,42 @@ class DatasetConfig(Section):
 # --- config/models -------------------------------------------------------------------------------------------------
 
 
+class ModelInput(Section):
+    """How an imported model takes one of its inputs."""
+
+    layout: Literal["NCHW", "NHWC", "NCL", "NLC"] = Field(
+        description="order of its axes; samples of datasets have their channels first"
+    )
+
+
+IMPORTED = "is for models that are built here, and 'source' is the file of one that is imported; remove one of them"
+
+
 class ModelConfig(Section):
-    """A network, the data that it learns from and how."""
+    """A model: a network that is trained here, or a file that is imported, and the data that go with it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["framework", "builder"]}, {"required": ["source"]}]}
+    )
 
     description: str = Field("", description="one line for tables")
-    framework: f.FrameworkId = Field(description="id of a framework plugin")
-    builder: f.Builder = Field(description="function that builds the network: 'package.module:function'")
+    source: f.Text | None = Field(
+        None, description="in place of framework and builder: file or folder of a model, relative to the project"
+    )
+    framework: f.FrameworkId = Field("", description="id of a framework plugin")
+    builder: f.Builder = Field("", description="function that builds the network: 'package.module:function'")
     arguments: Mapping[str, Any] = Field({}, description="keyword arguments of the builder")
     dataset: f.DatasetId = Field(description="id of a dataset in config/datasets")
     task: f.TaskId = Field(description="id of a task plugin")
     training: Mapping[str, Any] = Field({}, description="training settings of the framework")
     weights: f.Weights | None = Field(
         None, description="in place of training: file with trained weights, .safetensors, .pt or .pth"
+    )
+    inputs: Mapping[str, ModelInput] = Field(
+        {}, description="of an imported model, by name: what its file does not say of its inputs"
+    )
+    output: f.Text | None = Field(
+        None, description="of an imported model: name of the one output that the task looks at, where there are several"
     )
     budgets: Mapping[str, TaskLimit] = Field(
         {}, description="limits by metric of the task; where there is none, those that the task itself has"
@@ -256,11 +280,22 @@ class ModelConfig(Section):
         False, description="release its schemes although only random inputs were asked, and no real sample"
     )
 
+    @property
+    def imported(self) -> bool:
+        """True for a file that somebody brings: it is converted and quantized, and never trained."""
+        return self.source is not None
+
     @model_validator(mode="after")
-    def _trained_once(self) -> ModelConfig:
-        both = self.weights is not None and "training" in self.model_fields_set
-        message = "is taken as it is, and 'training' says how to train; remove one of them"
-        return hold(self, [("weights", message)] if both else [])
+    def _comes_from_one_place(self) -> ModelConfig:
+        given = self.model_fields_set
+        if self.imported:
+            of_built = ("framework", "builder", "arguments", "training", "weights")
+            return hold(self, [(name, IMPORTED) for name in of_built if name in given])
+        of_imported = "is for models that are imported, with 'source'; remove it"
+        faults: list[tuple[str, str]] = [(name, of_imported) for name in ("inputs", "output") if name in given]
+        if self.weights is not None and "training" in given:
+            faults.append(("weights", "is taken as it is, and 'training' says how to train; remove one of them"))
+        return hold(self, faults)
 
 
 # --- config/targets ------------------------------------------------------------------------------------------------

@@ -206,12 +206,12 @@ def canonical(model: onnx.ModelProto) -> None:
     Inputs and outputs keep their names.
     """
     model.producer_name = model.producer_version = ""
-    _name_axes(model)
+    name_axes(model)
     names = {value.name: value.name for value in model.graph.input}
     _order(model.graph, names, frozenset(value.name for value in model.graph.output), 0)
 
 
-def _name_axes(model: onnx.ModelProto) -> None:
+def name_axes(model: onnx.ModelProto) -> None:
     """Free axes are called after the first input that has them: exporters count them up within a process."""
     known: dict[str, str] = {}
     for value in (*model.graph.input, *model.graph.output):
@@ -242,20 +242,38 @@ def _order(graph: onnx.GraphProto, names: dict[str, str], kept: frozenset[str], 
         waiting = {id(node) for node in ready}
         todo = [node for node in todo if id(node) not in waiting]
         for digest, node in sorted(((_settled(node, names, depth), node) for node in ready), key=lambda pair: pair[0]):
-            again = digest in seen and node.op_type not in RANDOM and kept.isdisjoint(node.output)
+            inside = kept.isdisjoint(node.output)
+            copies = inside and node.op_type == "Identity"
+            again = inside and digest in seen and node.op_type not in RANDOM
             seen.add(digest)
             for place, name in enumerate(node.output):
-                names[name] = name if name in kept or not name else f"{node.op_type}_{digest}_{place}"
+                made = node.input[0] if copies else f"{node.op_type}_{digest}_{place}"
+                names[name] = name if name in kept or not name else made
             node.output[:] = [names[name] for name in node.output]
-            if not again:
+            if not again and not copies:
                 done.append(node)
     del graph.initializer[:]
     del graph.node[:]
     graph.initializer.extend(constants[name] for name in sorted(constants))
     graph.node.extend(done)
-    for value in graph.output:
-        value.name = names.get(value.name, value.name)
-        for axis in value.type.tensor_type.shape.dim if depth else ():
+    if depth:
+        _name_answers(graph, names)
+
+
+def _name_answers(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """What an inner graph gives: names as they are inside; of one that it gives twice, the second is a copy."""
+    from onnx import helper
+
+    given: set[str] = set()
+    for place, value in enumerate(graph.output):
+        name = names.get(value.name, value.name)
+        if name in given:
+            copy = f"{name}_{place}"
+            graph.node.append(helper.make_node("Identity", [name], [copy]))
+            name = copy
+        given.add(name)
+        value.name = name
+        for axis in value.type.tensor_type.shape.dim:
             axis.ClearField("dim_param")
 
 

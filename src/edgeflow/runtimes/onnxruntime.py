@@ -93,7 +93,7 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
         _apply(job)
     except (NotImplementedError, *REFUSALS) as error:
         return Unsupported(f"ONNX Runtime's quantizer cannot apply {job.scheme.id}: {_first_line(error)}")
-    if job.scheme.quantized and not onnx_files.already(onnx.load(job.output)):
+    if job.scheme.quantized and not job.keep and not onnx_files.already(onnx.load(job.output)):
         return Unsupported(f"ONNX Runtime's quantizer finds nothing in the model that {job.scheme.id} applies to")
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,21 +37,16 @@ def name_nodes(model: onnx.ModelProto) -> None:
 
 
 def name_the_nameless(model: onnx.ModelProto) -> bool:
-    """Name nodes that have no name, or one that another has, after what they write; False where there are none.
+    """Name nodes that have no name after what they write; False where there are none.
 
     Layers and what a quantizer leaves out go by the names of nodes, which the format does not ask for.
     """
-    seen = Counter(node.name for node in model.graph.node)
-    written = [next((name for name in node.output if name), node.op_type) for node in model.graph.node]
-    given = [
-        node.name if node.name and seen[node.name] == 1 else name
-        for node, name in zip(model.graph.node, written, strict=True)
-    ]
-    unique = names.distinct(given)
-    changed = unique != [node.name for node in model.graph.node]
-    for node, name in zip(model.graph.node, unique, strict=True):
+    known = [node.name for node in model.graph.node if node.name]
+    nameless = [node for node in model.graph.node if not node.name]
+    written = (next((name for name in node.output if name), node.op_type) for node in nameless)
+    for node, name in zip(nameless, names.distinct([*known, *written])[len(known) :], strict=True):
         node.name = name
-    return changed
+    return bool(nameless)
 
 
 def _name(node: onnx.NodeProto, weights: set[str]) -> str:

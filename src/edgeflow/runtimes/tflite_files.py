@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # inputs: x, weights, bias
 BIAS = 2
 ALIGNMENT_BYTES = 16  # `force_align` of Buffer.data in TFLite's schema
+MASK = 3e38  # beyond it the quantizer's calibrator sees no values
 MARGIN = 0.1  # a quantized layer may answer a little outside of the float layer's range
 
 
@@ -136,19 +137,72 @@ def already(content: bytes) -> str:
 
 def values(content: bytes, samples: Iterable[Feed], tensors: tuple[str, ...]) -> Iterator[Mapping[str, Float32]]:
     """What these tensors of a float32 model hold, one sample at a time."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    # As the quantizer's calibrator does it: other kernels give extremes that differ in their last bits, and ranges that
-    # are the extremes must be seen to change nothing.
-    interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
-    given = inputs(interpreter)
-    places = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
+    kept = _Kept(content)
     for feed in samples:
+        kept.run(feed)
+        yield {name: kept.values(name) for name in tensors}
+
+
+def extremes(content: bytes, samples: Iterable[Feed], tensors: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """The least and the greatest value of these tensors over all samples."""
+    kept = _Kept(content)
+    found: dict[str, tuple[float, float]] = {}
+    for feed in samples:
+        kept.run(feed)
+        for name in tensors:
+            low, high = _ends(kept.values(name))
+            before = found.get(name, (low, high))
+            found[name] = min(low, before[0]), max(high, before[1])
+    return found
+
+
+def _ends(array: NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest value, as the quantizer's calibrator sees them: masks are no values.
+
+    What stands for minus infinity in a mask would make the steps of everything else infinite.
+    """
+    import numpy as np
+
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f" and not (low > -MASK and high < MASK):
+        low = np.min(array, where=array > -MASK, initial=np.inf)
+        high = np.max(array, where=array < MASK, initial=-np.inf)
+        low, high = (array.min() if low == np.inf else low), (array.max() if high == -np.inf else high)
+    return low, high
+
+
+def reachable(content: bytes, tensors: Iterable[str]) -> bool:
+    """Whether these tensors are all in the model's first graph, where `values` and `extremes` look."""
+    graph = _read(content).subgraphs[0]
+    return {*tensors} <= {text(tensor.name) for tensor in graph.tensors}
+
+
+class _Kept:
+    """A float32 model that keeps what its operators write.
+
+    As the quantizer's calibrator does it: other kernels give extremes that differ in their last bits, and ranges that
+    are the extremes must be seen to change nothing.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
+        self._interpreter.allocate_tensors()
+        self._given = inputs(self._interpreter)
+        self._places = {tensor["name"]: tensor["index"] for tensor in self._interpreter.get_tensor_details()}
+
+    def run(self, feed: Feed) -> None:
+        """Answer to one sample, whatever came before."""
+        self._interpreter.reset_all_variables()
         for name, array in feed.items():
-            interpreter.set_tensor(given[name]["index"], array)
-        interpreter.invoke()
-        yield {name: interpreter.get_tensor(places[name]) for name in tensors}
+            self._interpreter.set_tensor(self._given[name]["index"], array)
+        self._interpreter.invoke()
+
+    def values(self, name: str) -> NDArray[Any]:
+        """What a tensor holds now."""
+        array: NDArray[Any] = self._interpreter.get_tensor(self._places[name])
+        return array
 
 
 def correct_biases(reference: bytes, model: bytes, samples: Iterable[Feed]) -> bytes:

@@ -72,13 +72,14 @@ class Snakemake:
         project = candidates.project
         self._dataset = project.models[self._model].dataset
         recipe = project.scheme(project.baseline).recipe
-        # what the trained model answered: drops are counted from there
-        self._reference = layout.train(self._model, recipe)["outputs"]
+        self._imported = project.models[self._model].imported
+        origin = layout.origin(self._model, recipe, imported=self._imported)
+        self._reference = origin["outputs"]  # what the model itself answered: drops are counted from there
         # other recipes start from the base
         base = ((model, recipe_id(())) for model in (self._model, *candidates.teachers))
-        self._trained = tuple(dict.fromkeys([(self._model, recipe), *base]))  # model and recipe
-        checkpoints = (layout.train(*key)["checkpoint"] for key in self._trained)
-        self._shared = (layout.prepare(self._dataset)["info"], *checkpoints)
+        self._trained = () if self._imported else tuple(dict.fromkeys([(self._model, recipe), *base]))  # model, recipe
+        known = [layout.train(*key)["checkpoint"] for key in self._trained]
+        self._shared = (layout.prepare(self._dataset)["info"], *known, *([origin["info"]] if self._imported else []))
         self._paths = layout.search(self._model, self._target)
         self._folders = [*project.matrix.scheme_folders, self._paths["schemes"]]
         self._log = Path(layout.log("search", f"{self._model}--{self._target}"))
@@ -149,11 +150,13 @@ class Snakemake:
         project, plan = self._candidates.planned([example] if example else [])
         wiring = Wiring(project, self._candidates.plugins, plan)
         jobs = [wiring.job("train", {"model": model, "recipe": recipe}) for model, recipe in self._trained]
+        jobs += [wiring.job("source", {"model": self._model})] if self._imported and example else []
         if example:
             route = plan.routes[self._cell(plan, example.id)]
             made = {"model": self._model, "format": route.file_format}
             optimized = {**made, "profile": route.profile, "scheme": example.id}
-            jobs.append(wiring.job("convert", {**made, "recipe": route.recipe}))
+            edges = ({"model": self._model, "recipe": route.recipe, "format": each} for each in route.formats)
+            jobs += [wiring.job("convert", edge) for edge in edges]
             jobs += [wiring.job(stage, optimized) for stage in ("optimize", "sensitivity")]
             for platform in route.platforms:
                 key = {"model": self._model, "runtime": platform.runtime, "platform": platform.id, "scheme": example.id}

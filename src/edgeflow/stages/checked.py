@@ -74,9 +74,10 @@ def compare(
         previous = replace(previous, origin=Outputs.read(reference.origin).evaluation)
     asked = Asked(files.sha256_file(artifact), versions(runtime), files.sha256_file(reference.evaluation))
     known = previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
-    doing = f"executing the model that {stage} made"
-    work = partial(_answers, runtime, reference, binding, evaluate and not known)
-    answered = attempt(runtime, doing, artifact, work, partial(_probe, runtime, reference, binding))
+    doing, found = f"executing the model that {stage} made", binding or reference.ladder.binding
+    evaluation = reference.evaluation if evaluate and not known else None
+    work = partial(answers, runtime, found, reference.golden, evaluation)
+    answered = attempt(runtime, doing, artifact, work, partial(_probe, runtime, found, reference.golden))
     if isinstance(answered, Unsupported):
         return answered
     outputs, operators = answered
@@ -97,35 +98,30 @@ def compare(
     return replace(step, operators=operators), evaluated
 
 
-def _answers(
-    runtime: Executor, reference: Reference, binding: Binding | None, evaluate: bool, artifact: Path
+def answers(
+    runtime: Executor, binding: Binding | None, golden: Path, evaluation: Path | None, artifact: Path
 ) -> tuple[Outputs, dict[str, int]]:
     """What an artifact answers to the golden samples, where asked also to the others, and its operators."""
-    golden = _ask(runtime, reference, binding, artifact, reference.golden)
-    evaluation = _ask(runtime, reference, binding, artifact, reference.evaluation) if evaluate else {}
-    return Outputs(golden, evaluation), harness.operators_in(str(runtime.backend), str(artifact))
+    told = Outputs(
+        _ask(runtime, binding, artifact, golden), _ask(runtime, binding, artifact, evaluation) if evaluation else {}
+    )
+    return told, harness.operators_in(str(runtime.backend), str(artifact))
 
 
-def _probe(runtime: Executor, reference: Reference, binding: Binding | None, artifact: Path) -> None:
-    _ask(runtime, reference, binding, artifact, reference.golden, most=1)
+def _probe(runtime: Executor, binding: Binding | None, golden: Path, artifact: Path) -> None:
+    _ask(runtime, binding, artifact, golden, most=1)
 
 
 def _ask(
-    runtime: Executor,
-    reference: Reference,
-    binding: Binding | None,
-    artifact: Path,
-    path: Path,
-    most: int | None = None,
+    runtime: Executor, binding: Binding | None, artifact: Path, path: Path, most: int | None = None
 ) -> harness.Answers:
     split, backend = splits.opened(path), str(runtime.backend)
     try:
-        found = to_json(binding or reference.ladder.binding)
-        return harness.ask(backend, str(artifact), split.batches(harness.READ, most), found)
+        return harness.ask(backend, str(artifact), split.batches(harness.READ, most), to_json(binding))
     except harness.RefusedError:
         raise
     except ValueError as error:  # as the backend's contract has it
-        raise StageError(f"{runtime.id} cannot run what the stage made: {error}") from error
+        raise StageError(f"{runtime.id} cannot run {artifact.name}: {error}") from error
 
 
 def write_no_answers(outputs: Path) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 16  # pixels along each axis, as many as there are at most
 # Greatest root mean square difference of thumbnails that look alike: LEAST + their standard deviation / PART, of 255.
-# Measured on photos of 160 × 160: 100 % of those saved at quality 40 to 90 or scaled by .5 to 1.7, 96 % of those scaled by .37. Of
-# 1,797 handwritten digits of 8 × 8 pixels, which look alike as hardly anything does, the two closest are 1.7 × apart.
+# Measured on photos of 160 × 160: 100 % of those saved at quality 40 to 90 or scaled by .5 to 1.7, 96 % of those scaled
+# by .37. Of 1,797 handwritten digits of 8 × 8 pixels, which are much alike, the two closest are 1.7 times that apart.
 LEAST, PART = 1.0, 25.0
 BLOCK = 256  # held-out samples at a time
 EXAMPLES = 20  # pairs that are listed

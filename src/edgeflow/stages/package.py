@@ -30,7 +30,8 @@ from edgeflow.units import unit_of
 
 # What whoever builds an app asks first, beside the metric of the task.
 ASKED = ("latency_p50_s", "latency_p90_s", "memory_peak_bytes", "size_bytes")
-ANCESTORS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized"}  # stage → what it made
+# Stage → what it made, or for source took.
+ANCESTORS = {"train": "checkpoint", "source": "source", "convert": "converted", "optimize": "optimized"}
 
 
 @dataclass(frozen=True)
@@ -397,7 +398,8 @@ def _made(info: Program, inputs: Inputs) -> dict[str, str]:
     answered = [step.artifact_sha256 for step in info.ladder.rungs if step.stage == "compile"]
     if answered and answered[0] not in {*made.values(), info.sha256}:
         made["source_program"] = answered[0]  # of another runtime, which the program was compiled from
-    if missing := sorted({*ANCESTORS.values()} - {*made}):
+    begins = "source" if "source" in made else "checkpoint"
+    if missing := [name for name in (begins, "converted", "optimized") if name not in made]:
         raise MismatchError(f"package: ladder in {inputs.info}: nothing of {missing[0]}; compile the variant again")
     return made
 

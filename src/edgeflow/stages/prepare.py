@@ -108,7 +108,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     with _written(outputs) as paths:
         how = {name: _how(declared, samples) for name, declared in spec.inputs.items()}
         apart = {name: splits[name] for name in ("train", "evaluation", "golden")}
-        store = Store(paths, apart, samples.y, how)
+        store = Store(paths, apart, samples.y, how, samples.declared)
         raw, prints = _read(spec, samples, by_name, how, store)
         found, duplicates = _without_duplicates(spec, samples, splits, prints)
         if len(found["train"]) < len(splits["train"]):

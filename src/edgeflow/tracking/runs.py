@@ -35,6 +35,7 @@ Document = dict[str, Any]
 _PARAMETERS: Mapping[str, Sequence[tuple[str, ...]]] = {
     "prepare": [("dataset",)],
     "train": [("recipe",), ("seed",), ("model", "builder"), ("model", "arguments"), ("model", "training")],
+    "source": [("source",)],
     "optimize": [("profile",), ("scheme", "weights"), ("scheme", "activations"), ("scheme", "mode"),
                  ("scheme", "per_channel"), ("scheme", "calibration_samples"), ("scheme", "calibration_method"),
                  ("scheme", "percentile"), ("scheme", "bias_correction")],
@@ -250,6 +251,9 @@ def _tags(variant: Variant, record: Mapping[str, Any], package: str, jobs: Jobs)
         for stage, sha256 in digests.items()
         if (path := jobs.artifact(package, stage))
     }
+    brought = jobs.specs(package).get("source", {}).get("source")
+    if brought and "source" in digests:
+        links["source"] = f"{brought} sha256:{digests['source']}"
     tags = {
         "edgeflow.verdict": variant.verdict.status.value if variant.verdict else "infeasible",
         "edgeflow.release": variant.release.value,

@@ -4,7 +4,39 @@ from __future__ import annotations
 
 from tests.unit.bad_configs.project import KWS, WORDS, case
 
+IMPORTED = "is for models that are built here, and 'source' is the file of one that is imported; remove one of them"
 CASES = [
+    case(
+        "an imported model with what is for a built one",
+        KWS,
+        "framework: torch\n",
+        "framework: torch\nsource: kws.onnx\n",
+        *(f"{KWS}: {key}: {IMPORTED}" for key in ("framework", "builder", "training")),
+    ),
+    case(
+        "a built model with what is for an imported one",
+        KWS,
+        "framework: torch\n",
+        "framework: torch\noutput: logits\n",
+        f"{KWS}: output: is for models that are imported, with 'source'; remove it",
+    ),
+    case(
+        "a model that comes from nowhere",
+        KWS,
+        "framework: torch\nbuilder: edgeflow.zoo.dscnn:build\n",
+        "",
+        f"{KWS}: framework: missing (id of a framework plugin); or 'source: models/mine.onnx' for a model that is "
+        "imported",
+        f"{KWS}: builder: missing (function that builds the network: 'package.module:function'); or 'source: "
+        "models/mine.onnx' for a model that is imported",
+    ),
+    case(
+        "an imported model with images of an unknown order",
+        KWS,
+        "framework: torch\n",
+        "source: kws.onnx\ninputs: {image: {layout: HWC}}\n",
+        f"{KWS}: inputs.image.layout: 'HWC' is not one of NCHW, NHWC, NCL, NLC; did you mean 'NHWC'?",
+    ),
     case(
         "a budget is on nothing that the task tells",
         KWS,

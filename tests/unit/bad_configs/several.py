@@ -67,9 +67,9 @@ SEVERAL = [
         "files that nothing refers to",
         (Edit("config/models/unused.yaml", None, "framework: torch\n"), Edit("config/devices/spare.yaml", None, "")),
         (
-            "config/models/unused.yaml: builder: missing (function that builds the network: 'package.module:function')",
             "config/models/unused.yaml: dataset: missing (id of a dataset in config/datasets)",
             "config/models/unused.yaml: task: missing (id of a task plugin)",
+            "config/models/unused.yaml: builder: missing (function that builds the network: 'package.module:function')",
             "config/models/unused.yaml: training.epochs: missing (the epochs); the framework 'torch' needs it",
             "config/devices/spare.yaml: is empty",
         ),

@@ -1,0 +1,109 @@
+"""source: a model that somebody brings is checked and described, and asked what it answers.
+
+Takes the prepared data, and the file or folder that the spec names; makes outputs.safetensors, the first rung of the
+ladder, and source.json: what the model takes and gives, which file it was, what it is quantized to already, and its
+metric. What the file is is learned without executing it; then the runner of its format asks it, in a child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from edgeflow import files
+from edgeflow.errors import DataError
+from edgeflow.plugin import Format, Task, Unsupported
+from edgeflow.registry import load_reference
+from edgeflow.stages import ladder, splits
+from edgeflow.stages.checked import answers, versions
+from edgeflow.stages.fitting import Given, fit
+from edgeflow.stages.isolated import attempt
+from edgeflow.stages.reference import comparison, score
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.signatures import Signature
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that source depends on beside its files."""
+
+    model: str
+    source: str  # file or folder, relative to the project
+    format: str  # plugin references
+    task: str
+    layouts: Mapping[str, str] = field(default_factory=dict)  # input → order of its axes, where the user says it
+    output: str = ""  # the only one that is looked at; "": all of them
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The prepared splits."""
+
+    golden: Path
+    evaluation: Path
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the model answers, and what it is."""
+
+    outputs: Path
+    ladder: Path
+    info: Path
+
+
+def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
+    """Describe and ask the model.
+
+    Raises DataError where the file is missing, damaged or hostile, or does not fit the dataset, and where its own
+    runner cannot run it: nothing could be held against it then.
+    """
+    kind: Format = load_reference(spec.format)
+    task: Task = load_reference(spec.task)
+    path, where = Path(spec.source), f"model {spec.model}: source: {spec.source}"
+    if not path.exists():
+        raise DataError(f"{where}: no such file; paths start at the project folder")
+    if kind.backend is None:
+        raise DataError(f"{where}: nothing here can run {kind.description} files, so nothing could be compared with it")
+    signature, quantized = _done(attempt(kind, f"reading {path}", path, partial(_read, kind)), where)
+    golden = splits.opened(inputs.golden).batch(0, 1)
+    given = {name: Given(array.dtype.name, array.shape[1:]) for name, array in golden.items()}
+    binding = fit(spec.model, signature, given, spec.layouts, spec.output)
+    ask = partial(answers, kind, binding, inputs.golden, inputs.evaluation)
+    told, operators = _done(attempt(kind, f"executing {path}", path, ask), where)
+    tools = versions(kind)
+    asked = ladder.Asked(files.sha256_file(path), tools, files.sha256_file(inputs.evaluation))
+    told = replace(told, asked=asked)
+    split = splits.opened(inputs.evaluation)
+    labels = splits.labels(inputs.evaluation) if task.needs_targets else split.labels()
+    step = ladder.rung("source", told, None, labels, task, None, path, tools)
+    said = {
+        "model": spec.model,
+        "file": spec.source,
+        "format": kind.id,
+        "sha256": asked.artifact_sha256,
+        "quantized": quantized,
+        "signature": signature,
+        "reference": score(task, comparison(told.evaluation, told.evaluation, labels)),
+        "tools": tools,
+        "samples": len(split),
+    }
+    told.write(outputs.outputs)
+    files.write_json(outputs.ladder, Ladder((replace(step, operators=operators),), binding=binding))
+    files.write_json(outputs.info, said)
+
+
+def _read(kind: Format, path: Path) -> tuple[Signature, str]:
+    """What goes into a file and comes out, and what it is quantized to; DataError for one that is not to be trusted."""
+    return kind.signature(path), kind.quantized(path)
+
+
+def _done(answer: T | Unsupported, where: str) -> T:
+    if isinstance(answer, Unsupported):
+        raise DataError(f"{where}: {answer.reason}; without its own answers nothing could be compared with it")
+    return answer

@@ -1,0 +1,287 @@
+"""What the tests of models of any kind do in a toolchain: `PYTHON any_model_jobs.py FOLDER JOB`.
+
+`convert` makes NET.onnx and NET.tflite with their bindings of networks from tests/routes/nets_torch.py; the other jobs
+leave what they found in JOB.json.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeflow.plugin import CompileJob, Converted, Converter, ConvertJob, OptimizeJob, Runtime, Unsupported
+from edgeflow.registry import load_reference
+from edgeflow.runners import harness
+from edgeflow.runtimes import litert, onnxruntime
+from edgeflow.stages.noise import noisiest
+from edgeflow.types.plain import to_json
+from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.variants import SOURCE, Scheme, Target
+
+NETS = ("two_inputs", "two_outputs", "attention", "shared_weights", "lstm")
+SAMPLES = 24
+STATIC = Scheme("int8_static", "int8", "int8", "static", calibration_samples=SAMPLES)
+SCHEMES = (
+    Scheme("fp16", "float16", "float16", "float"),
+    Scheme("int8_dynamic", "int8", "int8", "dynamic"),
+    STATIC,
+    replace(STATIC, id="corrected", bias_correction=True),
+    replace(STATIC, id="mse", activations="int16", calibration_method="mse"),
+    Scheme("weights", "int8", "float32", "weight_only"),
+)
+DIES = ("attention", "onnx", "fp16")  # ONNX Runtime ends in SIGSEGV when it fuses this one: docs/guide/quantization.md
+AS_IS = Scheme("as_is", SOURCE, SOURCE, "as_is")
+RUNTIMES = {"onnx": onnxruntime.plugin, "tflite": litert.plugin}
+PROFILES = {"onnx": "onnxruntime-x86", "tflite": "tflite"}
+TARGET = Target("device", "", "x86_64", "cpu")
+
+
+# --- with the torch toolchain ----------------------------------------------------------------------------------------
+
+
+def convert(folder: Path) -> None:
+    """Models, samples, and what PyTorch answers to them."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "routes"))
+    import nets_torch
+
+    for net in NETS:
+        samples = nets_torch.inputs(net, SAMPLES)
+        answers = nets_torch.answers(net, samples)
+        np.savez(folder / f"{net}.samples.npz", **samples)
+        np.savez(folder / f"{net}.answers.npz", **answers)
+        signature, example = (
+            Signature(_tensors(samples), _tensors(answers)),
+            {name: x[:1] for name, x in samples.items()},
+        )
+        for suffix in RUNTIMES:
+            converter: Converter = load_reference(f"edgeflow.converters.torch_to_{suffix}:plugin")
+            output = folder / f"{net}.{suffix}"
+            made = converter.convert(ConvertJob(nets_torch.build(net), None, signature, example, output, folder))
+            assert isinstance(made, Converted), made
+            (folder / f"{output.name}.json").write_text(json.dumps(to_json(made.binding)))
+
+
+def _tensors(arrays: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(name, x.dtype.name, ("batch", *x.shape[1:])) for name, x in arrays.items())
+
+
+# --- with the edge toolchain -----------------------------------------------------------------------------------------
+
+
+def build(folder: Path) -> None:
+    """Every net in every scheme: build.json."""
+    said = {}
+    for net in NETS:
+        for suffix, runtime in RUNTIMES.items():
+            for scheme in SCHEMES:
+                if (net, suffix, scheme.id) == DIES:
+                    continue
+                said[f"{net} {suffix} {scheme.id}"] = _build(folder, net, suffix, runtime, scheme)
+    (folder / "build.json").write_text(json.dumps(said))
+
+
+def _build(folder: Path, net: str, suffix: str, runtime: Runtime, scheme: Scheme) -> dict[str, Any]:
+    source = folder / f"{net}.{suffix}"
+    output, program = (folder / f"{net}.{scheme.id}.{kind}" for kind in (suffix, f"program.{suffix}"))
+    binding = json.loads((folder / f"{source.name}.json").read_text())
+    samples, expected = (dict(np.load(folder / f"{net}.{what}.npz")) for what in ("samples", "answers"))
+    feeds = feeds_of(runtime, source, binding, samples)
+    assert _optimize(runtime, suffix, source, output, scheme, feeds) is None
+    with tempfile.TemporaryDirectory() as work:
+        compiled = runtime.compile(CompileJob(output, program, scheme, TARGET, Path(work)))
+    assert not isinstance(compiled, Unsupported), compiled
+    assert runtime.activations
+    layers = list(runtime.activations(source, output, feeds[:2]))
+    taken = _signature(runtime, program)["inputs"]
+    return {
+        "distance": _distance(runtime, program, binding, samples, expected),
+        "inputs": {tensor["name"]: tensor["dtype"] for tensor in taken},
+        "wanted": {tensor["name"]: tensor["dtype"] for tensor in _signature(runtime, source)["inputs"]},
+        "batch": [tensor["shape"][0] for tensor in taken],
+        "layers": [each.layer.name for each in layers],
+        "shapes_differ": [each.layer.name for each in layers if each.before.shape != each.after.shape],
+        "noisiest": [[layer.name, layer.after_db] for layer in noisiest(layers)],
+        "known": [layer.name for layer in runtime.layers(source)] if runtime.layers else [],
+    }
+
+
+def feeds_of(runtime: Runtime, source: Path, binding: Any, samples: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One sample after the other as a file takes them."""
+    signature = _signature(runtime, source)
+    names = harness.Names(signature, binding)
+    return [harness.encode(names.feed(samples, i, i + 1), signature["inputs"]) for i in range(SAMPLES)]
+
+
+def _signature(runtime: Runtime, program: Path) -> dict[str, Any]:
+    return harness.signature(str(runtime.backend), str(program))
+
+
+def _distance(runtime: Runtime, program: Path, binding: Any, samples: Mapping[str, Any], expected: Any) -> float:
+    """Of the farthest answer, relative to the range of its output."""
+    session = harness.load_backend(str(runtime.backend)).Session(str(program), 1)
+    answers = harness.Program(session, binding).ask(samples)
+    return max(float(abs(answers[name] - y).max() / np.ptp(y)) for name, y in expected.items())
+
+
+def _optimize(
+    runtime: Runtime, suffix: str, source: Path, output: Path, scheme: Scheme, feeds: Any, keep: tuple[str, ...] = ()
+) -> Unsupported | None:
+    assert runtime.optimize
+    samples = feeds if scheme.calibration_samples else None
+    with tempfile.TemporaryDirectory() as work:
+        job = OptimizeJob(source, output, scheme, PROFILES[suffix], samples, Path(work), keep)
+        return runtime.optimize(job)
+
+
+def refuse(folder: Path) -> None:
+    """What each scheme says of models that are quantized already, and of one with nothing to quantize: refuse.json."""
+    said: dict[str, Any] = {}
+    for suffix, runtime in RUNTIMES.items():
+        for before in (*SCHEMES, AS_IS):
+            source = folder / f"two_inputs.{before.id}.{suffix}"
+            if before is AS_IS:  # as it was converted: nothing is refused
+                source = folder / f"two_inputs.{suffix}"
+            binding = json.loads((folder / f"two_inputs.{suffix}.json").read_text())
+            feeds = feeds_of(runtime, source, binding, dict(np.load(folder / "two_inputs.samples.npz")))
+            for scheme in (*SCHEMES, Scheme("fp32", "float32", "float32", "float"), AS_IS):
+                output = folder / f"again.{suffix}"
+                output.unlink(missing_ok=True)
+                refused = _optimize(runtime, suffix, source, output, scheme, feeds)
+                same = output.is_file() and output.read_bytes() == source.read_bytes()
+                said[f"{suffix} {before.id} {scheme.id}"] = refused.reason if refused else "same" if same else "changed"
+    said["nothing"] = [_of_nothing(folder, suffix) for suffix in RUNTIMES]
+    (folder / "refuse.json").write_text(json.dumps(said))
+
+
+def _of_nothing(folder: Path, suffix: str) -> str:
+    """What is said of a model with no weights."""
+    source, runtime = folder / f"negate.{suffix}", RUNTIMES[suffix]
+    source.write_bytes(_negate_onnx() if suffix == "onnx" else _negate_tflite())
+    refused = _optimize(runtime, suffix, source, folder / f"nothing.{suffix}", SCHEMES[-1], None)
+    return refused.reason if refused else ""
+
+
+def _negate_onnx() -> bytes:
+    from onnx import TensorProto, helper
+
+    borders = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", borders[:1], borders[1:])
+    content: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
+    ).SerializeToString()
+    return content
+
+
+def _negate_tflite() -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model, graph, code, operator = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.NEG
+    code.version = 1
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0], [1]
+    graph.tensors = []
+    for name in (b"x", b"y"):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, [1, 3], schema.TensorType.FLOAT32, 0
+        graph.tensors.append(tensor)
+    graph.inputs, graph.outputs, graph.operators = [0], [1], [operator]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def anonymous(folder: Path) -> None:
+    """Files that say less than those of our converters: anonymous.json.
+
+    An ONNX graph whose nodes have no names; a TFLite file without a signature, with all tensors called
+    alike.
+    """
+    import onnx
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    said = {}
+    samples, expected = (dict(np.load(folder / f"two_inputs.{what}.npz")) for what in ("samples", "answers"))
+    model = onnx.load(folder / "two_inputs.onnx")
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, folder / "anonymous.onnx")
+    packed = flatbuffer_utils.read_model(str(folder / "two_inputs.tflite"))
+    packed.signatureDefs = []
+    (graph,) = packed.subgraphs
+    given = {index: f"args_{i}" for i, index in enumerate(sorted(graph.inputs, key=lambda i: graph.tensors[i].name))}
+    for i, tensor in enumerate(graph.tensors):
+        tensor.name = given.get(i, "output_0" if i in graph.outputs else "tensor").encode()
+    (folder / "anonymous.tflite").write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(packed)))
+    for suffix, runtime in RUNTIMES.items():
+        source, output = folder / f"anonymous.{suffix}", folder / f"anonymous.out.{suffix}"
+        binding = json.loads((folder / f"two_inputs.{suffix}.json").read_text())
+        feeds = feeds_of(runtime, source, binding, samples)
+        assert runtime.layers
+        assert runtime.activations
+        names = [layer.name for layer in runtime.layers(source)]
+        float_model = _distance(runtime, source, binding, samples, expected)
+        assert _optimize(runtime, suffix, source, output, STATIC, feeds) is None
+        said[suffix] = {"float": float_model, "distance": _distance(runtime, output, binding, samples, expected)}
+        assert _optimize(runtime, suffix, source, output, STATIC, feeds, tuple(names)) is None
+        said[suffix] |= {"kept": _distance(runtime, output, binding, samples, expected), "layers": names}
+        said[suffix]["compared"] = [each.layer.name for each in runtime.activations(source, output, feeds[:1])]
+    (folder / "anonymous.json").write_text(json.dumps(said))
+
+
+class Counted(Sequence[Any]):
+    """Calibration samples that know how many of them are held at once."""
+
+    def __init__(self, feeds: Sequence[Mapping[str, Any]]) -> None:
+        self._feeds = feeds
+        self.held = self.most = 0
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def __getitem__(self, at: Any) -> Any:
+        raise NotImplementedError("samples are only gone over")
+
+    def __iter__(self) -> Iterator[Any]:
+        for feed in self._feeds:
+            given = {name: array.copy() for name, array in feed.items()}
+            for array in given.values():
+                self.held += 1
+                self.most = max(self.most, self.held)
+                weakref.finalize(array, self._released)
+            yield given
+            del given, array
+
+    def _released(self) -> None:
+        self.held -= 1
+
+
+def hold(folder: Path) -> None:
+    """How many samples are held at once while ranges are found and layers compared: hold.json."""
+    said = {}
+    for suffix, runtime in RUNTIMES.items():
+        source = folder / f"attention.{suffix}"
+        binding = json.loads((folder / f"{source.name}.json").read_text())
+        feeds = feeds_of(runtime, source, binding, dict(np.load(folder / "attention.samples.npz")))
+        for scheme in (scheme for scheme in SCHEMES if scheme.calibration_samples):
+            counted = Counted(feeds)
+            assert _optimize(runtime, suffix, source, folder / f"held.{suffix}", scheme, counted) is None
+            said[f"{suffix} {scheme.id}"] = counted.most
+        counted = Counted(feeds)
+        assert runtime.activations
+        assert math.isfinite(noisiest(runtime.activations(source, folder / f"held.{suffix}", counted))[0].after_db)
+        said[f"{suffix} layers"] = counted.most
+    (folder / "hold.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    for job in sys.argv[2:]:
+        globals()[job](Path(sys.argv[1]))

@@ -1,0 +1,144 @@
+"""Models with several inputs and outputs, token ids, attention, recurrence: quantized, compared, compiled; models that
+are quantized already; files without names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+JOBS = Path(__file__).with_name("any_model_jobs.py")
+NETS = ("two_inputs", "two_outputs", "attention", "shared_weights", "lstm")
+FORMATS = ("onnx", "tflite")
+# Greatest distance to PyTorch's answers on the calibration samples themselves, relative to the output's range.
+LIMITS = {"fp16": 2e-3, "int8_dynamic": 0.05, "int8_static": 0.12, "corrected": 0.12, "mse": 0.05, "weights": 0.03}
+WORDS = {  # what is said of a model that a scheme made
+    "onnx": {
+        "fp16": "float16 weights",
+        "int8_dynamic": "uint8 weights and activations",
+        "int8_static": "int8 weights and uint8 activations",
+        "corrected": "int8 weights and uint8 activations",
+        "mse": "int8 weights and int16 activations",
+        "weights": "int8 weights",
+    },
+    "tflite": {
+        "fp16": "float16 weights",
+        "int8_dynamic": "int8 weights",
+        "int8_static": "int8 weights and activations",
+        "corrected": "int8 weights and activations",
+        "mse": "int8 weights and int16 activations",
+        "weights": "int8 weights",
+    },
+}
+BUILT = [
+    (net, suffix, scheme)
+    for net, suffix, scheme in itertools.product(NETS, FORMATS, LIMITS)
+    if (net, suffix, scheme) != ("attention", "onnx", "fp16")  # ONNX Runtime dies when it fuses this one
+]
+pytestmark = pytest.mark.toolchain
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path, edge_python: Path) -> Path:
+    """Where the models are, converted and built in every scheme."""
+    made = tmp_path_factory.mktemp("any_model")
+    for python, job in ((torch_python, "convert"), (edge_python, "build")):
+        _do(python, project, made, job)
+    return made
+
+
+@pytest.fixture(scope="module")
+def built(folder: Path) -> dict[str, Any]:
+    """What any_model_jobs.py found about each."""
+    said: dict[str, Any] = json.loads((folder / "build.json").read_text())
+    return said
+
+
+def _do(python: Path, project: Path, folder: Path, job: str) -> dict[str, Any]:
+    environment = {**os.environ, "PYTHONPATH": str(project / "src")}
+    done = subprocess.run([python, JOBS, folder, job], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer = folder / f"{job}.json"
+    return json.loads(answer.read_text()) if answer.is_file() else {}
+
+
+@pytest.mark.parametrize(("net", "suffix", "scheme"), BUILT)
+def test_every_scheme_answers_as_the_model_does(built: dict[str, Any], net: str, suffix: str, scheme: str) -> None:
+    assert 0 < built[f"{net} {suffix} {scheme}"]["distance"] < LIMITS[scheme]
+
+
+@pytest.mark.parametrize(("net", "suffix", "scheme"), BUILT)
+def test_programs_have_the_inputs_of_the_model(built: dict[str, Any], net: str, suffix: str, scheme: str) -> None:
+    each = built[f"{net} {suffix} {scheme}"]
+    assert list(each["inputs"]) == list(each["wanted"])
+    assert each["batch"] in ([1] * len(each["batch"]), ["batch"])
+    if net in ("attention", "shared_weights"):  # token ids stay what they are
+        assert each["inputs"] == each["wanted"]
+        assert {*each["inputs"].values()} <= {"int64", "int32"}
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_layers_are_compared_sample_by_sample(built: dict[str, Any], suffix: str, net: str) -> None:
+    each = built[f"{net} {suffix} int8_static"]
+    half = len(each["layers"]) // 2
+    assert each["layers"][:half] == each["layers"][half:]  # of two samples
+    assert set(each["layers"]) <= set(each["known"])
+    assert len(set(each["known"])) == len(each["known"])
+    assert each["shapes_differ"] == []
+    assert each["noisiest"]
+
+
+@pytest.fixture(scope="module")
+def refused(folder: Path, project: Path, edge_python: Path, built: dict[str, Any]) -> dict[str, Any]:
+    """What each scheme says of models that each scheme made."""
+    return _do(edge_python, project, folder, "refuse")
+
+
+@pytest.mark.parametrize("before", LIMITS)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_what_is_quantized_already_is_refused_by_name(refused: dict[str, Any], suffix: str, before: str) -> None:
+    """Else AEQ "succeeds" with the same bytes, or writes float16 that LiteRT refuses."""
+    reason = f"the model has {WORDS[suffix][before]} already; use a scheme with mode: as_is"
+    assert {refused[f"{suffix} {before} {scheme}"] for scheme in (*LIMITS, "fp32")} == {reason}
+
+
+@pytest.mark.parametrize("before", [*LIMITS, "as_is"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_model_as_it_is_keeps_every_byte(refused: dict[str, Any], suffix: str, before: str) -> None:
+    assert refused[f"{suffix} {before} as_is"] == "same"
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_float_model_is_not_refused(refused: dict[str, Any], suffix: str) -> None:
+    assert {refused[f"{suffix} as_is {scheme}"] for scheme in LIMITS} == {"changed"}
+
+
+def test_a_scheme_that_finds_nothing_to_quantize_says_so(refused: dict[str, Any]) -> None:
+    assert refused["nothing"] == [
+        "ONNX Runtime's quantizer finds nothing in the model that weights applies to",
+        "LiteRT: ai-edge-quantizer finds nothing in the model that weights applies to",
+    ]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_files_without_names_are_quantized_and_layers_kept(
+    folder: Path, project: Path, edge_python: Path, built: dict[str, Any], suffix: str
+) -> None:
+    said = _do(edge_python, project, folder, "anonymous")[suffix]
+    assert said["float"] < 1e-5
+    assert said["distance"] == pytest.approx(built[f"two_inputs {suffix} int8_static"]["distance"], rel=0.3)
+    assert len(set(said["layers"])) == len(said["layers"])
+    assert said["compared"] == said["layers"]
+    assert said["kept"] < 0.7 * said["distance"]  # what is left are integers at the borders, and no layers
+
+
+def test_few_samples_are_held_at_once(folder: Path, project: Path, edge_python: Path, built: dict[str, Any]) -> None:
+    held = _do(edge_python, project, folder, "hold")
+    assert set(held.values()) <= {1, 2, 3}

@@ -1,0 +1,95 @@
+"""source on a tiny format: what a model is, what it answers, and what is refused before anything is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.splits import write_split
+from tests.stages.test_convert import BACKEND, PLUGINS
+
+from edgeflow import files
+from edgeflow.errors import DataError
+from edgeflow.stages import source as stage
+from edgeflow.stages.ladder import Outputs as Answers
+from edgeflow.types.ladder import Ladder
+from edgeflow.types.signatures import Binding, Bound
+
+SAMPLES, FEATURES, CLASSES = 40, 6, 3
+WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model that somebody brings, and the samples."""
+    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
+    write_split(tmp_path / "golden", x[:4])
+    write_split(tmp_path / "evaluation", x, (x @ WEIGHTS).argmax(1))
+    np.save(tmp_path / "model.npy", WEIGHTS)
+    (tmp_path / "backend.py").write_text(BACKEND)
+    (tmp_path / "plugins.py").write_text(PLUGINS)
+    return tmp_path
+
+
+def take(folder: Path, kind: str = "kind", output: str = "") -> Ladder:
+    """The ladder of the model that is brought."""
+    task, brought = "edgeflow.tasks.classification:plugin", str(folder / "model.npy")
+    spec = stage.Spec("m", brought, f"{folder}/plugins.py:{kind}", task, output=output)
+    made = stage.Outputs(*(folder / f"source.{part}" for part in ("outputs", "ladder", "info")))
+    stage.run(spec, stage.Inputs(folder / "golden", folder / "evaluation"), made)
+    return files.read_as(Ladder, made.ladder)
+
+
+def test_the_first_rung_is_what_the_file_itself_answers(folder: Path) -> None:
+    ladder = take(folder)
+    assert ladder.binding == Binding({"input": Bound("x")}, {"y": Bound("y")})
+    (step,) = ladder.rungs
+    assert (step.stage, step.value, step.n, step.evaluated_on) == ("source", 1.0, SAMPLES, "tiny 1")
+    assert step.artifact_sha256 == files.sha256_file(folder / "model.npy")
+    answers = Answers.read(folder / "source.outputs")
+    assert [len(answers.golden["y"]), len(answers.evaluation["y"])] == [4, SAMPLES]
+    said = files.read_json(folder / "source.info")
+    assert {key: said[key] for key in ("model", "format", "sha256", "quantized")} == {
+        "model": "m",
+        "format": "npy",
+        "sha256": step.artifact_sha256,
+        "quantized": "",
+    }
+    assert said["signature"]["inputs"][0]["name"] == "x"
+    assert said["reference"]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not a model", "model.npy: no .npy file"),
+        (None, "model m: source: .*model.npy: no such file; paths start at the project folder"),
+        (WEIGHTS.astype("float64"), "MATMUL: no kernel for float64; without its own answers nothing could be compared"),
+        (WEIGHTS[:4], "model m: input x does not take samples of shape .6."),
+    ],
+)
+def test_a_model_that_cannot_be_the_reference_is_refused(
+    folder: Path, content: bytes | np.ndarray | None, message: str
+) -> None:
+    path = folder / "model.npy"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    with pytest.raises(DataError, match=message):
+        take(folder)
+    assert not [*folder.glob("source.*")]
+
+
+def test_a_crash_while_the_file_is_read_is_no_crash_of_the_job(folder: Path) -> None:
+    with (folder / "plugins.py").open("a") as stream:
+        stream.write("\nhostile = dataclasses.replace(kind, signature=ending(signal.SIGSEGV))\n")
+    with pytest.raises(DataError, match=r"Tiny format: reading .*model.npy ends in a crash \(SIGSEGV, signal 11\)"):
+        take(folder, "hostile")
+
+
+def test_an_output_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"model m: output: its file has no 'z', only y float32\[n, 3\]"):
+        take(folder, output="z")
