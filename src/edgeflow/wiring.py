@@ -142,6 +142,7 @@ class Wiring:
             "calibration": config.splits.calibration,
             "evaluation": config.splits.evaluation,
             "golden": config.splits.golden,
+            "duplicates": config.splits.duplicates,
             "source": config.source,
         }
         return Job(
