@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 COMMANDS = """\
 to begin with
+  try         say what becomes of a model that you have, on what this machine can run
   init        write a small working project into an empty folder
+  add model   add a model's file to this project
 
 the project
   plan        show every cell of the matrix: what will be built, what is shared, what is infeasible and why
@@ -82,6 +84,8 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     from edgeflow.stages import STAGES
 
     commands = {
+        "try": _try,
+        "add": _add,
         "init": _init,
         "plan": _plan,
         "summary": _summary,
@@ -101,6 +105,18 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 
     near = difflib.get_close_matches(name, [*commands, *TRACKING, *STAGES], n=1)
     raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
+
+
+def _try(rest: Sequence[str]) -> int:
+    from edgeflow.scaffold.trial import trial
+
+    return trial(rest)
+
+
+def _add(rest: Sequence[str]) -> int:
+    from edgeflow.scaffold.addition import add
+
+    return add(rest)
 
 
 def _init(rest: Sequence[str]) -> int:

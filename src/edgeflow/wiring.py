@@ -142,6 +142,7 @@ class Wiring:
             "calibration": config.splits.calibration,
             "evaluation": config.splits.evaluation,
             "golden": config.splits.golden,
+            "duplicates": config.splits.duplicates,
             "source": config.source,
         }
         return Job(
@@ -383,7 +384,7 @@ class Wiring:
                 **_pick(source, "model", "outputs"),
                 **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
-                "origin": layout.train(model, route.recipe)["outputs"],
+                "origin": self._origin(model, route.recipe)["outputs"],
             },
             (reference, task),
             (made_by.backend,),
@@ -409,6 +410,7 @@ class Wiring:
                 "device": self.project.device_of(target) or "",
                 "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
+                "output": self.project.models[model].output or "",
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
             },

@@ -7,43 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.answers import BINDING, MATRIX, write_answers
 from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import StageError
 from edgeflow.stages import optimize as stage
 from edgeflow.types.ladder import Ladder, Rung
-from edgeflow.types.variants import Scheme
+from edgeflow.types.variants import SOURCE, Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
-BACKEND = '''
-"""A program is an .npy: weights float32[F, K]."""
-import io
-from pathlib import Path
-
-import numpy as np
-
-
-class Session:
-    def __init__(self, program, threads):
-        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
-
-    def signature(self):
-        return {"inputs": [{"name": "x", "dtype": "float32"}], "outputs": []}
-
-    def predict(self, x):
-        return x @ self.weights
-
-    @staticmethod
-    def versions():
-        return {"tiny": "1"}
-
+COUNT = """
 
 def operators_in(program):
     return {"MatMul": 1, "Add": 2}
-'''
+"""
+BACKEND = MATRIX + COUNT
 
 PLUGINS = """
 from pathlib import Path
@@ -58,6 +39,7 @@ BLIND = Path(__file__).with_name("blind.txt")  # to which setting the quantizer 
 
 def optimize(job):
     scheme, blind = job.scheme, BLIND.read_text()
+    assert not scheme.as_is
     assert not list(job.work.iterdir())
     weights = np.load(job.source)
     if scheme.weights != "float32" and blind != "mode weight_only":
@@ -82,6 +64,7 @@ plugin = Runtime(
 PLAIN = Scheme("plain", "int8", "int8", "static", calibration_samples=8)
 FINE = Scheme("fine", "int4", "float32", "weight_only", calibration_samples=8, bias_correction=True)
 MSE = replace(PLAIN, id="mse", calibration_method="mse", bias_correction=True)
+AS_IS = Scheme("as_is", SOURCE, SOURCE, "as_is")
 PERCENTILE = replace(PLAIN, id="percentile", calibration_method="percentile", percentile=0.99)
 
 
@@ -116,10 +99,10 @@ def setting(tmp_path: Path) -> Setting:
     write_split(tmp_path / "golden", x[:4])
     write_split(tmp_path / "evaluation", x, answers.argmax(1))
     write_split(tmp_path / "calibration", x)
-    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    write_answers(tmp_path / "outputs", answers[:4], answers)
     digest = files.sha256_file(tmp_path / "model")
     rung = Rung("convert", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "torch")
-    files.write_json(tmp_path / "ladder", Ladder((rung,)))
+    files.write_json(tmp_path / "ladder", Ladder((rung,), binding=BINDING))
     (tmp_path / "backend.py").write_text(BACKEND)
     (tmp_path / "plugins.py").write_text(PLUGINS)
     return Setting(tmp_path)
@@ -129,6 +112,12 @@ def setting(tmp_path: Path) -> Setting:
 def test_settings_that_change_the_model_pass(setting: Setting, scheme: Scheme) -> None:
     before, made = setting.optimize(scheme).rungs
     assert made.artifact_sha256 == files.sha256_file(setting.folder / "model.out") != before.artifact_sha256
+
+
+def test_a_model_as_it_is_keeps_every_byte_and_is_asked(setting: Setting) -> None:
+    before, made = setting.optimize(AS_IS).rungs
+    assert (setting.folder / "model.out").read_bytes() == (setting.folder / "model").read_bytes()
+    assert (made.artifact_sha256, made.golden_max_abs, made.tolerance) == (before.artifact_sha256, 0, 0)
 
 
 @pytest.mark.parametrize(
