@@ -90,7 +90,9 @@ def test_what_is_quantized_already_is_said_in_words(sound: Read) -> None:
     assert said == {"int8.onnx": "int8 weights and activations", "half.onnx": "float16"}
 
 
-def test_files_beside_the_model_belong_to_it(sound: Read) -> None:
+def test_files_beside_the_model_belong_to_it(folder: Path, sound: Read) -> None:
+    above = folder / "hostile" / "above.onnx"
+    assert onnx.files(above) == (above,)
     assert sound.answers["external.onnx"]["files"] == ["external.onnx", "weights/w.bin"]
     assert sound.answers["several.onnx"]["files"] == ["several.onnx"]
 
