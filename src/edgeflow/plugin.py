@@ -193,7 +193,7 @@ class Format:
     signature: Callable[[Path], Signature]  # raises as `check`, which it calls
     quantized: Callable[[Path], str]  # what it is already: "int8 weights and activations", "float16"; "": float32
     backend: Path | None  # runner backend that answers as the file does; None: nothing here can run it
-    # All files that a model is in, itself first, so that an edit of one is seen; of one that `check` refuses that alone.
+    # All files that a model is in, itself first, so that an edit of one is seen; of one that `check` refuses, it alone
     # Asked while the matrix is planned, as `recognizes`. None: the file alone, or all that its folder holds.
     files: Callable[[Path], tuple[Path, ...]] | None = None
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
