@@ -6,7 +6,7 @@ module imports only the standard library and `edgeflow.{types,errors,units,stats
 planning loads it in an environment that has none of the heavy libraries, so those are imported inside the functions.
 
 Arrays cross this API in the data layout: x is float32[N, C, H, W] (or [N, C, L], or [N, F]), y is int64[N]. Answers
-are bound by name: output → [N, …]. A plugin that wants NHWC says so in `Runtime.layout` and gets its images transposed.
+are bound by name: output → [N, …]. Where a file has its axes in another order, its binding says so.
 """
 
 from __future__ import annotations
@@ -169,9 +169,6 @@ class Executor(Protocol):
     def backend(self) -> Path | None: ...
 
     @property
-    def layout(self) -> str: ...
-
-    @property
     def beginnings(self) -> Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None: ...
 
 
@@ -199,7 +196,6 @@ class Format:
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
     beginnings: Callable[[Path], Sequence[tuple[str, Callable[[], bytes]]]] | None = None
     preload: tuple[str, ...] = ()  # modules that the functions above and the backend import
-    layout: str = "NCHW"  # of images, until bindings say it
     api_version: int = API_VERSION
 
 
@@ -366,7 +362,6 @@ class Runtime:
     description: str
     format: str  # id of the format of converted and optimized models
     program_suffix: str  # suffix of compiled programs, without the dot
-    layout: str  # "NCHW" or "NHWC"
     toolchain: str  # that optimize, compile and measure run in
     backend: Path  # runner backend: a self-contained Python file with a class `Session` (see runners/harness.py)
     evidence: Evidence  # what running here proves when this machine is not a device of the target
