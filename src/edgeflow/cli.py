@@ -27,6 +27,7 @@ the project
   search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
+  signature   show what goes into a model's file and what comes out
   device      show which machine this is, for the file of a device
   data list   show which sample of a dataset is in which split
   verify      refuse a damaged or hostile package
@@ -91,6 +92,7 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
         "summary": _summary,
         "search": _search,
         "schema": _schema,
+        "signature": _signature,
         "toolchain": _toolchain,
         "device": _device,
         "verify": _verify,
@@ -215,6 +217,12 @@ def _search(rest: Sequence[str]) -> int:
     from edgeflow.search.command import search
 
     return search(rest)
+
+
+def _signature(rest: Sequence[str]) -> int:
+    from edgeflow import signature
+
+    return signature.command(rest)
 
 
 def _schema(rest: Sequence[str]) -> int:

@@ -249,7 +249,7 @@ class Wiring:
         texts = reach.named([self.project.models[model].arguments for model in models])
         config = self.project.models[models[0]]
         brought = config.source or (config.weights if weights else None)
-        names = [*texts, *filter(None, [brought])]
+        names = [*texts, *filter(None, [brought]), *self._beside(models[0])]
         data = _data(names, lambda _: reach.data(names))
         there = os.path.exists if config.imported else os.path.isfile
         if brought and not there(brought) and pointers.covering(Path(brought)) is None:
@@ -257,6 +257,14 @@ class Wiring:
             missing = f"model {models[0]}: {key}: {brought}: no such file; paths start at the project folder"
             return replace(data, fault=data.fault or missing)
         return data
+
+    def _beside(self, model: str) -> list[str]:
+        """The files beside the one that is imported which belong to it."""
+        source = self.project.models[model].source
+        origin = self.plugins.formats.get(self.plan.origins.get(model, ""))
+        if source is None or origin is None or origin.files is None or not os.path.exists(source):
+            return []
+        return [str(path) for path in origin.files(Path(source))[1:]]
 
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]
@@ -540,12 +548,23 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "imports": self._imports(),
             "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
         inputs: Inputs = {**layout.plan(), "packages": packages}
         return Job("report", spec, inputs, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
+
+    def _imports(self) -> dict[str, dict[str, Any]]:
+        """Model → how it is built, and whether its task asks for labels; of imported models."""
+        ways: dict[str, dict[str, None]] = {}
+        for cell, route in self.plan.routes.items():
+            if route.imported:
+                taken = f" ({', '.join(route.edges)})" if route.edges else ", as it is"
+                ways.setdefault(cell.model, {})[" → ".join((route.origin, *route.formats)) + taken] = None
+        tasks = {model: self.plugins.tasks[self.project.models[model].task] for model in ways}
+        return {m: {"routes": list(way), "labelled": tasks[m].needs_targets} for m, way in ways.items()}
 
     def _dense(self) -> dict[str, str]:
         """Scheme with steps → the first in the matrix that is the same without them."""
