@@ -224,6 +224,7 @@ SCRIPT = '''
 import json, sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
