@@ -139,7 +139,7 @@ def _plan(rest: Sequence[str]) -> int:
         from edgeflow import plan_warnings
         from edgeflow.plan_table import show
 
-        show(project, plan, wrong, plan_warnings.of(project, plugins, plan))
+        show(project, plugins, plan, wrong, plan_warnings.of(project, plugins, plan))
     return 0
 
 

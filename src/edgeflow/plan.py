@@ -150,15 +150,14 @@ def _cell_json(cell: Cell) -> dict[str, str]:
     )
 
 
-def plan(project: Project, plugins: Plugins, unavailable: Mapping[str, str] | None = None) -> Plan:
+def plan(project: Project, plugins: Plugins) -> Plan:
     """Every cell of the project's matrix, in the order of the configuration.
 
-    `unavailable`: toolchain → why it cannot be made here. Raises PluginError when a runtime would share programs that
-    differ.
+    Raises PluginError when a runtime would share programs that differ.
     """
     schemes = {name: project.scheme(name) for name in (*project.schemes, project.baseline)}
     targets = {name: project.target(name) for name in project.targets}
-    ways = Routes(plugins, unavailable)
+    ways = Routes(plugins)
     origins = {model: _origin(project, plugins, model) for model in dict.fromkeys(c[0] for c in project.cells())}
     routes: dict[Cell, Route] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,8 +15,13 @@ from edgeflow.plan import Plan
 from edgeflow.runners import identity
 from edgeflow.types.variants import Cell
 
+if TYPE_CHECKING:
+    from edgeflow.registry import Plugins
 
-def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Sequence[str]) -> None:
+NAMED = 3  # models in a row of routes
+
+
+def show(project: Project, plugins: Plugins, plan: Plan, faults: Mapping[Cell, str], warnings: Sequence[str]) -> None:
     """Print the plan; `faults` says why a cell will fail, `warnings` what will mean little, where that is known now."""
     console = Console()
     refused = {cell: ("infeasible", cell.reason) for cell in plan.cells if cell.reason}
@@ -24,6 +30,9 @@ def show(project: Project, plan: Plan, faults: Mapping[Cell, str], warnings: Seq
     console.print(_matrix(plan, {cell: (said, numbers[said, text]) for cell, (said, text) in why.items()}))
     for (said, text), number in numbers.items():
         console.print(f"  [bold]{escape(f'[{number}]')}[/] {said}: {escape(text)}", highlight=False)
+    if plan.routes:
+        console.print()
+        console.print(_routes(plugins, plan))
     failing = sum(cell in faults for cell in plan.feasible)
     counts = [f"{len(plan.feasible) - failing} to build", f"{len(plan.cells) - len(plan.feasible)} infeasible"]
     counts += [f"{failing} will fail"] if failing else []
@@ -75,6 +84,24 @@ def _cell(cell: Cell | None, marked: Mapping[Cell, tuple[str, int]]) -> str:
     said, number = marked[cell]
     mark = escape(f"[{number}]")
     return f"[dim]no {mark}[/]" if said == "infeasible" else f"[red]fails {mark}[/]"
+
+
+def _routes(plugins: Plugins, plan: Plan) -> Table:
+    """How models become what runtimes take: a row per way, and who goes it."""
+    ways: dict[tuple[str, tuple[str, ...], tuple[str, ...]], dict[str, None]] = {}
+    for cell, route in plan.routes.items():
+        ways.setdefault((route.origin, route.edges, route.formats), {})[cell.model] = None
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("route", "by", "models"):
+        table.add_column(name)
+    for (origin, edges, formats), models in ways.items():
+        named = list(models)
+        several = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        used = [plugins.converters[edge] for edge in edges]
+        by = ", ".join(f"{each.description} ({each.toolchain})" for each in used) or "taken as it is"
+        way = " → ".join((origin, *formats) if edges else formats)
+        table.add_row(escape(way), escape(by), escape(", ".join(named[:NAMED]) + several))
+    return table
 
 
 def _sharing(plan: Plan) -> str:

@@ -24,12 +24,13 @@ class Way:
 
 
 class Routes:
-    """The ways from every framework and format; all from one place form a tree, so that they share what they can."""
+    """The ways from every framework and format; all from one place form a tree, so that they share what they can.
 
-    def __init__(self, plugins: Plugins, unavailable: Mapping[str, str] | None = None) -> None:
-        """`unavailable`: toolchain → why it cannot be made here; its converters are left out."""
+    What needs a toolchain that this machine cannot have is left out.
+    """
+
+    def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
-        self._unavailable = unavailable or {}
         self._ways = cache(self._search)
 
     def find(self, origin: str, wanted: str) -> Way | Unsupported:
@@ -41,12 +42,15 @@ class Routes:
         if lost is None:
             return Unsupported(f"no converter leads from {origin} to {wanted}")
         converters = [self._plugins.converters[edge] for edge in lost.edges]
-        missing = next(converter for converter in converters if self._unavailable.get(converter.toolchain))
-        return Unsupported(f"{missing.description} cannot be used: {self._unavailable[missing.toolchain]}")
+        missing = next(converter for converter in converters if not self._usable(converter))
+        return Unsupported(f"{missing.description} cannot be used: {self._plugins.unavailable[missing.toolchain]}")
 
     def _search(self, origin: str, everything: bool) -> Mapping[str, Way]:
-        usable = [c for c in self._plugins.converters.values() if everything or not self._unavailable.get(c.toolchain)]
+        usable = [c for c in self._plugins.converters.values() if everything or self._usable(c)]
         return search(usable, origin, takes_itself=origin in self._plugins.formats)
+
+    def _usable(self, converter: Converter) -> bool:
+        return not self._plugins.unavailable.get(converter.toolchain)
 
 
 def format_of(plugins: Plugins, source: Path) -> str | Unsupported:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from edgeflow.plan import Plan, plan
 from edgeflow.registry import MODULE_FILES, Plugins, discover, foreign_module_files
 from edgeflow.stages import STAGES
 from edgeflow.toolchains import client
+from edgeflow.toolchains.environments import why_not
 from edgeflow.types.jobs import Failure, JobCost
 from edgeflow.types.plain import to_json
 from edgeflow.types.variants import Cell
@@ -44,6 +46,8 @@ def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project,
     project = load(Path(), given, plugins)
     for warning in project.warnings:
         print(f"warning: {warning} (the matrix does not use this file)", file=sys.stderr)
+    toolchains = dict.fromkeys(converter.toolchain for converter in plugins.converters.values())
+    plugins = replace(plugins, unavailable={name: why for name in toolchains if (why := why_not(name))})
     return project, plugins, plan(project, plugins)
 
 

@@ -17,13 +17,18 @@ from tests.splits import write_split
 from edgeflow.runners import harness, identity, tensors
 
 MILLISECOND = 1_000_000  # ns
+BINDING = {"inputs": {"input": {"tensor": "x", "axes": []}}, "outputs": {"logits": {"tensor": "y", "axes": []}}}
 
 # A program is a number: milliseconds of an inference. Sample i holds i everywhere and takes i ms more.
 TIMED = """
 import gc
 
+
+def tensor(name, shape):
+    return {"name": name, "dtype": "float32", "shape": shape, "scale": None, "zero_point": None}
+
+
 CALLS = []  # (program, sample) of each inference
-PREDICTED = []  # samples that were asked without a clock
 CLOCK = []  # the test puts its clock here
 COLLECTING = []  # whether the collector was on in each inference
 
@@ -33,9 +38,9 @@ class Session:
         self.program, self.threads = program, threads
         CLOCK[0].advance_ms(500)
 
-    def encode(self, x):
+    def encode(self, feed):
         CLOCK[0].advance_ms(70)
-        return x * 2
+        return feed["x"] * 2
 
     def invoke(self, native):
         sample = int(native.flat[0] / 2)
@@ -45,17 +50,14 @@ class Session:
         return native.reshape(1, -1)[:, :1]
 
     def decode(self, raw):
-        return raw / 2
-
-    def predict(self, x):
-        PREDICTED.extend(x[:, 0, 0, 0].tolist())
-        return x.reshape(len(x), -1)[:, :1]
+        return {"y": raw / 2}
 
     def arena_bytes(self):
         return 4096
 
     def signature(self):
-        return {"inputs": [], "outputs": []}
+        shape = [1, 1, 2, 2]
+        return {"inputs": [tensor("x", shape)], "outputs": [tensor("y", [1, 1])]}
 
     def operators(self):
         return [{"operator": "NOTHING", "count": 1, "placement": "CPU"}]
@@ -86,8 +88,8 @@ class Session:
         if self.kind == b"m":
             self.weights = np.ones(4_000_000)  # 32 MB
 
-    def encode(self, x):
-        return x
+    def encode(self, feed):
+        return feed["x"]
 
     def invoke(self, native):
         if self.kind == b"f":
@@ -95,16 +97,16 @@ class Session:
         return native.reshape(len(native), -1)[:, :2]
 
     def decode(self, raw):
-        return raw + np.float32(self.threads)
-
-    def predict(self, x):
-        return self.decode(self.invoke(self.encode(x)))
+        return {"y": raw + np.float32(self.threads)}
 
     def arena_bytes(self):
         return None
 
     def signature(self):
-        return {"inputs": [], "outputs": []}
+        def tensor(name, shape):
+            return {"name": name, "dtype": "float32", "shape": shape, "scale": None, "zero_point": None}
+
+        return {"inputs": [tensor("x", [1, 2, 2, 3])], "outputs": [tensor("y", [1, 2])]}
 
     def operators(self):
         return []
@@ -153,11 +155,11 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             {
                 "backend": str(backend),
                 "program": str(program),
-                "baseline_program": None if baseline is None else str(baseline),
-                "layout": "NCHW",
+                "binding": BINDING,
+                "baseline": None if baseline is None else {"program": str(baseline), "binding": BINDING},
                 "threads": 1,
-                "inputs": str(tmp_path / "x.safetensors"),
-                "outputs": str(tmp_path / "outputs.npz"),
+                "split": str(tmp_path / "x.safetensors"),
+                "outputs": str(tmp_path / "outputs.safetensors"),
                 "times": True,
                 "max_runs": 100,
                 "max_seconds": 30.0,
@@ -167,7 +169,7 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             }
         )
 
-    return SimpleNamespace(measure=measure, module=module, outputs=tmp_path / "outputs.npz")
+    return SimpleNamespace(measure=measure, module=module, outputs=tmp_path / "outputs.safetensors")
 
 
 def test_only_invoke_is_timed(timed: SimpleNamespace) -> None:
@@ -200,17 +202,27 @@ def test_timing_rotates_through_inputs(timed: SimpleNamespace) -> None:
 def test_runs_that_do_not_count_are_of_samples_whose_turn_was_before(timed: SimpleNamespace) -> None:
     timed.measure(8, baseline=2, samples=50, max_runs=20, warmup_runs=3)
     calls = [sample for program, sample in timed.module.CALLS if program == "8"][4:]
+    del calls[27:]  # of the answers that no timed run gave
     assert calls == [47, 48, 49, 48, 49, *range(10), 8, 9, *range(10, 20)]
 
 
-@pytest.mark.parametrize(("max_runs", "asked_again"), [(20, []), (6, []), (4, [4.0, 5.0])])
+@pytest.mark.parametrize(("max_runs", "asked_again"), [(20, []), (6, []), (4, [4, 5])])
 def test_answers_are_those_of_the_timed_runs_and_the_rest_is_asked(
-    timed: SimpleNamespace, max_runs: int, asked_again: list[float]
+    timed: SimpleNamespace, max_runs: int, asked_again: list[int]
 ) -> None:
-    timed.measure(8, baseline=2, samples=6, max_runs=max_runs, block_runs=4)
-    assert list(timed.module.PREDICTED) == asked_again
-    with np.load(timed.outputs) as archive:
-        assert archive["evaluation"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+    timed.measure(8, samples=6, max_runs=max_runs, warmup_runs=0, block_runs=max_runs)
+    untimed = timed.module.CALLS[4 + harness.REWARM_RUNS + max_runs :]
+    assert [sample for _, sample in untimed] == asked_again
+    assert _answers(timed.outputs)["logits"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+
+
+def test_samples_are_not_all_encoded_at_once(timed: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "KEPT_BYTES", 8 * 16)  # of eight samples
+    result = timed.measure(8, baseline=2, samples=50, max_runs=60, block_runs=40)
+    assert [len(block) for block in result["latency_blocks_s"]] == [8] * 7 + [4]
+    timed_samples = [round(1000 * run - 8) for block in result["latency_blocks_s"] for run in block]
+    assert timed_samples == [*range(50), *range(10)]
+    assert len(_answers(timed.outputs)["logits"]) == 50
 
 
 def test_a_slow_program_stops_at_its_time_in_many_short_blocks(timed: SimpleNamespace) -> None:
@@ -261,25 +273,12 @@ def test_without_times_there_are_predictions_and_an_arena_only(timed: SimpleName
     assert result["memory_peak_bytes"] == 4096
     assert "stopped_by" not in result["conditions"]
     assert {program for program, _ in timed.module.CALLS} == {"8"}
-    with np.load(timed.outputs) as archive:
-        assert archive["evaluation"].tolist() == [[0.0], [1.0], [2.0]]
+    assert _answers(timed.outputs)["logits"].tolist() == [[0.0], [1.0], [2.0]]
 
 
-@pytest.mark.parametrize(
-    ("shape", "layout", "expected"),
-    [
-        ((2, 3, 4, 5), "NHWC", (2, 4, 5, 3)),
-        ((2, 3, 4, 5), "NCHW", (2, 3, 4, 5)),
-        ((2, 7), "NHWC", (2, 7)),
-    ],
-)
-def test_layout(shape: tuple[int, ...], layout: str, expected: tuple[int, ...]) -> None:
-    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    laid_out = harness.to_layout(x, layout)
-    assert laid_out.shape == expected
-    assert laid_out.flags.c_contiguous
-    if expected != shape:
-        assert laid_out[1, 2, 3, 0] == x[1, 0, 2, 3]
+def _answers(path: Path) -> dict[str, Any]:
+    reader = tensors.Reader(path)
+    return {name.removeprefix("evaluation/"): reader.rows(name) for name in reader.entries}
 
 
 # --- backends are files --------------------------------------------------------------------------------------------
@@ -328,11 +327,11 @@ def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[s
     question = {
         "backend": "backend.py",
         "program": "program.bin",
-        "baseline_program": None,
-        "layout": "NHWC",
+        "binding": {"inputs": {"input": {"tensor": "x", "axes": [1, 2, 0]}}, "outputs": BINDING["outputs"]},
+        "baseline": None,
         "threads": 1,
-        "inputs": "x.safetensors",
-        "outputs": "outputs.npz",
+        "split": "x.safetensors",
+        "outputs": "outputs.safetensors",
         "times": True,
         "max_runs": 20,
         "max_seconds": 1.0,
@@ -356,10 +355,8 @@ def test_it_runs_alone_and_writes_what_the_program_answers(device: Path) -> None
     assert _result(device)["versions"] == {"edgeflow": "absent"}
     assert _result(device)["identity"] == identity.here()
     assert [len(block) for block in _result(device)["latency_blocks_s"]] == [10, 10]
-    with np.load(device / "outputs.npz") as archive:
-        # NHWC: the first two values of a sample are the first pixel of its channels 0 and 1
-        assert archive["evaluation"].tolist() == [[0.0 + 2, 4.0 + 2], [12.0 + 2, 16.0 + 2]]
-        assert archive["evaluation"].dtype == np.float32
+    # channels last: the first two values of a sample are the first pixel of its channels 0 and 1
+    assert _answers(device / "outputs.safetensors")["logits"].tolist() == [[0.0 + 2, 4.0 + 2], [12.0 + 2, 16.0 + 2]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
@@ -376,9 +373,10 @@ def test_memory_falls_back_to_the_peak_of_the_process(device: Path, monkeypatch:
     monkeypatch.chdir(device)
     monkeypatch.setattr(harness, "_reset_peak", lambda: False)
     Path("program.bin").write_bytes(b"m")
-    job = {"backend": "backend.py", "program": "program.bin", "threads": 1, "times": True}
-    session, result = harness._start(harness.load_backend("backend.py"), job, np.zeros((1, 2), np.float32))
-    assert session.weights.nbytes == 32_000_000
+    job = {"backend": "backend.py", "program": "program.bin", "threads": 1, "times": True, "binding": None}
+    sample = {"x": np.zeros((1, 2, 2, 3), np.float32)}
+    program, result = harness._start(harness.load_backend("backend.py"), job, sample)
+    assert program.session.weights.nbytes == 32_000_000
     assert result["memory_peak_bytes"] >= 0
     assert "an earlier peak of the imports may hide part of it" in result["memory_method"]
 
@@ -397,7 +395,7 @@ def test_a_failure_leaves_nothing_behind(device: Path) -> None:
 
 
 def test_outputs_that_cannot_be_written_leave_no_result(device: Path) -> None:
-    done = _run(device, b" ", outputs="missing/outputs.npz")
+    done = _run(device, b" ", outputs="missing/outputs.safetensors")
     assert done.returncode != 0
     assert "FileNotFoundError" in done.stderr
     assert not (device / "result.json").exists()

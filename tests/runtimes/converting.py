@@ -14,5 +14,5 @@ def convert(converter: str, model: Any, x: Any, output: Path) -> Converted | Uns
     """What a converter of edgeflow makes of a network with one input and one output; x: float32[N, …], N > 0."""
     plugin: Converter = load_reference(f"edgeflow.converters.{converter}:plugin")
     given = Tensor("input", "float32", ("batch", *x.shape[1:]))
-    signature = Signature((given,), (Tensor("logits", "float32", ("batch", "?")),), "NCHW")
+    signature = Signature((given,), (Tensor("logits", "float32", ("batch", "?")),))
     return plugin.convert(ConvertJob(model, None, signature, {"input": x[:1]}, output, output.parent))

@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import asking
 import numpy as np
 
 from edgeflow.plugin import Activations, OptimizeJob, Runtime
-from edgeflow.runners import harness
 from edgeflow.runtimes import litert, onnxruntime
 from edgeflow.types.variants import Scheme
 
@@ -66,7 +66,7 @@ def inspect(folder: Path) -> None:
 
 def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
     samples = np.load(folder / "x.npy")
-    x = harness.to_layout(samples, runtime.layout)
+    x = asking.to_layout(samples, runtime.layout)
     feeds = [{INPUTS[runtime.id]: each[None]} for each in x]
     source = folder / f"net.{runtime.format}"
     assert runtime.layers
@@ -83,7 +83,7 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
             "reads": {one.layer.name: list(one.reads) for one in each},
             "shapes": {one.layer.name: [list(one.before.shape), list(one.after.shape)] for one in each},
             "error": {one.layer.name: _worst(one.before, one.after) for one in each},
-            "outputs": harness.predict(
+            "outputs": asking.predict(
                 str(runtime.backend), str(output), np.load(folder / "x.npy"), runtime.layout
             ).tolist(),
         }

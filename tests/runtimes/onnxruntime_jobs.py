@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import asking
 import numpy as np
 
 from edgeflow.converters import torch_to_onnx
@@ -193,9 +194,9 @@ def ask(folder: Path) -> None:
     x = np.load(folder.parent / "resnet8.npz")["x"][:100]
     for path in (folder.parent / "resnet8.onnx", *sorted((folder.parent / "built").glob("resnet8.*.onnx"))):
         session = harness.load_backend(str(subject.plugin.backend)).Session(str(path), 1)
-        alone = np.concatenate([session.invoke(x[i : i + 1]) for i in range(len(x))])
+        alone = np.concatenate([session.invoke({"input": x[i : i + 1]})[0] for i in range(len(x))])
         with mock.patch.object(session, "invoke", wraps=session.invoke) as invoke:
-            together = session.predict(x)
+            together = harness.Program(session, None).ask({"input": x})["logits"]
         said[path.stem] = {"calls": invoke.call_count, "distance": float(abs(together - alone).max() / np.ptp(alone))}
     (folder / "ask.json").write_text(json.dumps(said))
 
@@ -213,7 +214,7 @@ def finer(folder: Path) -> None:
         made = onnx.load(model)
         onnx.checker.check_model(made)
         said[name] = {
-            "answers": [harness.predict(backend, str(path), calibration, "NCHW").tolist() for path in (model, program)],
+            "answers": [asking.predict(backend, str(path), calibration, "NCHW").tolist() for path in (model, program)],
             "shifts": _shifts(reference, made, calibration),
             "kernel_types": _facts(folder, model, calibration[:1], f"{name}.facts")["kernel_types"],
             "input_scale": _scale_of_input(made),
@@ -321,7 +322,7 @@ def _facts(folder: Path, path: Path, x: Any, name: str) -> dict[str, Any]:
     model = onnx.load(path)
     onnx.checker.check_model(model)
     backend = str(subject.plugin.backend)
-    np.savez(folder / f"{name}.npz", y=harness.predict(backend, str(path), x, "NCHW"))
+    np.savez(folder / f"{name}.npz", y=asking.predict(backend, str(path), x, "NCHW"))
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
     scales = [list(tensor.dims) for tensor in model.graph.initializer if tensor.name.endswith("weight_scale")]
     return {
@@ -350,17 +351,15 @@ def run(folder: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
-    def network(kind: int, inputs: int) -> Any:
-        tensors = [helper.make_tensor_value_info(f"x{i}", kind, [1, 2]) for i in range(inputs)]
-        outputs = [helper.make_tensor_value_info("y", kind, [1, 2])]
-        graph = helper.make_graph([helper.make_node("Sum", [t.name for t in tensors], ["y"])], "g", tensors, outputs)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-
-    damaged, two_inputs, double = (folder / f"{name}.onnx" for name in ("damaged", "two_inputs", "double"))
+    damaged, texts = (folder / f"{name}.onnx" for name in ("damaged", "texts"))
     damaged.write_bytes(b"not a model")
-    onnx.save(network(TensorProto.FLOAT, 2), two_inputs)
-    onnx.save(network(TensorProto.DOUBLE, 1), double)
-    said = {path.stem: _load_error(path) for path in (damaged, two_inputs, double)}
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x0"], ["y"])],
+        "g",
+        *([helper.make_tensor_value_info(name, TensorProto.STRING, [1, 2])] for name in ("x0", "y")),
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), texts)
+    said = {path.stem: _load_error(path) for path in (damaged, texts)}
     (folder / "run.json").write_text(json.dumps(said))
 
 

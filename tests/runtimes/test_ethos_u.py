@@ -198,7 +198,7 @@ def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
     program.write_bytes(np.random.default_rng(5).bytes(100))
     operators = (Operators("CONV_2D", 3, "Ethos-U55"),)
     given, answer = Tensor("x", "int8", (1, 2, 2, 1), 0.1, 3), Tensor("y", "int8", (1, 2), 0.1, 4)
-    signature = Signature((given,), (answer,), "NHWC")
+    signature = Signature((given,), (answer,))
     info = Program("net", "ethos_u", "any", "int8_static", "", "", 100, signature, operators, "model")
     sram = Measurement("memory_peak_bytes", 5000.0, "byte", Evidence.ESTIMATE, "vela", "", "estimate")
     assert plugin.package_files is not None

@@ -272,7 +272,7 @@ def _package_job(
     program: Path,
     *,
     arena_bytes: float | None = 8000.0,
-    signature: Signature | None = Signature((GIVEN,), (ANSWER,), "NHWC"),  # noqa: B008  # frozen
+    signature: Signature | None = Signature((GIVEN,), (ANSWER,)),  # noqa: B008  # frozen
     labels: tuple[str, ...] = ("no", "yes"),
 ) -> PackageJob:
     operators = tuple(Operators(name, 1, "CPU") for name in OPERATORS)
@@ -415,15 +415,15 @@ def test_the_header_says_what_goes_in_and_out(tmp_path: Path) -> None:
     [
         ({"signature": None}, "C++ source is made for programs of one input and one output"),
         (
-            {"signature": Signature((GIVEN, GIVEN), (ANSWER,), "NHWC")},
+            {"signature": Signature((GIVEN, GIVEN), (ANSWER,))},
             "C++ source is made for programs of one input and one output",
         ),
         (
-            {"signature": Signature((replace(GIVEN, dtype="float16"),), (ANSWER,), "NHWC")},
+            {"signature": Signature((replace(GIVEN, dtype="float16"),), (ANSWER,))},
             "tensor input is float16[1, 2, 2, 3], which C++ has not",
         ),
         (
-            {"signature": Signature((GIVEN,), (replace(ANSWER, shape=(-1, 2)),), "NHWC")},
+            {"signature": Signature((GIVEN,), (replace(ANSWER, shape=(-1, 2)),))},
             "tensor output is int8[-1, 2], which C++ has not",
         ),
         ({"labels": ()}, "no labels; an answer is one of them"),

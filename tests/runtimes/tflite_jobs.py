@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import asking
 import numpy as np
 
 from edgeflow.errors import EdgeflowError
@@ -58,7 +59,7 @@ def convert_and_keep_raw(net: str, inputs: str, output: str, raw: str) -> None:
 
 def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> int:
     """Apply a scheme; the size of the result in bytes."""
-    x = () if calibration is None else harness.to_layout(np.load(calibration), "NHWC")
+    x = () if calibration is None else asking.to_layout(np.load(calibration), "NHWC")
     samples = [{"args_0": each[None]} for each in x] or None
     with tempfile.TemporaryDirectory() as work:
         asked = from_json(Scheme, scheme)
@@ -69,14 +70,14 @@ def optimize(source: str, scheme: Any, calibration: str | None, output: str) -> 
 
 def predict(runtime: str, program: str, inputs: str) -> list[list[float]]:
     """What a program answers in the runner of a runtime."""
-    answers: list[list[float]] = harness.predict(_backend(runtime), program, np.load(inputs), "NHWC").tolist()
+    answers: list[list[float]] = asking.predict(_backend(runtime), program, np.load(inputs), "NHWC").tolist()
     return answers
 
 
 def inspect(runtime: str, program: str) -> dict[str, Any]:
     """Signature, operators and arena of a program."""
     session = harness.load_backend(_backend(runtime)).Session(program, 1)
-    session.invoke(session.encode(np.zeros(session.signature()["inputs"][0]["shape"], np.float32)))
+    asking.run_once(session)
     return {"signature": session.signature(), "operators": session.operators(), "arena_bytes": session.arena_bytes()}
 
 
@@ -208,7 +209,7 @@ def without_values(program: str) -> dict[str, list[bool]]:
     from edgeflow.runners.litert_backend import DELEGATE, Session
 
     session = Session(program, 1)
-    session.invoke(session.encode(np.zeros(session.signature()["inputs"][0]["shape"], np.float32)))
+    asking.run_once(session)
     by_operator: dict[str, list[bool]] = {}
     for node in session._interpreter._get_ops_details():
         if node["op_name"] != DELEGATE:
@@ -229,7 +230,7 @@ def shifts(reference: str, program: str, inputs: str) -> list[float]:
 
     Answers after the activation, of the program as it stands and not of what the correction cuts out of it.
     """
-    x = harness.to_layout(np.load(inputs), "NHWC")
+    x = asking.to_layout(np.load(inputs), "NHWC")
     expected, actual = _means(reference, x), _means(program, x)
     return [float(abs(a - b).max() / np.ptp(b)) for a, b in zip(actual, expected, strict=True)]
 
@@ -250,8 +251,9 @@ def _means(program: str, x: Any) -> list[Any]:
     nodes = [node for node in interpreter._get_ops_details() if node["op_name"] in tflite_files.LAYERS]
     details = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
     sums: list[Any] = [0.0] * len(nodes)
-    for sample in session.encode(x):
-        session.invoke(sample[None])
+    name = session.signature()["inputs"][0]["name"]
+    for sample in x:
+        session.invoke(session.encode({name: sample[None]}))
         for i, node in enumerate(nodes):
             output = int(node["outputs"][0])
             y = interpreter.get_tensor(output)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.answers import BINDING, MATRIX, read_answers, write_answers
 from tests.splits import write_split
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
 from edgeflow.stages import compile as stage
+from edgeflow.stages.ladder import Outputs
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.programs import Program
 from edgeflow.types.variants import Scheme, Target
@@ -20,37 +22,10 @@ from edgeflow.types.variants import Scheme, Target
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
-BACKEND = '''
-"""A program is an .npy: weights float32[F, K]. Every call is noted beside it."""
-import io
-import os
-import signal
-from pathlib import Path
-
-import numpy as np
-
-from edgeflow.runners.harness import RefusedError
-
-
-class Session:
-    def __init__(self, program, threads):
-        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
-
-    def signature(self):
-        return {"inputs": [], "outputs": []}
-
-    def predict(self, x):
-        with Path(__file__).with_name("calls.txt").open("a") as stream:
-            print(len(x), file=stream)
-        return x @ self.weights
-
-    def operators(self):
-        return []
-
-    @staticmethod
-    def versions():
-        return {"tiny": "1"}
-'''
+NOTE = """with Path(__file__).with_name("calls.txt").open("a") as stream:
+            print(len(native), file=stream)
+        return native @ self.weights"""
+BACKEND = MATRIX.replace("return native @ self.weights", NOTE)  # every call is noted beside it
 
 PLUGINS = """
 import dataclasses
@@ -120,6 +95,7 @@ dying = dataclasses.replace(
     plugin, description="Tiny runtime", backend=Path(__file__).with_name("dying.py"), beginnings=cut
 )
 choosy = dataclasses.replace(plugin, backend=Path(__file__).with_name("choosy.py"))
+timed = dataclasses.replace(plugin, times=True)
 accelerated = dataclasses.replace(
     plugin, id="npu", compile=accelerate, compiles_from="micro", runs="model"
 )
@@ -170,22 +146,24 @@ def setting(tmp_path: Path) -> Setting:
         np.save(stream, WEIGHTS)
     write_split(tmp_path / "golden", x[:4])
     write_split(tmp_path / "evaluation", x, answers.argmax(1))
-    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    write_answers(tmp_path / "outputs", answers[:4], answers)
     digest = files.sha256_file(tmp_path / "model")
     step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")
-    files.write_json(tmp_path / "ladder", Ladder((step,)))
+    files.write_json(tmp_path / "ladder", Ladder((step,), binding=BINDING))
     (tmp_path / "backend.py").write_text(BACKEND)
-    death = "os.kill(os.getpid(), signal.SIGSEGV) if self.weights.any() else x @ self.weights"
-    (tmp_path / "dying.py").write_text(BACKEND.replace("x @ self.weights", death))
+    death = "os.kill(os.getpid(), signal.SIGSEGV) if self.weights.any() else native @ self.weights"
+    (tmp_path / "dying.py").write_text(BACKEND.replace("native @ self.weights", death))
     refusal = 'raise RefusedError("MATMUL: no kernel for int8")'
-    (tmp_path / "choosy.py").write_text(BACKEND.replace("return x @ self.weights", refusal))
+    (tmp_path / "choosy.py").write_text(BACKEND.replace("return native @ self.weights", refusal))
     (tmp_path / "plugins.py").write_text(PLUGINS)
     return Setting(tmp_path)
 
 
 def test_a_program_is_asked_and_gets_a_rung(setting: Setting) -> None:
     made = setting.compile("plugin", "micro", setting.optimized())
-    assert sorted(setting.calls()) == [4, SAMPLES]
+    assert sum(setting.calls()) == 4 + SAMPLES
+    golden, evaluation = read_answers(made.outputs)
+    assert (len(golden), len(evaluation)) == (4, SAMPLES)
     assert [rung.stage for rung in files.read_as(Program, made.info).ladder.rungs] == ["optimize", "compile"]
     info = files.read_as(Program, made.info)
     assert info.id == "m/micro/any/int8"
@@ -206,14 +184,37 @@ def test_a_program_of_another_runtimes_program_is_not_asked_again(setting: Setti
     assert info.sha256 == files.sha256_file(second.program) != files.sha256_file(first.program)
 
 
+def test_a_program_that_is_timed_is_proved_on_golden_inputs_and_answers_when_it_is_measured(setting: Setting) -> None:
+    made = setting.compile("timed", "micro", setting.optimized())
+    assert setting.calls() == [4]
+    last = files.read_as(Program, made.info).ladder.rungs[-1]
+    assert (last.stage, last.value, last.n, last.golden_n, last.agreement) == ("compile", None, 0, 4, 1.0)
+    assert Outputs.read(made.outputs).asked is None  # the answers are still those of the stage before
+
+
+def test_the_same_bytes_are_asked_for_all_samples_once(setting: Setting) -> None:
+    """Whichever stage asked them: here the one before, in the same interpreter."""
+    _, evaluation = read_answers(setting.folder / "outputs")
+    of, split = setting.folder / "model", setting.folder / "evaluation"
+    write_answers(setting.folder / "outputs", evaluation[:4], evaluation, of=of, split=split)
+    made = setting.compile("plugin", "micro", setting.optimized())
+    assert setting.calls() == [4]
+    assert files.read_as(Program, made.info).ladder.rungs[-1].value == 1.0
+    write_split(split, np.ones((SAMPLES, FEATURES), np.float32), np.zeros(SAMPLES, np.int64))  # other samples
+    setting.compile("plugin", "micro", setting.optimized())
+    assert sum(setting.calls()) == 4 + 4 + SAMPLES
+
+
 def test_another_interpreter_is_asked(setting: Setting) -> None:
     first = setting.compile("plugin", "micro", setting.optimized())
     info = files.read_as(Program, first.info)
     older = replace(info.ladder.rungs[-1], evaluated_on="tiny 0")
-    files.write_json(first.info, replace(info, ladder=Ladder((*info.ladder.rungs[:-1], older))))
-    before = len(setting.calls())
+    files.write_json(first.info, replace(info, ladder=replace(info.ladder, rungs=(*info.ladder.rungs[:-1], older))))
+    answered = Outputs.read(first.outputs)
+    replace(answered, asked=replace(answered.asked, executor="tiny 0")).write(first.outputs)
+    before = sum(setting.calls())
     second = setting.compile("accelerated", "npu", setting.program(first))
-    assert len(setting.calls()) == before + 2
+    assert sum(setting.calls()) == before + 4 + SAMPLES
     # nothing executed the second program: what was executed is the first one, and that has its rung
     assert [rung.stage for rung in files.read_as(Program, second.info).ladder.rungs] == ["optimize", "compile"]
 
@@ -237,8 +238,8 @@ def test_why_there_is_no_program_is_handed_on(setting: Setting) -> None:
 
 
 def test_a_program_that_answers_differently_is_not_written(setting: Setting) -> None:
-    (golden, evaluation) = files.read_npz(setting.folder / "outputs", "golden", "evaluation")
-    files.write_npz(setting.folder / "outputs", golden=golden[:, ::-1], evaluation=evaluation)
+    golden, evaluation = read_answers(setting.folder / "outputs")
+    write_answers(setting.folder / "outputs", golden[:, ::-1], evaluation)
     with pytest.raises(MismatchError, match=r"compile: .* does not match the stage before it"):
         setting.compile("plugin", "micro", setting.optimized())
     assert not (setting.folder / "plugin" / "program.out").exists()
@@ -285,7 +286,7 @@ def test_what_a_library_dies_of_or_refuses_is_infeasible(
     [
         ("killed", StageError, r"compiling the model was ended by SIGKILL, signal 9: is there too little memory\?"),
         ("raising", KeyError, "key of our own"),
-        ("unreadable", StageError, "micro cannot run what the stage made"),
+        ("unreadable", StageError, "micro cannot run "),
     ],
 )
 def test_what_is_no_librarys_inability_is_an_error(

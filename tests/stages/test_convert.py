@@ -9,57 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.answers import BINDING, MATRIX, write_answers
 from tests.splits import read_split, write_split
 
 from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
 from edgeflow.stages import convert as stage
 from edgeflow.stages import optimize, sensitivity
-from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.ladder import Ladder, Rung, Sensitivity
-from edgeflow.types.signatures import Binding, Bound
 from edgeflow.types.variants import Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
-BACKEND = '''
-"""A program is an .npy: weights float32[F, K], input x and output y."""
-import io
-from pathlib import Path
-
-import numpy as np
-
-from edgeflow.runners.harness import RefusedError
-
-
-def tensor(name, size):
-    return {"name": name, "dtype": "float32", "shape": ["batch", size], "scale": None, "zero_point": None}
-
-
-class Session:
-    def __init__(self, program, threads):
-        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
-        if self.weights.dtype == np.float64:
-            raise RefusedError(f"{program}: MATMUL: no kernel for float64")
-
-    def signature(self):
-        features, classes = self.weights.shape
-        return {"inputs": [tensor("x", features)], "outputs": [tensor("y", classes)]}
-
-    def encode(self, feed):
-        return feed["x"]
-
-    def invoke(self, native):
-        return native @ self.weights
-
-    def decode(self, raw):
-        return {"y": raw}
-
-    @staticmethod
-    def versions():
-        return {"tiny": "1"}
-'''
+REFUSE = """self.program = program
+        if np.load(program).dtype == np.float64:
+            raise RefusedError(f"{program}: MATMUL: no kernel for float64")"""
+BACKEND = MATRIX.replace("self.program = program", REFUSE)
 
 PLUGINS = """
 import dataclasses
@@ -164,7 +130,7 @@ def folder(tmp_path: Path) -> Path:
     write_split(tmp_path / "evaluation", x, answers.argmax(1))
     write_split(tmp_path / "train", x, answers.argmax(1))
     write_split(tmp_path / "calibration", x)
-    Answers({"logits": answers[:4]}, {"logits": answers}).write(tmp_path / "outputs")
+    write_answers(tmp_path / "outputs", answers[:4], answers)
     digest = files.sha256_file(tmp_path / "checkpoint")
     rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
     files.write_json(tmp_path / "ladder", Ladder((rung,)))
@@ -220,14 +186,15 @@ def test_what_is_converted_right_gets_a_rung(folder: Path) -> None:
     ladder = convert(folder)
     assert [rung.stage for rung in ladder.rungs] == ["train", "convert"]
     assert ladder.infeasible == ""
-    assert ladder.binding == Binding({"input": Bound("x")}, {"logits": Bound("y")})
+    assert ladder.binding == BINDING
+    assert [(rung.value, rung.n) for rung in ladder.rungs] == [(1.0, SAMPLES), (None, 0)]  # proved on golden inputs
 
 
 def test_the_next_edge_takes_the_file_and_the_names_that_lead_to_it(folder: Path) -> None:
     convert(folder)
     ladder = convert_again(folder)
     assert [rung.stage for rung in ladder.rungs] == ["train", "convert", "convert"]
-    assert ladder.binding == Binding({"input": Bound("x")}, {"logits": Bound("y")})
+    assert ladder.binding == BINDING
     golden, _ = read_split(folder / "golden")
     np.testing.assert_array_equal(np.load(folder / "example.npy"), golden[:1])
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.answers import BINDING, read_answers, write_answers
 from tests.splits import read_split, write_split
 
 from edgeflow import files
@@ -60,10 +61,14 @@ class Session:
         self.runs = 0
 
     def signature(self):
-        return {"inputs": [], "outputs": []}
+        features, classes = self.weights.shape
+        tensors = [("x", features), ("y", classes)]
+        given, answered = ({"name": n, "dtype": "float32", "shape": [1, size], "scale": None, "zero_point": None}
+                           for n, size in tensors)
+        return {"inputs": [given], "outputs": [answered]}
 
-    def encode(self, x):
-        return x
+    def encode(self, feed):
+        return feed["x"]
 
     def invoke(self, native):
         NOW[0] += int(self.cost_ns[self.runs % len(self.cost_ns)])
@@ -71,10 +76,7 @@ class Session:
         return native @ self.weights
 
     def decode(self, raw):
-        return raw
-
-    def predict(self, x):
-        return x @ self.weights
+        return {"y": raw}
 
     def arena_bytes(self):
         return int(self.arena) or None
@@ -132,7 +134,8 @@ class Setting:
         if runs == "model":
             info = files.read_as(Program, self.inputs.info)
             rung = Rung("compile", "accuracy", 1.0, 1, None, None, 1.0, None, None, "", "", "tiny")
-            files.write_json(self.inputs.info, replace(info, runs="model", ladder=Ladder((rung,))))
+            files.write_json(self.inputs.info, replace(info, runs="model", ladder=Ladder((rung,), binding=BINDING)))
+        self.answered("int8" if runs == "program" else "source")
         return self.edit(runtime=f"{path}:plugin")
 
     def compiled(self, name: str, weights: np.ndarray, cost_ns: list[int], arena: int = 0, scheme: str = "") -> Path:
@@ -148,14 +151,21 @@ class Setting:
             infeasible="",
             sha256=files.sha256_file(program),
             size_bytes=program.stat().st_size,
-            signature=Signature((Tensor("x", "float32", (1, FEATURES)),), (), "NCHW"),
+            signature=Signature((Tensor("x", "float32", (1, FEATURES)),), ()),
             operators=(Operators("NPU_OP", 2, "npu"),),
             runs="program",
             estimates=(ESTIMATE,),
             tools={"compiler": "1.0"},
+            ladder=Ladder((), binding=BINDING),
         )
         files.write_json(self.folder / f"{name}.json", info)
         return program
+
+    def answered(self, name: str) -> None:
+        """Say that the answers that are there are a program's, of when it was compiled."""
+        if self.inputs.compiled_outputs:
+            of, split = self.folder / f"{name}.bin", self.inputs.evaluation
+            write_answers(self.inputs.compiled_outputs, *read_answers(self.inputs.compiled_outputs), of=of, split=split)
 
     def with_baseline(self, cost_ns: list[int]) -> Setting:
         program = self.compiled("fp32", WEIGHTS, cost_ns)
@@ -174,11 +184,10 @@ def setting(tmp_path: Path) -> Setting:
     x = random.normal(size=(SAMPLES, FEATURES)).astype(np.float32)
     answers = (x @ WEIGHTS).astype(np.float32)
     write_split(tmp_path / "evaluation.safetensors", x, answers.argmax(axis=1))
-    files.write_npz(tmp_path / "reference.npz", golden=answers[:2], evaluation=answers)
-    files.write_npz(tmp_path / "compiled_outputs.npz", golden=answers[:2], evaluation=answers)
+    write_answers(tmp_path / "reference.safetensors", answers[:2], answers)
+    write_answers(tmp_path / "compiled_outputs.safetensors", answers[:2], answers)
     (tmp_path / "tiny_backend.py").write_text(BACKEND)
-    paths = {name: tmp_path / f"{name}.npz" for name in ("reference", "compiled_outputs")}
-    paths["evaluation"] = tmp_path / "evaluation.safetensors"
+    paths = {name: tmp_path / f"{name}.safetensors" for name in ("reference", "compiled_outputs", "evaluation")}
     made = Setting(
         tmp_path,
         measure.Spec(
@@ -417,10 +426,17 @@ def test_a_runtime_whose_times_mean_nothing_gives_none(setting: Setting) -> None
 def test_a_simulators_answers_are_those_it_gave_when_the_program_was_compiled(setting: Setting) -> None:
     _, y = read_split(setting.inputs.evaluation)
     wrong = np.eye(CLASSES, dtype=np.float32)[(y + 1) % CLASSES]
-    files.write_npz(setting.inputs.compiled_outputs, golden=wrong[:2], evaluation=wrong)
+    write_answers(setting.inputs.compiled_outputs, wrong[:2], wrong)
     setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
     assert setting.runtime("SIMULATOR", times=False).figures()["accuracy"].value == 0.0
     assert setting.runtime("HOST", times=True).figures()["accuracy"].value == 1.0
+
+
+def test_answers_of_another_program_or_to_other_samples_are_refused(setting: Setting) -> None:
+    simulated = setting.runtime("SIMULATOR", times=False)
+    setting.compiled("int8", WEIGHTS, [MILLISECOND], arena=4096)
+    with pytest.raises(MismatchError, match=r"does not have what .*int8.bin answers to .*; compile it again"):
+        simulated.run()
 
 
 @pytest.mark.parametrize(("name", "runtime"), [("source", {"runs": "model"}), ("compiled_outputs", {"times": False})])
@@ -448,7 +464,9 @@ def test_a_model_says_nothing_of_what_was_compiled_and_never_executed(setting: S
     setting.compiled("source", WEIGHTS, [MILLISECOND], arena=4096)
     elsewhere = setting.runtime("SIMULATOR", times=True, runs="model")
     info = files.read_as(Program, setting.inputs.info)
-    files.write_json(setting.inputs.info, replace(info, ladder=Ladder(())))  # no program before it was executed either
+    files.write_json(
+        setting.inputs.info, replace(info, ladder=Ladder((), binding=BINDING))
+    )  # no program before it was executed either
     measured = elsewhere.run()
     figures = {m.metric: m for m in measured.measurements}
     assert {figures[name].evidence for name in ("accuracy", "accuracy_drop")} == {Evidence.ESTIMATE}
@@ -516,7 +534,7 @@ def test_a_runner_that_is_killed_is_an_error(setting: Setting) -> None:
 
 def test_answers_of_another_shape_than_the_trained_models_are_refused(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS[:, :2], [MILLISECOND])
-    _refused(setting, MismatchError, r"the program answered \(300, 2\), the trained model \(300, 3\)")
+    _refused(setting, MismatchError, r"program answered logits \[300, 2\], the trained model logits \[300, 3\]")
 
 
 def test_a_clock_that_stands_still_is_refused(setting: Setting) -> None:
@@ -582,9 +600,9 @@ def test_judging_another_variants_measurements_is_refused(setting: Setting, caps
 def _cut(setting: Setting, samples: int) -> Setting:
     """The same with fewer evaluation samples."""
     x, y = read_split(setting.inputs.evaluation)
-    golden, reference = files.read_npz(setting.inputs.reference, "golden", "evaluation")
+    golden, reference = read_answers(setting.inputs.reference)
     write_split(setting.inputs.evaluation, x[:samples], y[:samples])
-    files.write_npz(setting.inputs.reference, golden=golden, evaluation=reference[:samples])
+    write_answers(setting.inputs.reference, golden, reference[:samples])
     return setting
 
 
@@ -592,10 +610,10 @@ def test_what_answers_bit_for_bit_as_the_trained_model_is_released_on_few_sample
     """240 samples bound a drop of 1 % only from 268 on, and yet there is nothing to be lost."""
     setting = _cut(setting, 240).edit(device="")
     setting.compiled("int8", WEIGHTS, [2 * MILLISECOND])
-    (reference,) = files.read_npz(setting.inputs.reference, "evaluation")
+    _, reference = read_answers(setting.inputs.reference)
     x, _ = read_split(setting.inputs.evaluation)
     answered = np.concatenate([sample[np.newaxis] @ WEIGHTS.astype(np.float32) for sample in x])  # as the runner asks
-    files.write_npz(setting.inputs.reference, golden=reference[:2], evaluation=answered)
+    write_answers(setting.inputs.reference, reference[:2], answered)
     _measure_by_command(setting)
     figure = next(m for m in setting.result().measurements if m.metric == "accuracy_drop")
     assert figure.conditions["answers"] == "equal bit for bit"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.answers import BINDING, MATRIX, write_answers
 from tests.splits import write_split
 
 from edgeflow import files
@@ -18,32 +19,12 @@ from edgeflow.types.variants import Scheme
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
-BACKEND = '''
-"""A program is an .npy: weights float32[F, K]."""
-import io
-from pathlib import Path
-
-import numpy as np
-
-
-class Session:
-    def __init__(self, program, threads):
-        self.weights = np.load(io.BytesIO(Path(program).read_bytes()))
-
-    def signature(self):
-        return {"inputs": [{"name": "x", "dtype": "float32"}], "outputs": []}
-
-    def predict(self, x):
-        return x @ self.weights
-
-    @staticmethod
-    def versions():
-        return {"tiny": "1"}
-
+COUNT = """
 
 def operators_in(program):
     return {"MatMul": 1, "Add": 2}
-'''
+"""
+BACKEND = MATRIX + COUNT
 
 PLUGINS = """
 from pathlib import Path
@@ -116,10 +97,10 @@ def setting(tmp_path: Path) -> Setting:
     write_split(tmp_path / "golden", x[:4])
     write_split(tmp_path / "evaluation", x, answers.argmax(1))
     write_split(tmp_path / "calibration", x)
-    files.write_npz(tmp_path / "outputs", golden=answers[:4], evaluation=answers)
+    write_answers(tmp_path / "outputs", answers[:4], answers)
     digest = files.sha256_file(tmp_path / "model")
     rung = Rung("convert", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "torch")
-    files.write_json(tmp_path / "ladder", Ladder((rung,)))
+    files.write_json(tmp_path / "ladder", Ladder((rung,), binding=BINDING))
     (tmp_path / "backend.py").write_text(BACKEND)
     (tmp_path / "plugins.py").write_text(PLUGINS)
     return Setting(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import yaml
 
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.plan import Plan, plan
+from edgeflow.plan_table import show
 from edgeflow.plugin import Converter
 from edgeflow.registry import Plugins, discover
 from edgeflow.wiring import Wiring
@@ -60,10 +62,11 @@ def make(project: Path, tmp_path: Path, plugins: Plugins, monkeypatch: pytest.Mo
             plugins,
             converters={**plugins.converters, **{each.id: each for each in edges}},
             references={**plugins.references, **references},
+            unavailable=unavailable or {},
         )
         given = {"models": ["brought"], "targets": ["linux_x86_ort", "linux_x86_litert"], "schemes": ["fp32"]}
         loaded = load(tmp_path, {**read_matrix(project), **given, **matrix}, with_edges)
-        planned = plan(loaded, with_edges, unavailable)
+        planned = plan(loaded, with_edges)
         return loaded, planned, Wiring(loaded, with_edges, planned)
 
     return made
@@ -154,3 +157,15 @@ def test_a_folder_counts_with_all_that_is_in_it(make: Made, tmp_path: Path) -> N
     assert named.inputs["files"] == ["models/kws/kws.onnx", "models/kws/variables/data"]
     assert named.fault == ""
     assert not planned.feasible  # a folder with such a file in it is no ONNX model
+
+
+def test_the_plan_shows_who_goes_which_way(make: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    loaded, planned, wiring = make(edge("onnx", "tflite"), models=["brought", "digits_dscnn"])
+    show(loaded, wiring.plugins, planned, {}, ())
+    rows = [re.split(r"\s{2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in rows if len(row) == 3 and ("→" in row[0] or row[0] == "onnx")] == [
+        ["onnx", "taken as it is", "brought"],
+        ["onnx → tflite", "torch.onnx.export (edge)", "brought"],
+        ["torch → onnx", "torch.onnx.export (torch)", "digits_dscnn"],
+        ["torch → tflite", "litert_torch (torch)", "digits_dscnn"],
+    ]

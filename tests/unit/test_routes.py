@@ -26,13 +26,13 @@ def kind(name: str, recognizes: Any = lambda path: False) -> Format:
     return Format(name, name.upper(), (f".{name}",), "core", recognizes, nothing, nothing, nothing, Path("backend.py"))
 
 
-def plugins(*edges: Converter, formats: str = "a b c d") -> Any:
-    converters = {each.id: each for each in edges}
-    return SimpleNamespace(converters=converters, formats={name: kind(name) for name in formats.split()})
-
-
 def find(origin: str, wanted: str, *edges: Converter, **unavailable: str) -> Way | Unsupported:
-    return Routes(plugins(*edges), unavailable).find(origin, wanted)
+    plugins: Any = SimpleNamespace(
+        converters={each.id: each for each in edges},
+        formats={name: kind(name) for name in ("a", "b", "c")},
+        unavailable=unavailable,
+    )
+    return Routes(plugins).find(origin, wanted)
 
 
 def test_the_least_cost_wins_then_the_fewest_edges_then_the_ids() -> None:

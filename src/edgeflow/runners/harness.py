@@ -399,8 +399,11 @@ class _Timed:
 
     def warm_up(self, runs: int, seconds: float) -> None:
         """Up to `runs` that do not count, of samples whose turn was before: those to come are not in the caches."""
-        rows = self._rows(-min(runs, self._room), 0)
-        self._encode(rows)
+        before = self._rows(-min(runs, self._room), 0)
+        self._encode(before)
+        self._run(before, seconds)
+
+    def _run(self, rows: Sequence[int], seconds: float) -> None:
         end = time.perf_counter() + seconds
         for row in rows:
             self._program.session.invoke(self._natives[row])
@@ -412,9 +415,9 @@ class _Timed:
 
         `rewarm`: something else ran meanwhile. Samples are encoded before, not in between; that too empties the caches.
         """
-        coming = self._rows(0, min(runs, self._room))
-        if self._encode([*self._rows(-REWARM_RUNS, 0), *coming]) or rewarm:
-            self.warm_up(REWARM_RUNS, seconds)
+        before, coming = self._rows(-REWARM_RUNS, 0), self._rows(0, min(runs, self._room))
+        if self._encode([*before, *coming]) or rewarm:
+            self._run(before, seconds)
         latencies: list[float] = []
         spent = 0
         for row in coming:

@@ -55,6 +55,7 @@ class Spec:
     without_baseline: str  # why there is no baseline to compare with; "" when there is one, or nothing is timed
     max_runs: int
     max_seconds: float
+    output: str = ""  # the one that the model's configuration names; "": it names none
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     labels = splits.labels(inputs.evaluation) if task.needs_targets else asked.labels()
     trained = Answers.read(inputs.reference).evaluation
     _check_shapes(answers, trained, inputs)
-    compared = reference.comparison(trained, answers, labels)
+    compared = reference.comparison(trained, answers, labels, spec.output)
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
         return
@@ -335,7 +336,10 @@ def _stands_for_the_program(info: Program) -> bool:
 
 
 def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) -> None:
-    one, other = ({name: values.shape for name, values in each.items()} for each in (answers, trained))
+    one, other = (
+        ", ".join(f"{name} {list(values.shape)}" for name, values in sorted(each.items()))
+        for each in (answers, trained)
+    )
     if one != other:
         raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
 

@@ -96,7 +96,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     splits = split(samples.y, spec, count)
     with _written(splits, outputs) as paths:
         how = {name: _how(declared, samples) for name, declared in spec.inputs.items()}
-        store = Store(paths, splits, samples.y, how)
+        store = Store(paths, splits, samples.y, how, samples.declared)
         raw = _read(spec, samples, by_name, how, store)
         how = {name: _normalized(spec, name, each, store) for name, each in how.items()}
         named = {f"{row}/{name}": array[None] for row, sample in raw.items() for name, array in sample.items()}

@@ -51,8 +51,9 @@ class Store:
         splits: Mapping[str, NDArray[np.int64]],
         labels: Int64 | None,
         how: Mapping[str, Preprocessing],
+        declared: str = "",  # what the values are where nobody recorded them
     ) -> None:
-        self._paths, self._splits, self._labels = paths, splits, labels
+        self._paths, self._splits, self._labels, self._declared = paths, splits, labels, declared
         self._columns = {name: _Column(each) for name, each in how.items()}
         self._writers: dict[str, tensors.Writer] = {}
         self._places: dict[int, list[tuple[str, int]]] = {}
@@ -101,7 +102,7 @@ class Store:
         column = self._columns[name]
         if set(mean) != {0.0} or set(std) != {1.0}:
             column.stored = replace(column.stored, mean=mean, std=std)
-        said = tensors.described({name: each.stored for name, each in self._columns.items()})
+        said = tensors.described({name: each.stored for name, each in self._columns.items()}, self._declared)
         for writer in self._writers.values():
             writer.describe(said)
 
@@ -117,7 +118,9 @@ class Store:
         stored = {name: column.stored for name, column in self._columns.items()}
         room = NORMALIZATION_BYTES * sum(1 + _channels(column.how) for column in self._columns.values())
         labelled = self._labels is not None
-        writer = tensors.split_writer(self._paths[split], inputs, stored, labelled=labelled, room_bytes=room)
+        writer = tensors.split_writer(
+            self._paths[split], inputs, stored, labelled=labelled, room_bytes=room, declared=self._declared
+        )
         if self._labels is not None:
             writer.write(LABELS, 0, self._labels[self._splits[split]])
         return writer
