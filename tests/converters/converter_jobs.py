@@ -1,4 +1,4 @@
-"""What the tests of converters do in a toolchain: `PYTHON converter_jobs.py FOLDER TOOLCHAIN`; FOLDER/TOOLCHAIN.json."""
+"""What the tests of converters do in a toolchain: `PYTHON converter_jobs.py FOLDER TOOLCHAIN`."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ def _signature(path: Path) -> Signature:
 
 def _convert(name: str, source: Path, given: Arrays, output: Path) -> Converted | Unsupported:
     converter: Converter = load_reference(f"edgeflow.converters.{name}:plugin")
-    example = {name: array[:1] for name, array in given.items()}
+    signature = _signature(source)
+    tensors = [to_json(tensor) for tensor in signature.inputs]
+    example = harness.encode({name: array[:1] for name, array in given.items()}, tensors)
     with tempfile.TemporaryDirectory() as work:
-        return converter.convert(ConvertJob(None, source, _signature(source), example, output, Path(work)))
+        return converter.convert(ConvertJob(None, source, signature, example, output, Path(work)))
 
 
 def _answers(path: Path, given: Arrays, made: Converted | None = None) -> dict[str, Any]:
@@ -330,26 +332,26 @@ def of_keras(folder: Path) -> dict[str, Any]:
     return found
 
 
+AGAIN = (("keras", "onnx"), ("keras", "tflite"), ("saved_model", "onnx"))
+
+
 def again(folder: Path) -> dict[str, str]:
-    """What tf2onnx makes of the loop in this process, which has other hashes."""
+    """What becomes of the loop in this process, which has other hashes."""
     digests = {}
-    for source in ("keras", "saved_model"):
-        given, _ = _samples(folder, "gru")
-        for target in ("onnx", "tflite"):
-            output = folder / f"again.{source}.{target}"
-            _convert(f"{source}_to_{target}", folder / f"gru.{source}", given, output)
-            digests[f"{source} {target}"] = files.sha256_file(output)
+    for source, target in AGAIN:
+        output = folder / f"again.{source}.{target}"
+        _convert(f"{source}_to_{target}", folder / f"gru.{source}", _samples(folder, "gru")[0], output)
+        digests[f"{source} {target}"] = files.sha256_file(output)
     return digests
 
 
 def first(folder: Path) -> dict[str, str]:
     """The same of the first process."""
-    made = itertools.product(("keras", "saved_model"), ("onnx", "tflite"))
-    return {f"{source} {target}": files.sha256_file(folder / f"gru.of_{source}.{target}") for source, target in made}
+    return {f"{source} {target}": files.sha256_file(folder / f"gru.of_{source}.{target}") for source, target in AGAIN}
 
 
 def quantized(folder: Path) -> dict[str, Any]:
-    """An int8 TFLite file as ONNX: its numbers are those of the file, integers at the border."""
+    """An int8 TFLite file as ONNX: its numbers are those of the file, real ones at the border."""
     import onnx
     import tensorflow as tf
 
@@ -373,16 +375,16 @@ def quantized(folder: Path) -> dict[str, Any]:
 
 
 def no_operator(folder: Path) -> dict[str, str]:
-    """A function of TensorFlow that neither ONNX nor TFLite has an operator for."""
+    """Functions of TensorFlow that TFLite, and that ONNX, has no operator for."""
     import tensorflow as tf
 
-    module = tf.Module()
-    spec = tf.TensorSpec((None, 3), tf.float32, name="x")
-    module.serve = tf.function(lambda x: {"y": tf.math.lgamma(tf.abs(x) + 1)}, input_signature=[spec])
-    tf.saved_model.save(module, str(folder / "gamma.saved_model"), signatures=module.serve.get_concrete_function())
-    given, reasons = {"x": _floats(2, 3)}, {}
-    for target in ("tflite", "onnx"):
-        made = _convert(f"saved_model_to_{target}", folder / "gamma.saved_model", given, folder / f"gamma.{target}")
+    reasons, given = {}, {"x": _floats(2, 3, 3)}
+    for target, function in (("tflite", tf.linalg.det), ("onnx", tf.math.lgamma)):
+        path = folder / f"{target}.saved_model"
+        module, spec = tf.Module(), tf.TensorSpec((None, 3, 3), tf.float32, name="x")
+        module.serve = tf.function(lambda x, function=function: {"y": function(x)}, input_signature=[spec])
+        tf.saved_model.save(module, str(path), signatures=module.serve.get_concrete_function())
+        made = _convert(f"saved_model_to_{target}", path, given, folder / f"none.{target}")
         reasons[target] = made.reason if isinstance(made, Unsupported) else ""
     return reasons
 

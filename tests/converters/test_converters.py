@@ -120,26 +120,32 @@ def tf(folder: Path, project: Path, tf_python: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("source", ["keras", "saved_model", "tflite"])
 def test_variables_are_values_and_outputs_have_their_names(tf: dict[str, Any], source: str, target: str) -> None:
     """TFLiteConverter succeeds with variables that nobody initialised, and the answers are NaN."""
-    if (source, target) != ("tflite", "tflite"):
-        assert tf["of_keras"][f"{source} two_outputs {target}"] <= MOST
-    if source == "keras":
-        assert tf["of_keras"][f"keras gru {target}"] <= MOST
+    assert tf["of_keras"][f"{source} two_outputs {target}"] <= MOST
 
 
 @pytest.mark.tensorflow
-def test_integers_stay_integers(tf: dict[str, Any]) -> None:
+@pytest.mark.parametrize("file", ["keras", "saved_model", "tflite"])
+@pytest.mark.parametrize("target", ["tflite", "onnx"])
+def test_a_loop_is_right_or_refused_by_its_operator(tf: dict[str, Any], file: str, target: str) -> None:
+    cell = tf["of_keras"][f"{file} gru {target}"]
+    refused = {"saved_model tflite": "TensorListReserve", "tflite onnx": "Loop"}.get(f"{file} {target}")
+    assert cell <= MOST if refused is None else refused in cell, cell
+
+
+@pytest.mark.tensorflow
+def test_integers_stay_integers_inside(tf: dict[str, Any]) -> None:
     quantized = tf["quantized"]
     assert quantized["integers"]
-    assert quantized["types"] == [3]  # int8
+    assert quantized["types"] == [1]  # float32: an integer of ONNX has no scale
     assert quantized["apart"] <= 2 / 255  # a step or two
     assert 1e-3 < quantized["lost"] < 0.05
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("target", ["tflite", "onnx"])
-def test_an_operator_that_only_tensorflow_has_is_named(tf: dict[str, Any], target: str) -> None:
+@pytest.mark.parametrize(("target", "operator"), [("tflite", "MatrixDeterminant"), ("onnx", "Lgamma")])
+def test_an_operator_that_only_tensorflow_has_is_named(tf: dict[str, Any], target: str, operator: str) -> None:
     """tf2onnx logs a line, leaves it in the file, and succeeds."""
-    assert "Lgamma" in tf["no_operator"][target]
+    assert operator in tf["no_operator"][target]
 
 
 @pytest.mark.tensorflow
