@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -382,11 +383,15 @@ def no_operator(folder: Path) -> dict[str, str]:
     for target, function in (("tflite", tf.linalg.det), ("onnx", tf.math.lgamma)):
         path = folder / f"{target}.saved_model"
         module, spec = tf.Module(), tf.TensorSpec((None, 3, 3), tf.float32, name="x")
-        module.serve = tf.function(lambda x, function=function: {"y": function(x)}, input_signature=[spec])
+        module.serve = tf.function(partial(_asked, function), input_signature=[spec])
         tf.saved_model.save(module, str(path), signatures=module.serve.get_concrete_function())
         made = _convert(f"saved_model_to_{target}", path, given, folder / f"none.{target}")
         reasons[target] = made.reason if isinstance(made, Unsupported) else ""
     return reasons
+
+
+def _asked(function: Callable[[Any], Any], x: Any) -> dict[str, Any]:
+    return {"y": function(x)}
 
 
 def _samples(folder: Path, net: str) -> tuple[dict[str, Any], dict[str, Any]]:

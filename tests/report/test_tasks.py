@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from synthetic import DETECTOR, IMPORTED, OF_BOTH, TARGETS, build
+from synthetic import DETECTOR, IMPORTED, OF_BOTH, TARGETS, build, path
 
-from edgeflow import files
+from edgeflow import files, layout
+from edgeflow.errors import DataError
 from edgeflow.report import ladder_charts, primary, show
 from edgeflow.report.primary import Primary
 from edgeflow.report.terminal import table
@@ -92,6 +93,32 @@ def test_the_page_of_an_import_never_says_accuracy(of_import: report.Outputs) ->
     console = Console(width=100, record=True)
     console.print(table(files.read_json(of_import.decision)))
     assert "signal-to-noise" in console.export_text()
+
+
+def test_the_page_says_where_an_import_comes_from_and_what_would_decide_more(of_import: report.Outputs) -> None:
+    page = of_import.html.read_text(encoding="utf-8")
+    section = page.partition('<section id="imports"')[2].partition("</section>")[0]
+    text = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", section))
+    assert f"models/detector.onnx, sha256 {'ab' * 32}. Asked by onnxruntime 1.32.0: 899 declared random inputs." in text
+    assert "in image: uint8[batch, 3, 96, 96]" in text
+    assert "out boxes: float32[batch, 40, 4]" in text
+    assert "Built by: onnx → onnx (onnx_to_onnx)." in text
+    assert "Samples: only random inputs were asked." in text
+    assert "Labels: these figures say how far answers are from its own" in text
+
+
+def test_without_imports_nothing_is_said_of_them(tmp_path: Path) -> None:
+    spec, inputs, outputs = build(tmp_path)
+    report.run(spec, inputs, outputs)
+    assert 'href="#imports"' not in outputs.html.read_text(encoding="utf-8")
+
+
+def test_a_source_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    spec, inputs, outputs = build(tmp_path, IMPORTED, TARGETS[:1])
+    info = path(inputs.results, layout.source(DETECTOR)["info"])
+    files.write_json(info, {"file": "models/detector.onnx"})
+    with pytest.raises(DataError, match=r"source\.json: 'sha256'; run snakemake to write it again"):
+        report.run(spec, inputs, outputs)
 
 
 def test_a_ladder_begins_with_what_it_begins_with_and_skips_what_was_not_asked(both: Any) -> None:

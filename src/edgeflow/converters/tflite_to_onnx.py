@@ -1,25 +1,18 @@
-"""TFLite → ONNX by tf2onnx, opset 21, images channels first.
-
-Quantized numbers stay what they are, as QDQ. Inputs and outputs become real: in ONNX an integer has no scale.
-"""
+"""TFLite → ONNX by tf2onnx, opset 21, images channels first; quantized numbers stay: QDQ, real at the border."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeflow.converters import borders, onnx_graphs, tf_functions
 from edgeflow.converters.borders import Border
 from edgeflow.converters.silence import REFUSALS, first_line, silenced
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
-from edgeflow.runners import harness
-from edgeflow.types.plain import to_json
-from edgeflow.types.signatures import Tensor
 
 if TYPE_CHECKING:
-    import onnx
+    from numpy.typing import NDArray
 
 
 def convert(job: ConvertJob) -> Converted | Unsupported:
@@ -30,6 +23,7 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
     border, places = Border.of(job.signature), _places(source)
     inputs, outputs = borders.images(job.signature.inputs), borders.images(job.signature.outputs)
     with silenced(job.work / "log.txt"):
+        _keep_biases()
         try:
             model, _ = tf2onnx.convert.from_tflite(
                 str(source),
@@ -41,33 +35,49 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
             return Unsupported(f"ONNX Runtime: tf2onnx cannot convert the model: {first_line(error)}")
         names = {**border.inputs, **border.outputs}
         onnx_graphs.rename_border(model, {places[name]: file for name, file in names.items()})
-        scales = {border.inputs[t.name]: t for t in job.signature.inputs if t.scale is not None}
-        scales |= {border.outputs[t.name]: t for t in job.signature.outputs if t.scale is not None}
-        _take_real(model, scales)
-        real = {t.name: harness.decoded(job.example[t.name], to_json(t)) for t in job.signature.inputs}
-        binding = border.binding(borders.CHANNELS_FIRST, inputs, outputs)
-        return tf_functions.written(replace(job, example=real), model, binding)
+        given, gives = job.signature.inputs, job.signature.outputs
+        onnx_graphs.real_border(
+            model,
+            {border.inputs[tensor.name]: tensor for tensor in given},
+            {border.outputs[tensor.name]: tensor for tensor in gives},
+        )
+        return tf_functions.written(
+            replace(job, example=_real(job)), model, border.binding(borders.CHANNELS_FIRST, inputs, outputs)
+        )
 
 
-def _take_real(model: onnx.ModelProto, scales: Mapping[str, Tensor]) -> None:
-    """Quantize these inputs inside of the graph, and dequantize these outputs."""
+def _real(job: ConvertJob) -> dict[str, NDArray[Any]]:
+    """The example as the graph takes it, whose border is real."""
     import numpy as np
-    import onnx
-    from onnx import helper, numpy_helper
 
-    graph = model.graph
-    for values, kind in ((graph.input, "QuantizeLinear"), (graph.output, "DequantizeLinear")):
-        for value in (value for value in values if value.name in scales):
-            tensor, inside = scales[value.name], f"{value.name}__integers"
-            onnx_graphs.rename_inside(graph, value.name, inside)
-            step = [f"{inside}_scale", f"{inside}_zero_point"]
-            graph.initializer.append(numpy_helper.from_array(np.array(tensor.scale, np.float32), step[0]))
-            graph.initializer.append(numpy_helper.from_array(np.array(tensor.zero_point or 0, tensor.dtype), step[1]))
-            if kind == "QuantizeLinear":
-                graph.node.insert(0, helper.make_node(kind, [value.name, *step], [inside]))
-            else:
-                graph.node.append(helper.make_node(kind, [inside, *step], [value.name]))
-            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    scales = {t.name: (t.scale, t.zero_point or 0) for t in job.signature.inputs if t.scale is not None}
+    return {
+        name: np.float32(scales[name][0]) * (array.astype(np.float32) - scales[name][1]) if name in scales else array
+        for name, array in job.example.items()
+    }
+
+
+def _keep_biases() -> None:
+    """tf2onnx 1.17 loses the bias of a fully connected layer whose input has more than two axes, as TFLite's converter
+    leaves it where a network flattens first. It is given two axes here.
+    """
+    import numpy as np
+    import tf2onnx.tflite_handlers  # noqa: F401 - which is where they are registered
+    from tf2onnx.handler import tfl_op
+
+    handlers = tfl_op.create_tfl_to_tf_mapping()
+    convert_layer, options = handlers["TFL_FULLY_CONNECTED"]
+
+    def flat(ctx: Any, node: Any, **given: Any) -> None:
+        if node.attr["keep_num_dims"].i == 0 and ctx.get_rank(node.input[0]) != 2:
+            shape = ctx.make_const(f"{node.name}/rows", np.array([-1, ctx.get_shape(node.input[1])[1]], np.int64))
+            rows = ctx.make_node("Reshape", [node.input[0], shape.output[0]])
+            rows.skip_conversion = True
+            ctx.replace_inputs(node, [rows.output[0], *node.input[1:]])
+            node.set_attr("keep_num_dims", 1)  # done
+        convert_layer(ctx, node, **given)
+
+    handlers["TFL_FULLY_CONNECTED"] = flat, options
 
 
 def _places(source: Path) -> dict[str, str]:

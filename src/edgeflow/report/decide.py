@@ -47,6 +47,7 @@ class TaskFigure:
     evidence: Evidence
     drop: float | None = None  # what was lost of it, where the task has that
     drop_upper: float | None = None
+    answers: str = ""  # in what way they are those of the model that it is made from: "equal bit for bit"
     declared: str = ""  # what was asked where nobody recorded samples: "random"
 
 
@@ -312,5 +313,6 @@ def _task(v: Variant) -> TaskFigure | None:
         evidence=figure.evidence,
         drop=drop.value if drop else None,
         drop_upper=show.upper(drop),
+        answers=str(figure.conditions.get("answers", "")),
         declared=v.declared,
     )

@@ -18,6 +18,7 @@ from edgeflow.report import charts, ladder_charts, primary, sensitivity, show
 from edgeflow.report.attribution import explain
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
+from edgeflow.report.imports import Imported
 from edgeflow.report.primary import Primary
 from edgeflow.report.recipes import Recipe, Saving
 from edgeflow.report.variants import Variant, machines
@@ -72,6 +73,7 @@ class Content:
     savings: Sequence[Saving]
     rankings: Sequence[Sensitivity]
     costs: Costs
+    imports: Sequence[Imported] = ()
 
 
 def render(title: str, baseline: str, targets: Sequence[TargetInfo], content: Content) -> str:

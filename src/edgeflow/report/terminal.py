@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES = {
+STYLES = {
     Release.RELEASED: "green",
     Release.HELD: "yellow",
     Release.REJECTED: "red",
@@ -125,7 +125,7 @@ def _row(entry: Decision) -> tuple[Text, ...]:
         Text(f"  {entry.model}"),
         ship,
         *(Text(figure, "" if entry.ship else "dim") for figure in figures),
-        Text(entry.release.value, _STYLES[entry.release]),
+        Text(entry.release.value, STYLES[entry.release]),
     )
 
 
