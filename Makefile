@@ -18,7 +18,7 @@ demo: $(BIN)/.core
 ## test: run the tests; makes the toolchains that they need
 test: $(BIN)/.dev
 	@$(BIN)/snakemake --cores $(CORES) $$($(BIN)/python -m tests.tools.toolchains) --logger edgeflow
-	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e"
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e and not trials"
 	@$(BIN)/python -m pytest -q -m e2e # alone: it measures, and what it measures decides what is released
 
 ## check: lint, types, layers, formatting

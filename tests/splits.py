@@ -11,10 +11,10 @@ import numpy as np
 from edgeflow.runners import tensors
 
 
-def write_split(path: Path, x: Any, y: Any = None) -> None:
+def write_split(path: Path, x: Any, y: Any = None, declared: str = "") -> None:
     """Write a split of one input as the model takes it, x [N, …], with labels y int64[N] where there are any."""
     inputs = {"input": (x.dtype.name, x.shape)}
-    writer = tensors.split_writer(path, inputs, {"input": tensors.How()}, labelled=y is not None)
+    writer = tensors.split_writer(path, inputs, {"input": tensors.How()}, labelled=y is not None, declared=declared)
     writer.write("inputs/input", 0, x)
     if y is not None:
         writer.write("labels", 0, np.asarray(y, np.int64))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 COMMANDS = """\
 to begin with
+  try         say what becomes of a model that you have, on what this machine can run
   init        write a small working project into an empty folder
+  add model   add a model's file to this project
 
 the project
   plan        show every cell of the matrix: what will be built, what is shared, what is infeasible and why
@@ -25,6 +27,7 @@ the project
   search      look for a better scheme for a model on a target
   schema      write the JSON schemas of the configuration for editors
   toolchain   make the environment of a toolchain
+  signature   show what goes into a model's file and what comes out
   device      show which machine this is, for the file of a device
   data list   show which sample of a dataset is in which split
   verify      refuse a damaged or hostile package
@@ -82,11 +85,14 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     from edgeflow.stages import STAGES
 
     commands = {
+        "try": _try,
+        "add": _add,
         "init": _init,
         "plan": _plan,
         "summary": _summary,
         "search": _search,
         "schema": _schema,
+        "signature": _signature,
         "toolchain": _toolchain,
         "device": _device,
         "verify": _verify,
@@ -101,6 +107,18 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
 
     near = difflib.get_close_matches(name, [*commands, *TRACKING, *STAGES], n=1)
     raise UsageError(f"unknown command {name!r}" + (f"; did you mean {near[0]!r}?" if near else "") + "\n" + COMMANDS)
+
+
+def _try(rest: Sequence[str]) -> int:
+    from edgeflow.scaffold.trial import trial
+
+    return trial(rest)
+
+
+def _add(rest: Sequence[str]) -> int:
+    from edgeflow.scaffold.addition import add
+
+    return add(rest)
 
 
 def _init(rest: Sequence[str]) -> int:
@@ -199,6 +217,12 @@ def _search(rest: Sequence[str]) -> int:
     from edgeflow.search.command import search
 
     return search(rest)
+
+
+def _signature(rest: Sequence[str]) -> int:
+    from edgeflow import signature
+
+    return signature.command(rest)
 
 
 def _schema(rest: Sequence[str]) -> int:

@@ -413,12 +413,20 @@ class ModelSpec:
     weights: str = ""  # file with trained weights that are taken as they are; "": the model is trained
 
 
+class Rows(Protocol):
+    """Prepared samples that are read when they are asked for: as an array float32[N, …], by slices and row numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | Int64, /) -> Float32: ...
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """Train one model: from scratch, or on from a checkpoint in the steps of a recipe."""
 
     model: ModelSpec
-    x: Float32
+    x: Rows  # not all of them need fit into memory
     y: Int64
     seed: int
     checkpoint: Path  # safetensors to write
@@ -458,7 +466,7 @@ class Framework:
     toolchain: str
     train: Callable[[TrainJob], Trained]
     load: Callable[[ModelSpec, Path], Any]  # checkpoint → native model in inference mode
-    predict: Callable[[Any, Float32], Float32]
+    predict: Callable[[Any, Rows], Float32]  # native model, samples → float32[N, K]; a few samples at a time
     versions: Callable[[], Mapping[str, str]]
     training_options: Mapping[str, Option] = field(default_factory=dict)
     take_weights: Callable[[WeightsJob], Trained] | None = None  # None: models are trained here, and only here

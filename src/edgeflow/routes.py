@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeflow.errors import DataError
 from edgeflow.plugin import Converter, Format, Unsupported
 
 if TYPE_CHECKING:
@@ -64,9 +65,20 @@ def format_of(plugins: Plugins, source: Path) -> str | Unsupported:
     else:
         found = [each for each in (*named, *plugins.formats.values()) if each.recognizes(source)]
     if found:
-        return found[0].id
+        return _refusal(found[0], source) or found[0].id
     known = ", ".join(f"{each.description} ({', '.join(each.suffixes)})" for each in plugins.formats.values())
     return Unsupported(f"{source} is of no format that is known: {known}")
+
+
+def _refusal(found: Format, source: Path) -> Unsupported | None:
+    """What a format says that is known only so that somebody is told the way out: nothing runs its files."""
+    if found.backend is not None or not source.exists():
+        return None
+    try:
+        found.check(source)
+    except DataError as refusal:
+        return Unsupported(str(refusal))
+    return None
 
 
 def _is_named(candidate: Format, source: Path) -> bool:

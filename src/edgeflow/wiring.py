@@ -142,6 +142,7 @@ class Wiring:
             "calibration": config.splits.calibration,
             "evaluation": config.splits.evaluation,
             "golden": config.splits.golden,
+            "duplicates": config.splits.duplicates,
             "source": config.source,
         }
         return Job(
@@ -383,7 +384,7 @@ class Wiring:
                 **_pick(source, "model", "outputs"),
                 **{name: source.get(name, NONE) for name in ("ladder", "source_info")},
                 **self._asked(model),
-                "origin": layout.train(model, route.recipe)["outputs"],
+                "origin": self._origin(model, route.recipe)["outputs"],
             },
             (reference, task),
             (made_by.backend,),
@@ -409,6 +410,7 @@ class Wiring:
                 "device": self.project.device_of(target) or "",
                 "identity": self._identity(target) if itself and runtime.times else {},
                 "without_baseline": without,
+                "output": self.project.models[model].output or "",
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
             },
@@ -538,12 +540,23 @@ class Wiring:
                 for name, t in ((n, self.project.targets[n]) for n in dict.fromkeys(c.target for c in self.plan.cells))
             ],
             "dense": self._dense(),
+            "imports": self._imports(),
             "configuration": digests(self.project),
         }
         packages = [layout.package(cell.model, cell.target, cell.scheme)["record"] for cell in self.plan.cells]
         # What it reads is what the packages were made from: an input of each variant is enough.
         inputs: Inputs = {**layout.plan(), "packages": packages}
         return Job("report", spec, inputs, files=tuple(sorted(TEMPLATES.iterdir())), preload=REPORT)
+
+    def _imports(self) -> dict[str, dict[str, Any]]:
+        """Model → how it is built, and whether its task asks for labels; of imported models."""
+        ways: dict[str, dict[str, None]] = {}
+        for cell, route in self.plan.routes.items():
+            if route.imported:
+                taken = f" ({', '.join(route.edges)})" if route.edges else ", as it is"
+                ways.setdefault(cell.model, {})[" → ".join((route.origin, *route.formats)) + taken] = None
+        tasks = {model: self.plugins.tasks[self.project.models[model].task] for model in ways}
+        return {m: {"routes": list(way), "labelled": tasks[m].needs_targets} for m, way in ways.items()}
 
     def _dense(self) -> dict[str, str]:
         """Scheme with steps → the first in the matrix that is the same without them."""

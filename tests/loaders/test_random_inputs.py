@@ -77,5 +77,6 @@ def test_the_record_says_that_they_are_random(tmp_path: Path, monkeypatch: pytes
     made = prepare.Outputs(*(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json"))
     prepare.run(spec, prepare.Inputs(), made)
     assert files.read_json(made.info)["declared"] == "random"
+    assert {Split(getattr(made, name)).declared for name in names[:4]} == {"random"}
     batch = Split(made.evaluation).batch()
     assert {name: str(array.dtype) for name, array in batch.items()} == {n: i.dtype for n, i in INPUTS.items()}

@@ -15,8 +15,8 @@ from edgeflow import efpkg
 from edgeflow.errors import PackageError
 
 KNOWN = (
-    "this reader knows 'edgeflow.package/v3', 'edgeflow.package/v2', 'edgeflow.package/v1': a package of another version "
-    "is checked with the edgeflow that made it"
+    "this reader knows 'edgeflow.package/v3', 'edgeflow.package/v2', 'edgeflow.package/v1': a package of another "
+    "version is checked with the edgeflow that made it"
 )
 CHARACTERS = "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + -"
 

@@ -11,7 +11,7 @@ from synthetic import MATRIX, MODELS, TARGETS, Case, build, path
 
 from edgeflow import files, layout
 from edgeflow.errors import DataError
-from edgeflow.report import charts
+from edgeflow.report import charts, primary
 from edgeflow.report.decide import Decision, TargetInfo, decide
 from edgeflow.report.variants import Variant, read
 from edgeflow.runners import identity
@@ -108,8 +108,10 @@ def test_the_fastest_released_scheme_ships(tmp_path: Path) -> None:
         "The fastest of 2 released schemes: latency p50 132 µs (device); "
         "1.76× as fast as fp32; 3.24× smaller than fp32."
     )
-    assert decision.accuracy == pytest.approx(891 / 899)
-    assert decision.accuracy_drop_upper == pytest.approx(2 / 899 + 0.0054)
+    assert decision.task is not None
+    assert (decision.task.metric, decision.task.unit) == ("accuracy", "ratio")
+    assert decision.task.value == pytest.approx(891 / 899)
+    assert decision.task.drop_upper == pytest.approx(2 / 899 + 0.0054)
     assert decision.latency_p50_s == 132e-6
     assert decision.evidence is decision.evidence_latency is Evidence.DEVICE
 
@@ -205,7 +207,11 @@ def test_ratios_of_another_machine_are_marked_and_on_no_front(tmp_path: Path) ->
     drawn = charts.points({str(i): v for i, v in enumerate(variants)}, "latency_p50_s")
     assert drawn
     assert not any(point.chooses for point in drawn)
-    names = [trace["name"] for trace in charts.scatter(drawn, "latency_p50_s")["data"] if len(trace["x"])]
+    names = [
+        trace["name"]
+        for trace in charts.scatter(drawn, "latency_p50_s", primary.of(v.primary for v in variants))["data"]
+        if len(trace["x"])
+    ]
     assert names == ["held", "rejected"]  # and no Pareto front
 
 

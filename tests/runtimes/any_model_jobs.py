@@ -6,6 +6,7 @@ leave what they found in JOB.json.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -25,7 +26,7 @@ from edgeflow.runtimes import litert, onnxruntime
 from edgeflow.stages.noise import noisiest
 from edgeflow.types.plain import to_json
 from edgeflow.types.signatures import Signature, Tensor
-from edgeflow.types.variants import SOURCE, Scheme, Target
+from edgeflow.types.variants import Scheme, Target
 
 NETS = ("two_inputs", "two_outputs", "attention", "shared_weights", "lstm")
 SAMPLES = 24
@@ -39,7 +40,6 @@ SCHEMES = (
     Scheme("weights", "int8", "float32", "weight_only"),
 )
 DIES = ("attention", "onnx", "fp16")  # ONNX Runtime ends in SIGSEGV when it fuses this one: docs/guide/quantization.md
-AS_IS = Scheme("as_is", SOURCE, SOURCE, "as_is")
 RUNTIMES = {"onnx": onnxruntime.plugin, "tflite": litert.plugin}
 PROFILES = {"onnx": "onnxruntime-x86", "tflite": "tflite"}
 TARGET = Target("device", "", "x86_64", "cpu")
@@ -146,18 +146,16 @@ def refuse(folder: Path) -> None:
     """What each scheme says of models that are quantized already, and of one with nothing to quantize: refuse.json."""
     said: dict[str, Any] = {}
     for suffix, runtime in RUNTIMES.items():
-        for before in (*SCHEMES, AS_IS):
-            source = folder / f"two_inputs.{before.id}.{suffix}"
-            if before is AS_IS:  # as it was converted: nothing is refused
-                source = folder / f"two_inputs.{suffix}"
+        for before in (*(scheme.id for scheme in SCHEMES), ""):
+            source = folder / ".".join(part for part in ("two_inputs", before, suffix) if part)
             binding = json.loads((folder / f"two_inputs.{suffix}.json").read_text())
             feeds = feeds_of(runtime, source, binding, dict(np.load(folder / "two_inputs.samples.npz")))
-            for scheme in (*SCHEMES, Scheme("fp32", "float32", "float32", "float"), AS_IS):
+            for scheme in (*SCHEMES, Scheme("fp32", "float32", "float32", "float")):
                 output = folder / f"again.{suffix}"
                 output.unlink(missing_ok=True)
                 refused = _optimize(runtime, suffix, source, output, scheme, feeds)
                 same = output.is_file() and output.read_bytes() == source.read_bytes()
-                said[f"{suffix} {before.id} {scheme.id}"] = refused.reason if refused else "same" if same else "changed"
+                said[f"{suffix} {before} {scheme.id}"] = refused.reason if refused else "same" if same else "changed"
     said["nothing"] = [_of_nothing(folder, suffix) for suffix in RUNTIMES]
     (folder / "refuse.json").write_text(json.dumps(said))
 
@@ -235,6 +233,60 @@ def anonymous(folder: Path) -> None:
         said[suffix] |= {"kept": _distance(runtime, output, binding, samples, expected), "layers": names}
         said[suffix]["compared"] = [each.layer.name for each in runtime.activations(source, output, feeds[:1])]
     (folder / "anonymous.json").write_text(json.dumps(said))
+
+
+def old(folder: Path) -> None:
+    """What is said of models of older opsets, of pooling that depends on the image: old.json."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.ones((2, 1, 3, 3), np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("AveragePool", ["c"], ["y"], "pool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+    ]
+    output = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    x = np.random.default_rng(0).standard_normal((SAMPLES, 1, 1, 10, 10), dtype=np.float32)
+    int4 = Scheme("int4", "int4", "float32", "weight_only")
+    said = {}
+    for opset, size, scheme in itertools.product((11, 17, 21), (10, "size"), (STATIC, SCHEMES[-1], int4)):
+        given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, size, 10])]
+        graph = helper.make_graph(nodes, "g", given, output, [weights])
+        source, made = folder / "old.onnx", folder / "old.out.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7), source)
+        refused = _optimize(onnxruntime.plugin, "onnx", source, made, scheme, [{"x": each} for each in x])
+        said[f"{opset} {size} {scheme.id}"] = refused.reason if refused else ""
+        if not refused:
+            before, after = (_asked(path, x[0]) for path in (source, made))
+            assert abs(before - after).max() < 0.1 * np.ptp(before)
+    (folder / "old.json").write_text(json.dumps(said))
+
+
+def _asked(path: Path, x: Any) -> Any:
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(str(path)).run(None, {"x": x})[0]
+
+
+def calibrate(folder: Path) -> None:
+    """Ranges of every tensor, as the library's calibrator finds them in all samples and as we do: calibrate.json."""
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    from edgeflow.runtimes import tflite_files
+
+    said = {}
+    for net in NETS:
+        source = folder / f"{net}.tflite"
+        content = source.read_bytes()
+        binding = json.loads((folder / f"{source.name}.json").read_text())
+        feeds = feeds_of(litert.plugin, source, binding, dict(np.load(folder / f"{net}.samples.npz")))
+        tool = calibrator.Calibrator(content, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        tool.calibrate({"serving_default": feeds}, litert._recipe(STATIC, ()))
+        theirs = {name: [each["min"].item(), each["max"].item()] for name, each in tool.get_model_qsvs().items()}
+        ours = tflite_files.extremes(content, feeds, tuple(theirs))
+        said[net] = [theirs, {name: [float(low), float(high)] for name, (low, high) in ours.items()}]
+    (folder / "calibrate.json").write_text(json.dumps(said))
 
 
 class Counted(Sequence[Any]):

@@ -109,15 +109,9 @@ def test_what_is_quantized_already_is_refused_by_name(refused: dict[str, Any], s
     assert {refused[f"{suffix} {before} {scheme}"] for scheme in (*LIMITS, "fp32")} == {reason}
 
 
-@pytest.mark.parametrize("before", [*LIMITS, "as_is"])
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_a_model_as_it_is_keeps_every_byte(refused: dict[str, Any], suffix: str, before: str) -> None:
-    assert refused[f"{suffix} {before} as_is"] == "same"
-
-
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_float_model_is_not_refused(refused: dict[str, Any], suffix: str) -> None:
-    assert {refused[f"{suffix} as_is {scheme}"] for scheme in LIMITS} == {"changed"}
+    assert {refused[f"{suffix}  {scheme}"] for scheme in LIMITS} == {"changed"}
 
 
 def test_a_scheme_that_finds_nothing_to_quantize_says_so(refused: dict[str, Any]) -> None:
@@ -137,6 +131,31 @@ def test_files_without_names_are_quantized_and_layers_kept(
     assert len(set(said["layers"])) == len(said["layers"])
     assert said["compared"] == said["layers"]
     assert said["kept"] < 0.7 * said["distance"]  # what is left are integers at the borders, and no layers
+
+
+def test_what_an_older_onnx_file_cannot_hold_is_refused(folder: Path, project: Path, edge_python: Path) -> None:
+    refusal = "ONNX Runtime's quantizer cannot apply"
+    axes, four = "and scales by channel came with 13", "and int4 came with 21"
+    refused = {name: reason for name, reason in _do(edge_python, project, folder, "old").items() if reason}
+    assert refused == {
+        **{
+            f"11 {size} {scheme}": f"{refusal} {scheme}: the model has opset 11, {axes if scheme != 'int4' else four}"
+            for size in ("10", "size")
+            for scheme in ("int8_static", "weights", "int4")
+        },
+        **{f"17 {size} int4": f"{refusal} int4: the model has opset 17, {four}" for size in ("10", "size")},
+        **{
+            f"{opset} size int8_static": f"{refusal} int8_static: average pooling with ceil_mode on a free size: pool"
+            for opset in (17, 21)
+        },
+    }
+
+
+def test_ranges_are_those_of_the_librarys_calibrator(folder: Path, project: Path, edge_python: Path) -> None:
+    """Bit by bit: of the first sample alone it is asked which tensors have one."""
+    for theirs, ours in _do(edge_python, project, folder, "calibrate").values():
+        assert len(theirs) > 3
+        assert ours == theirs
 
 
 def test_few_samples_are_held_at_once(folder: Path, project: Path, edge_python: Path, built: dict[str, Any]) -> None:

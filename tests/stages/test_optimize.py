@@ -14,7 +14,7 @@ from edgeflow import files
 from edgeflow.errors import StageError
 from edgeflow.stages import optimize as stage
 from edgeflow.types.ladder import Ladder, Rung
-from edgeflow.types.variants import Scheme
+from edgeflow.types.variants import SOURCE, Scheme
 
 SAMPLES, FEATURES, CLASSES = 40, 6, 3
 WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
@@ -39,6 +39,7 @@ BLIND = Path(__file__).with_name("blind.txt")  # to which setting the quantizer 
 
 def optimize(job):
     scheme, blind = job.scheme, BLIND.read_text()
+    assert not scheme.as_is
     assert not list(job.work.iterdir())
     weights = np.load(job.source)
     if scheme.weights != "float32" and blind != "mode weight_only":
@@ -63,6 +64,7 @@ plugin = Runtime(
 PLAIN = Scheme("plain", "int8", "int8", "static", calibration_samples=8)
 FINE = Scheme("fine", "int4", "float32", "weight_only", calibration_samples=8, bias_correction=True)
 MSE = replace(PLAIN, id="mse", calibration_method="mse", bias_correction=True)
+AS_IS = Scheme("as_is", SOURCE, SOURCE, "as_is")
 PERCENTILE = replace(PLAIN, id="percentile", calibration_method="percentile", percentile=0.99)
 
 
@@ -110,6 +112,12 @@ def setting(tmp_path: Path) -> Setting:
 def test_settings_that_change_the_model_pass(setting: Setting, scheme: Scheme) -> None:
     before, made = setting.optimize(scheme).rungs
     assert made.artifact_sha256 == files.sha256_file(setting.folder / "model.out") != before.artifact_sha256
+
+
+def test_a_model_as_it_is_keeps_every_byte_and_is_asked(setting: Setting) -> None:
+    before, made = setting.optimize(AS_IS).rungs
+    assert (setting.folder / "model.out").read_bytes() == (setting.folder / "model").read_bytes()
+    assert (made.artifact_sha256, made.golden_max_abs, made.tolerance) == (before.artifact_sha256, 0, 0)
 
 
 @pytest.mark.parametrize(

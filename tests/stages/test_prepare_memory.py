@@ -32,6 +32,7 @@ SPEC = prepare.Spec(
     evaluation=1,
     golden=2,
     source="made up",
+    duplicates="keep",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from tests.splits import write_split
 
 from edgeflow.errors import DataError
 from edgeflow.plugin import Drop, Layer
-from edgeflow.stages import sensitivity
+from edgeflow.stages import sensitivity, splits
 from edgeflow.stages.sensitivity import MOST_BLENDED, Trial, as_hard, fewest, training_samples
 from edgeflow.types.figures import Direction, Interval
 
@@ -64,18 +65,20 @@ def test_every_class_of_a_sorted_split_has_its_share_in_the_choice(
     monkeypatch.setattr(sensitivity, "MOST_SAMPLES", 200)
     y = np.repeat(np.arange(4), 250)
     write_split(tmp_path / "train.safetensors", np.arange(1000, dtype=np.float32), y)
-    x, labels = training_samples(tmp_path / "train.safetensors")
+    samples, labels = training_samples(tmp_path / "train.safetensors")
+    x = np.concatenate([*samples.batches()])
     assert len(set(x)) == 200
     assert (labels == y[x.astype(int)]).all()
     assert all(count in range(35, 66) for count in np.bincount(labels, minlength=4))  # 50 each, give or take 5.5
     again, _ = training_samples(tmp_path / "train.safetensors")
-    assert (again == x).all()
+    assert (np.concatenate([*again.batches()]) == x).all()
 
 
 def test_a_small_split_is_taken_whole_and_in_its_order(tmp_path: Path) -> None:
     write_split(tmp_path / "train.safetensors", np.arange(1000, dtype=np.float32), np.arange(1000) % 4)
-    x, y = training_samples(tmp_path / "train.safetensors")
-    assert (x == np.arange(1000)).all()
+    samples, y = training_samples(tmp_path / "train.safetensors")
+    assert (np.concatenate([*samples.batches()]) == np.arange(1000)).all()
+    assert [x.tolist() for x in samples.batches(most=2)] == [[0, 1]]
     assert (y == np.arange(1000) % 4).all()
 
 
@@ -90,26 +93,33 @@ def apart() -> np.ndarray:
     return np.repeat(far[:, None], 3, axis=1).astype(np.float32)
 
 
-def test_training_samples_get_as_hard_as_the_others() -> None:
-    x = apart()
-    blended, harder = as_hard(x, sure, 0.95, Direction.MAX)
-    assert sure(x) == 1
-    assert sure(harder) == pytest.approx(0.95, abs=0.005)
-    assert 0 < blended < MOST_BLENDED
-    assert abs(harder).max() <= abs(x).max()
-    assert as_hard(x, sure, 0.95, Direction.MAX)[0] == blended
+@pytest.fixture
+def blended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], np.ndarray]:
+    """The samples of `apart` with such a part of another, as they are read from a split."""
+    monkeypatch.setattr(splits, "IN_MEMORY_BYTES", 0)
+    write_split(tmp_path / "train.safetensors", apart(), np.arange(2000) % 2)
+    samples, _ = training_samples(tmp_path / "train.safetensors")
+    return lambda part: np.concatenate([*replace(samples, part=part).batches()])
+
+
+def test_training_samples_get_as_hard_as_the_others(blended: Callable[[float], np.ndarray]) -> None:
+    part = as_hard(lambda part: sure(blended(part)), 0.95, Direction.MAX)
+    assert (blended(0.0) == apart()).all()
+    assert sure(apart()) == 1
+    assert sure(blended(part)) == pytest.approx(0.95, abs=0.005)
+    assert 0 < part < MOST_BLENDED
+    assert abs(blended(part)).max() <= abs(apart()).max()
+    assert as_hard(lambda part: sure(blended(part)), 0.95, Direction.MAX) == part
 
 
 def test_samples_that_are_hard_enough_stay_as_they_are() -> None:
-    blended, same = as_hard(apart(), lambda _: 0.9, 0.95, Direction.MAX)
-    assert blended == 0
-    assert (same == apart()).all()
+    assert as_hard(lambda _: 0.9, 0.95, Direction.MAX) == 0
 
 
-def test_a_metric_that_should_be_low_is_brought_up() -> None:
-    _, harder = as_hard(apart(), lambda x: 1 - sure(x), 0.05, Direction.MIN)
-    assert sure(harder) == pytest.approx(0.95, abs=0.005)
+def test_a_metric_that_should_be_low_is_brought_up(blended: Callable[[float], np.ndarray]) -> None:
+    part = as_hard(lambda part: 1 - sure(blended(part)), 0.05, Direction.MIN)
+    assert sure(blended(part)) == pytest.approx(0.95, abs=0.005)
 
 
 def test_no_more_than_half_of_a_sample_is_another() -> None:
-    assert as_hard(apart(), lambda _: 1.0, 0.5, Direction.MAX)[0] == MOST_BLENDED
+    assert as_hard(lambda _: 1.0, 0.5, Direction.MAX) == MOST_BLENDED

@@ -93,8 +93,8 @@ def test_a_figure_in_decibel_is_held_against_its_lower_end() -> None:
 def test_a_limit_that_nobody_wrote_says_who_did() -> None:
     held = replace(NOISE, default="default of the task fidelity, as m.yaml has no budgets: a rule of thumb")
     assert judged(held, noise(15.0, 14.0)).reasons == (
-        "signal_to_noise_db 15.0 dB (lower bound 14.0 dB) is under 20.0 dB, n = 200, host; the limit is the default of "
-        "the task fidelity, as m.yaml has no budgets: a rule of thumb",
+        "signal_to_noise_db 15.0 dB (lower bound 14.0 dB) is under 20.0 dB, n = 200, host; the limit is the default "
+        "of the task fidelity, as m.yaml has no budgets: a rule of thumb",
     )
 
 

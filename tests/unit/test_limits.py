@@ -62,7 +62,6 @@ def test_a_budget_on_another_task_does_not_apply_and_the_tasks_own_holds(loaded:
     assert (exact.limit, exact.unit, exact.direction) == (0.99, "ratio", Direction.MIN)
     assert noise.default.startswith(
         f"default of the task fidelity, as config/models/{MODEL}.yaml has no budgets: a root mean square error of a "
-        "tenth"
     )
     assert "agreement" not in by_metric(found)
 

@@ -126,6 +126,11 @@ class Splits(Section):
     calibration: f.Count = Field(description="samples for quantization ranges, drawn from train")
     evaluation: f.Count = Field(description="samples that accuracy is measured on")
     golden: f.Count = Field(description="frozen inputs that each stage is compared on")
+    duplicates: Literal["copies", "alike", "keep"] = Field(
+        "copies",
+        description="samples left out of train as evaluation or golden has them too: copies, images that look alike as "
+        "well (encoded again), or none",
+    )
 
 
 Shape = Annotated[tuple[f.Count, ...], f.listed(int)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow.converters.silence import first_line
 from edgeflow.runtimes import onnxruntime_layers
+from edgeflow.types.signatures import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
 IR_VERSION = 10  # of opset 21
 TOLERANCE = 1e-4  # of the range of the answers
+REAL = Tensor("", "float32", ())
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
@@ -63,6 +65,36 @@ def unknown_operator(model: onnx.ModelProto) -> str:
             if not known:
                 return f"{domain}.{node.op_type}" if domain else node.op_type
     return ""
+
+
+def real_border(model: onnx.ModelProto, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+    """Take and give real numbers where the graph takes and gives quantized ones: nothing in an ONNX file says what its
+    integers stand for. Name in the graph → what the tensor of that name is.
+    """
+    import onnx
+
+    graph = model.graph
+    before: list[Any] = []
+    after: list[Any] = []
+    for name, tensor in (each for side in (inputs, outputs) for each in side.items()):
+        if tensor.scale is None:
+            continue
+        inside, kind = f"{name}/quantized", onnx.TensorProto.DataType.Value(tensor.dtype.upper())
+        for node in graph.node:
+            node.input[:] = [inside if each == name else each for each in node.input]
+            node.output[:] = [inside if each == name else each for each in node.output]
+        scale = onnx.helper.make_tensor(f"{name}/scale", onnx.TensorProto.FLOAT, (), [tensor.scale])
+        zero = onnx.helper.make_tensor(f"{name}/zero_point", kind, (), [tensor.zero_point or 0])
+        graph.initializer.extend((scale, zero))
+        operator, ends = ("QuantizeLinear", (name, inside)) if name in inputs else ("DequantizeLinear", (inside, name))
+        node = onnx.helper.make_node(operator, [ends[0], scale.name, zero.name], [ends[1]])
+        (before if name in inputs else after).append(node)
+    nodes = [*before, *graph.node, *after]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    for value in (*graph.input, *graph.output):
+        if {**inputs, **outputs}.get(value.name, REAL).scale is not None:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 # --- opset -----------------------------------------------------------------------------------------------------------

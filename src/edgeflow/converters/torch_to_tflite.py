@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeflow.converters import torch_modules
+from edgeflow.formats import tflite
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
 from edgeflow.runtimes import tflite_files
 from edgeflow.types.signatures import Binding, Bound
@@ -31,7 +32,9 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
     job.output.write_bytes(tflite_files.compact(job.output.read_bytes(), named=True))
     axes = [CHANNELS_LAST if tensor.ndim == 4 else () for tensor in examples.values()]
     inputs = {name: Bound(f"args_{i}", axes[i]) for i, name in enumerate(examples)}
-    return Converted(Binding(inputs, {name: Bound(f"output_{i}") for i, name in enumerate(outputs)}))
+    written = {tensor.name for tensor in tflite.signature(job.output).outputs}  # a dict's answers keep their names
+    told = {name: Bound(name if name in written else f"output_{i}") for i, name in enumerate(outputs)}
+    return Converted(Binding(inputs, told))
 
 
 def _pad_unevenly(model: Any) -> None:

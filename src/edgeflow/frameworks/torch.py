@@ -17,9 +17,10 @@ from edgeflow.techniques.training import Phase, Trainer
 from edgeflow.units import fraction
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32
+    from edgeflow.plugin import Float32, Rows
 
-BATCH = 256  # samples per forward pass when predicting
+BATCH = 256  # samples per forward pass when predicting, fewer where they would take more than
+BATCH_BYTES = 4 * 2**20  # layers may hold ten times that, and more
 SHOWN = 20  # names of tensors in a message
 # In the header of a checkpoint whose network is the builder's with fewer channels: its shapes are to be taken over.
 FEWER_CHANNELS = {"edgeflow.channels": "pruned"}
@@ -90,7 +91,7 @@ def train(job: TrainJob) -> Trained:
     torch.manual_seed(job.seed)
     model = load(job.model, job.start).requires_grad_(True) if job.start else _build(job.model)
     _check_fit(job.model, model, job.x[:1])
-    trainer = Trainer(model, torch.from_numpy(job.x), torch.from_numpy(job.y), job.kept)
+    trainer = Trainer(model, job.x, torch.from_numpy(job.y), job.kept)
     for phase in _phases(job, settings, model):
         trainer.run(phase)
     fewer = any(step.kind == "prune_channels" for step in job.steps)
@@ -101,8 +102,9 @@ def train(job: TrainJob) -> Trained:
         "zero_weights_ratio": prune.zeros(model),
     }
     if fewer:
-        figures["macs"], _ = prune_channels.cost(model, trainer.x[:1])
-        figures["macs_before"], _ = prune_channels.cost(_build(job.model), trainer.x[:1])
+        example = torch.from_numpy(job.x[:1])
+        figures["macs"], _ = prune_channels.cost(model, example)
+        figures["macs_before"], _ = prune_channels.cost(_build(job.model), example)
     curves = {"train_loss": tuple(trainer.losses)}
     return Trained(figures, curves, trainer.without_gradient, loss_takes_logits=True)
 
@@ -289,12 +291,13 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def predict(model: Any, x: Float32) -> Float32:
+def predict(model: Any, x: Rows) -> Float32:
     """x float32[N, …] → logits float32[N, K]."""
     import torch
 
+    size = max(1, min(BATCH, BATCH_BYTES // x[:1].nbytes)) if len(x) else 1
     with torch.no_grad():
-        parts = [model(torch.from_numpy(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
+        parts = [model(torch.from_numpy(x[i : i + size])) for i in range(0, len(x), size)]
     outputs: Float32 = torch.cat(parts).numpy()
     return outputs
 

@@ -1,4 +1,4 @@
-"""Accuracy against cost: one interactive scatter per model, target and cost metric, as plotly figures."""
+"""The task metric against cost: one interactive scatter per model, target and cost metric, as plotly figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from edgeflow.report import show
 from edgeflow.report.pareto import front
+from edgeflow.report.primary import Primary
 from edgeflow.report.ticks import log_ticks
 from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence, Measurement
@@ -35,7 +36,7 @@ class Point:
     scheme: str
     release: Release
     cost: Measurement
-    accuracy: Measurement
+    task: Measurement
     chooses: bool  # its cost is the target's own, and of the machine of the others: it may choose between variants
 
 
@@ -44,14 +45,15 @@ def points(variants: Mapping[str, Variant], metric: str) -> list[Point]:
     comparable = len(machines(variants.values(), metric)) < 2
     drawn = []
     for tip, variant in variants.items():
-        cost, accuracy = variant.figures.get(metric), variant.figures.get("accuracy")
-        if cost is not None and accuracy is not None and cost.value > 0:  # the axis is logarithmic
+        cost = variant.figures.get(metric)
+        task = variant.figures.get(variant.primary.metric) if variant.primary else None
+        if cost is not None and task is not None and cost.value > 0:  # the axis is logarithmic
             chooses = comparable and variant.chooses(metric)
-            drawn.append(Point(tip, variant.cell.scheme, variant.release, cost, accuracy, chooses))
+            drawn.append(Point(tip, variant.cell.scheme, variant.release, cost, task, chooses))
     return drawn
 
 
-def scatter(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
+def scatter(drawn: Sequence[Point], metric: str, primary: Primary) -> dict[str, Any]:
     """A plotly figure with the Pareto front of what is not rejected, and `layout.meta.labels` for the page to place.
 
     What another machine than the target took, or what two machines did, is drawn, and is on no front.
@@ -59,29 +61,31 @@ def scatter(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
     import plotly.graph_objects as go
 
     may_ship = [p for p in drawn if p.release is not Release.REJECTED and p.chooses]
-    best = [may_ship[i] for i in front([(p.cost.value, p.accuracy.value) for p in may_ship])]
-    traces = [_front_line(best), _front_rings(best)]
-    traces += [_markers([p for p in drawn if p.release is release], release) for release in MARKS]
-    figure = go.Figure(data=[trace for trace in traces if trace is not None], layout=_layout(drawn, metric))
+    best = [may_ship[i] for i in front([(p.cost.value, primary.gain(p.task.value)) for p in may_ship])]
+    traces = [_front_line(best, primary), _front_rings(best, primary)]
+    traces += [_markers([p for p in drawn if p.release is release], release, primary) for release in MARKS]
+    figure = go.Figure(data=[trace for trace in traces if trace is not None], layout=_layout(drawn, metric, primary))
     return dict(figure.to_plotly_json())
 
 
-def _front_line(best: Sequence[Point]) -> Any:
+def _front_line(best: Sequence[Point], primary: Primary) -> Any:
     """Steps: up to the next point's cost, nothing is better than the last one."""
     import plotly.graph_objects as go
 
     line = {"color": FRONT, "width": 1.5, "shape": "hv"}
-    return go.Scatter(x=_x(best), y=_y(best), mode="lines", line=line, hoverinfo="skip", name="Pareto front")
+    return go.Scatter(x=_x(best), y=_y(best, primary), mode="lines", line=line, hoverinfo="skip", name="Pareto front")
 
 
-def _front_rings(best: Sequence[Point]) -> Any:
+def _front_rings(best: Sequence[Point], primary: Primary) -> Any:
     import plotly.graph_objects as go
 
     ring = {"symbol": "circle-open", "size": 19, "color": FRONT, "line": {"width": 1.5}}
-    return go.Scatter(x=_x(best), y=_y(best), mode="markers", marker=ring, hoverinfo="skip", name="on the front")
+    return go.Scatter(
+        x=_x(best), y=_y(best, primary), mode="markers", marker=ring, hoverinfo="skip", name="on the front"
+    )
 
 
-def _markers(drawn: Sequence[Point], release: Release) -> Any:
+def _markers(drawn: Sequence[Point], release: Release, primary: Primary) -> Any:
     import plotly.graph_objects as go
 
     if not drawn:
@@ -89,12 +93,12 @@ def _markers(drawn: Sequence[Point], release: Release) -> Any:
     colour, symbol = MARKS[release]
     return go.Scatter(
         x=_x(drawn),
-        y=_y(drawn),
+        y=_y(drawn, primary),
         mode="markers",
         name=release.value,
         marker={"symbol": symbol, "color": colour, "size": 10, "line": {"width": 2, "color": colour}, "opacity": 1},
         error_x=_error([p.cost for p in drawn], 1.0, colour),
-        error_y=_error([p.accuracy for p in drawn], 100.0, colour),
+        error_y=_error([p.task for p in drawn], primary.scale, colour),
         customdata=[p.tip for p in drawn],
         hoverinfo="none",
     )
@@ -104,8 +108,8 @@ def _x(drawn: Sequence[Point]) -> list[float]:
     return [p.cost.value for p in drawn]
 
 
-def _y(drawn: Sequence[Point]) -> list[float]:
-    return [100 * p.accuracy.value for p in drawn]
+def _y(drawn: Sequence[Point], primary: Primary) -> list[float]:
+    return [primary.scale * p.task.value for p in drawn]
 
 
 def _ends(measurement: Measurement) -> tuple[float, float]:
@@ -126,12 +130,12 @@ def _error(measurements: Sequence[Measurement], scale: float, colour: str) -> di
     }
 
 
-def _layout(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
+def _layout(drawn: Sequence[Point], metric: str, primary: Primary) -> dict[str, Any]:
     costs = [end for p in drawn for end in _ends(p.cost) if end > 0]
     low, high = _padded(math.log10(min(costs)), math.log10(max(costs)), part=0.28, least=0.25)
     values, texts = log_ticks(10**low, 10**high, unit_of(metric))
-    shares = [100 * end for p in drawn for end in _ends(p.accuracy)]
-    bottom, top = _padded(min(shares), max(shares), part=0.12, least=0.6)
+    values_of_task = [primary.scale * end for p in drawn for end in _ends(p.task)]
+    bottom, top = _padded(min(values_of_task), max(values_of_task), part=0.12, least=1.2 * primary.least_room)
     return {
         **base_layout(),
         "xaxis": {
@@ -144,10 +148,10 @@ def _layout(drawn: Sequence[Point], metric: str) -> dict[str, Any]:
         },
         "yaxis": {
             **base_axis(""),
-            "range": [bottom, min(top, 100 + 0.06 * (top - bottom))],  # no tick above 100 %
-            "ticksuffix": " %",
+            "range": [bottom, primary.ceiling(top, 0.06 * (top - bottom))],
+            "ticksuffix": primary.suffix,
         },
-        "meta": {"labels": [_label(p, drawn) for p in drawn]},
+        "meta": {"labels": [_label(p, drawn, primary) for p in drawn]},
     }
 
 
@@ -157,10 +161,10 @@ def _padded(low: float, high: float, part: float, least: float) -> tuple[float, 
     return low - room, high + room
 
 
-def title(drawn: Sequence[Point], metric: str) -> str:
+def title(drawn: Sequence[Point], metric: str, primary: Primary) -> str:
     """The chart in words: "Accuracy (host) against latency p50 (estimate)"."""
-    accuracy, cost = _common([p.accuracy for p in drawn]), _common([p.cost for p in drawn])
-    return f"Accuracy{accuracy} against {show.name(metric)}{cost}"
+    task, cost = _common([p.task for p in drawn]), _common([p.cost for p in drawn])
+    return f"{primary.name.capitalize()}{task} against {show.name(metric)}{cost}"
 
 
 def _common(measurements: Sequence[Measurement]) -> str:
@@ -169,17 +173,18 @@ def _common(measurements: Sequence[Measurement]) -> str:
     return f" ({next(iter(kinds)).value})" if len(kinds) == 1 else ""
 
 
-def _label(point: Point, drawn: Sequence[Point]) -> dict[str, Any]:
+def _label(point: Point, drawn: Sequence[Point], primary: Primary) -> dict[str, Any]:
     """A point's name; where evidence differs within the chart, its own stands beside it."""
     own: list[Evidence] = []
     for mine, all_of_them in (
         (point.cost.evidence, {p.cost.evidence for p in drawn}),
-        (point.accuracy.evidence, {p.accuracy.evidence for p in drawn}),
+        (point.task.evidence, {p.task.evidence for p in drawn}),
     ):
         if len(all_of_them) > 1 and mine not in own:
             own.append(mine)
     text = html.escape(point.scheme) + (f" ({', '.join(e.value for e in own)})" if own else "")
-    return {"x": point.cost.value, "y": 100 * point.accuracy.value, "text": text, "color": MARKS[point.release][0]}
+    y = primary.scale * point.task.value
+    return {"x": point.cost.value, "y": y, "text": text, "color": MARKS[point.release][0]}
 
 
 def base_layout() -> dict[str, Any]:

@@ -36,6 +36,22 @@ class TargetInfo:
 
 
 @dataclass(frozen=True)
+class TaskFigure:
+    """Whether the model does its task, in the task's own words."""
+
+    metric: str
+    unit: str
+    value: float
+    low: float | None  # ends of the interval, where there is one
+    high: float | None
+    evidence: Evidence
+    drop: float | None = None  # what was lost of it, where the task has that
+    drop_upper: float | None = None
+    answers: str = ""  # in what way they are those of the model that it is made from: "equal bit for bit"
+    declared: str = ""  # what was asked where nobody recorded samples: "random"
+
+
+@dataclass(frozen=True)
 class Decision:
     """One entry of decision.json. The figures are those of `scheme`; null is not measured."""
 
@@ -47,18 +63,13 @@ class Decision:
     why: str
     shipped_without: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()  # what makes the figures mean little, however good they are
-    accuracy: float | None = None
-    accuracy_low: float | None = None
-    accuracy_high: float | None = None
-    accuracy_drop: float | None = None
-    accuracy_drop_upper: float | None = None
+    task: TaskFigure | None = None  # None where nothing was measured
     latency_p50_s: float | None = None
     latency_ratio_fp32: float | None = None
     size_bytes: float | None = None
     size_ratio_fp32: float | None = None
     memory_peak_bytes: float | None = None
     evidence: Evidence | None = None  # the weakest that was judged
-    evidence_accuracy: Evidence | None = None
     evidence_latency: Evidence | None = None
     evidence_latency_ratio: Evidence | None = None
     evidence_size: Evidence | None = None
@@ -264,8 +275,6 @@ def _listed(metrics: Sequence[str]) -> str:
 
 
 def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> Decision:
-    accuracy = v.figures.get("accuracy")
-    interval = accuracy.interval if accuracy else None
     return Decision(
         target=v.cell.target,
         model=v.cell.model,
@@ -275,21 +284,35 @@ def _decision(v: Variant, fp32: Variant | None, ship: str | None, why: str) -> D
         why=why,
         shipped_without=v.shipped_without,
         warnings=v.warnings,
-        accuracy=v.value("accuracy"),
-        accuracy_low=interval.low if interval else None,
-        accuracy_high=interval.high if interval else None,
-        accuracy_drop=v.value("accuracy_drop"),
-        accuracy_drop_upper=show.upper(v.figures.get("accuracy_drop")),
+        task=_task(v),
         latency_p50_s=v.value("latency_p50_s"),
         latency_ratio_fp32=v.value("latency_ratio_fp32"),
         size_bytes=v.value("size_bytes"),
         size_ratio_fp32=size_ratio(v, fp32) if v is not fp32 else None,
         memory_peak_bytes=v.value("memory_peak_bytes"),
         evidence=v.weakest_evidence,
-        evidence_accuracy=v.evidence("accuracy"),
         evidence_latency=v.evidence("latency_p50_s"),
         evidence_latency_ratio=v.evidence("latency_ratio_fp32"),
         evidence_size=v.evidence("size_bytes"),
         evidence_memory=v.evidence("memory_peak_bytes"),
         device=v.figures[_MEDIAN].device if v.evidence(_MEDIAN) is Evidence.DEVICE else "",
+    )
+
+
+def _task(v: Variant) -> TaskFigure | None:
+    figure = v.figures.get(v.primary.metric) if v.primary else None
+    if figure is None or v.primary is None:
+        return None
+    drop, interval = v.figures.get(v.primary.drop), figure.interval
+    return TaskFigure(
+        metric=figure.metric,
+        unit=figure.unit,
+        value=figure.value,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        evidence=figure.evidence,
+        drop=drop.value if drop else None,
+        drop_upper=show.upper(drop),
+        answers=str(figure.conditions.get("answers", "")),
+        declared=v.declared,
     )

@@ -1,4 +1,4 @@
-"""The ladder of every scheme of one model on one target: accuracy and golden distance, stage by stage."""
+"""The ladder of every scheme of one model on one target: the task metric and golden distance, stage by stage."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeflow.report import show
 from edgeflow.report.charts import base_axis, base_layout
+from edgeflow.report.primary import Primary
 from edgeflow.types.ladder import Ladder, Rung
 
 # Colours that people with any colour vision tell apart (Okabe and Ito, 2008), each with its own dash and symbol.
@@ -30,17 +31,21 @@ def style(schemes: Sequence[str], scheme: str) -> tuple[str, str, str]:
     return STYLES[list(schemes).index(scheme) % len(STYLES)]
 
 
-def accuracy(ladders: Mapping[str, Ladder], schemes: Sequence[str]) -> dict[str, Any]:
+def task(ladders: Mapping[str, Ladder], schemes: Sequence[str], primary: Primary) -> dict[str, Any]:
     """The task metric after each stage; `ladders` by scheme, `schemes` are all of the matrix."""
-    shares = [100 * value for ladder in ladders.values() for _, value in ladder.valued]
-    low, high = min(shares), max(shares)
-    room = max(0.1 * (high - low), 0.5)
-    axis = {**base_axis(""), "ticksuffix": " %", "range": [low - room, min(high + room, 100 + 0.1 * room)]}
-    return _figure(ladders, schemes, "lines+markers", _share, axis)
+    values = [primary.scale * value for ladder in ladders.values() for _, value in ladder.valued]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    room = max(0.1 * (high - low), primary.least_room)
+    axis = {
+        **base_axis(""),
+        "ticksuffix": primary.suffix,
+        "range": [low - room, primary.ceiling(high + room, 0.1 * room)],
+    }
 
+    def scaled(rung: Rung) -> float | None:
+        return None if rung.value is None else primary.scale * rung.value
 
-def _share(rung: Rung) -> float | None:
-    return None if rung.value is None else 100 * rung.value
+    return _figure(ladders, schemes, "lines+markers", scaled, axis)
 
 
 def distance(ladders: Mapping[str, Ladder], schemes: Sequence[str]) -> dict[str, Any]:
@@ -131,6 +136,6 @@ def steps(ladder: Ladder, names: Sequence[str]) -> list[tuple[Rung | None, float
 
 def _hover(scheme: str, rung: Rung) -> str:
     part = relative(rung)
-    figure = same(rung) if rung.value is None else f"accuracy {show.value('accuracy', rung.value)}"
+    figure = same(rung) if rung.value is None else f"{show.name(rung.metric)} {show.value(rung.metric, rung.value)}"
     text = f"<b>{html.escape(scheme)}</b>, {html.escape(rung.stage)}<br>{figure}"
     return text if part is None else f"{text}<br>golden difference {part:.3g} of the range"

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeflow.report import charts, ladder_charts, sensitivity, show
+from edgeflow.report import charts, ladder_charts, primary, sensitivity, show
 from edgeflow.report.attribution import explain
 from edgeflow.report.costs import Costs
 from edgeflow.report.decide import Decision, TargetInfo
+from edgeflow.report.imports import Imported
+from edgeflow.report.primary import Primary
 from edgeflow.report.recipes import Recipe, Saving
 from edgeflow.report.variants import Variant, machines
 from edgeflow.types.figures import Evidence
@@ -29,7 +31,7 @@ _BLOCKING = {
     Release.REJECTED: {Status.FAIL},
     Release.HELD: {Status.UNMEASURED, Status.INSUFFICIENT_EVIDENCE},
 }
-COSTS = ("latency_p50_s", "size_bytes")  # what accuracy is drawn against
+COSTS = ("latency_p50_s", "size_bytes")  # what the task metric is drawn against
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ModelPanel:
     scatters: tuple[Chart, ...]
     ladders: tuple[Chart, ...]
     variants: tuple[tuple[str, Variant], ...]  # (id of the variant in the page, variant) with a ladder
+    primary: Primary
+    stages: tuple[str, ...]  # of the ladders
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Content:
     savings: Sequence[Saving]
     rankings: Sequence[Sensitivity]
     costs: Costs
+    imports: Sequence[Imported] = ()
 
 
 def render(title: str, baseline: str, targets: Sequence[TargetInfo], content: Content) -> str:
@@ -92,7 +97,8 @@ def render(title: str, baseline: str, targets: Sequence[TargetInfo], content: Co
             models=_unique(v.cell.model for v in variants),
             schemes=schemes,
             panels=panels,
-            stages=ladder_charts.stages(v.ladder for v in variants),
+            metrics=primary.named(primary.all_of(v.primary for v in variants), "the task metric"),
+            bars=_bars(variants),
             by_cell={(v.cell.model, v.cell.target, v.cell.scheme): (tip, v) for tip, v in numbered.items()},
             ships={(d.model, d.target, d.ship) for d in content.decisions},
             counts=Counter(v.release for v in variants),
@@ -107,6 +113,16 @@ def render(title: str, baseline: str, targets: Sequence[TargetInfo], content: Co
             policy=_policy(scripts),
         )
     )
+
+
+def _bars(variants: Sequence[Variant]) -> str:
+    """What the bars of the charts are: confidence by metric."""
+    tasks = primary.all_of(v.primary for v in variants)
+    figures = (v.figures.get(metric) for metric in (*(t.metric for t in tasks), "latency_p50_s") for v in variants)
+    known = {
+        show.name(f.metric): f.interval.confidence for f in figures if f and f.interval and f.interval.confidence < 1
+    }
+    return ", ".join(f"{name} {100 * confidence:g} %" for name, confidence in known.items())
 
 
 def _unique(names: Any) -> list[str]:
@@ -205,15 +221,17 @@ def _panel(
                 tuple(_scatter(f"t{number}-m{i}-{metric}", own, metric, figures) for metric in COSTS),
                 _ladders(f"t{number}-m{i}", laddered, schemes, figures),
                 tuple(laddered.items()),
+                primary.of(v.primary for v in own.values()),
+                tuple(ladder_charts.stages(v.ladder for v in laddered.values())),
             )
         )
     return TargetPanel(target, tuple(models))
 
 
 def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: dict[str, Any]) -> Chart:
-    drawn = charts.points(variants, metric)
+    drawn, task = charts.points(variants, metric), primary.of(v.primary for v in variants.values())
     if drawn:
-        figures[chart] = charts.scatter(drawn, metric)
+        figures[chart] = charts.scatter(drawn, metric, task)
     tips = {point.tip for point in drawn}
     absent = [v for tip, v in variants.items() if tip not in tips]
     infeasible = [v.cell.scheme for v in absent if v.release is Release.INFEASIBLE]
@@ -227,7 +245,7 @@ def _scatter(chart: str, variants: Mapping[str, Variant], metric: str, figures: 
     elif elsewhere := [point.scheme for point in drawn if not point.chooses]:
         evidence = ", ".join(dict.fromkeys(p.cost.evidence.value for p in drawn if not p.chooses))
         notes.append(f"{evidence.capitalize()} evidence, which chooses nothing here: {', '.join(elsewhere)}.")
-    return Chart(chart if drawn else "", charts.title(drawn, metric), " ".join(filter(None, notes)))
+    return Chart(chart if drawn else "", charts.title(drawn, metric, task), " ".join(filter(None, notes)))
 
 
 def _ladders(
@@ -235,10 +253,13 @@ def _ladders(
 ) -> tuple[Chart, ...]:
     if not variants:
         return ()
-    ladders = {v.cell.scheme: v.ladder for v in variants.values()}
-    figures[f"{prefix}-ladder"] = ladder_charts.accuracy(ladders, schemes)
+    ladders, task = (
+        {v.cell.scheme: v.ladder for v in variants.values()},
+        primary.of(v.primary for v in variants.values()),
+    )
+    figures[f"{prefix}-ladder"] = ladder_charts.task(ladders, schemes, task)
     figures[f"{prefix}-distance"] = ladder_charts.distance(ladders, schemes)
     return (
-        Chart(f"{prefix}-ladder", "Accuracy after each stage"),
+        Chart(f"{prefix}-ladder", f"{task.name.capitalize()} after each stage"),
         Chart(f"{prefix}-distance", "Greatest golden difference to the stage before, as a part of the range"),
     )

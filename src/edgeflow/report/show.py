@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeflow import units
+from edgeflow.figures import DROP
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.verdicts import Release
 
@@ -28,6 +29,7 @@ RELEASE: Mapping[Release, str] = {
 }
 
 _NAMES: Mapping[str, str] = {
+    "signal_to_noise_db": "signal-to-noise",
     "latency_p50_s": "latency p50",
     "latency_p90_s": "latency p90",
     "latency_p99_s": "latency p99",
@@ -38,11 +40,14 @@ _NAMES: Mapping[str, str] = {
 
 
 def name(metric: str) -> str:
-    """A metric as a label: "latency_p50_s" is "latency p50"."""
+    """A metric as a label: "latency_p50_s" is "latency p50"; with the output that it is of, where it says one."""
+    metric, _, output = metric.partition("/")
+    if output:
+        return f"{name(metric)} of {output}"
     if metric in _NAMES:
         return _NAMES[metric]
     unit = units.unit_of(metric)
-    suffix = {"second": "_s", "byte": "_bytes", "hertz": "_hz", "joule": "_j"}.get(unit, "")
+    suffix = {"second": "_s", "byte": "_bytes", "hertz": "_hz", "joule": "_j", "decibel": "_db"}.get(unit, "")
     return metric.removesuffix(suffix).replace("_", " ")
 
 
@@ -55,8 +60,10 @@ def value(metric: str, number: float, unit: str = "") -> str:
 
 
 def _value(metric: str, number: float, unit: str) -> str:
-    if metric.endswith("_drop"):
+    if metric.endswith(DROP) and unit == "ratio":
         return units.percent(number).replace(" %", " points")
+    if metric.partition("/")[0] == "cosine_similarity":
+        return f"{number:.5f}"
     if metric.startswith("latency_ratio"):
         return times(number)
     return units.percent(number) if unit == "ratio" else units.show(number, unit)

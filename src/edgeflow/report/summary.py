@@ -6,22 +6,11 @@ import csv
 import io
 from collections.abc import Sequence
 
-from edgeflow.report import show
+from edgeflow.report.primary import all_of
 from edgeflow.report.variants import Variant
 
-COLUMNS = (
-    "model",
-    "target",
-    "scheme",
-    "status",
-    "reason",
-    "failed_stage",  # of the job that broke
-    "log",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "accuracy_drop",
-    "accuracy_drop_upper",
+_BEFORE = ("model", "target", "scheme", "status", "reason", "failed_stage", "log")  # `log` of the job that broke
+_AFTER = (
     "latency_p50_s",
     "latency_p90_s",
     "latency_p99_s",
@@ -30,28 +19,56 @@ COLUMNS = (
     "memory_peak_bytes",
     "size_bytes",
     "evidence",  # the weakest among the figures that were judged
-    "evidence_accuracy",
-    "evidence_latency",
-    "evidence_memory",
-    "shipped_without",
-    "warnings",
 )
+_LAST = ("evidence_latency", "evidence_memory", "shipped_without", "warnings")
+ENDS = ("_low", "_high")
 
 
 def csv_text(variants: Sequence[Variant]) -> str:
-    """The whole table; several reasons or metrics in one cell are joined with "; "."""
+    """The whole table; several reasons or metrics in one cell are joined with "; ".
+
+    What tells whether a model does its task has the columns that the tasks of these models have.
+    """
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    tasks = _of_tasks(variants)
+    columns = (
+        *_BEFORE,
+        *tasks,
+        *_AFTER,
+        *(f"evidence_{p.metric}" for p in all_of(v.primary for v in variants)),
+        *_LAST,
+    )
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(variant) for variant in variants)
+    writer.writerows({column: row.get(column) for column in columns} for row in map(_row, variants))
     return stream.getvalue()
 
 
+def _of_tasks(variants: Sequence[Variant]) -> list[str]:
+    """Columns of every task: its metric with both ends, its drop with the upper one, then what else it tells."""
+    columns: dict[str, None] = {}
+    for primary in all_of(v.primary for v in variants):
+        columns |= dict.fromkeys((primary.metric, *(primary.metric + end for end in ENDS)))
+        if any(primary.drop in variant.figures for variant in variants):
+            columns |= dict.fromkeys((primary.drop, f"{primary.drop}_upper"))
+    judged = dict.fromkeys(metric for variant in variants for metric in variant.task if metric in variant.figures)
+    for metric in judged:
+        if metric not in columns:
+            columns |= dict.fromkeys((metric, *(metric + end for end in ENDS)))
+    return list(columns)
+
+
 def _row(variant: Variant) -> dict[str, str | float | None]:
-    """One row; a metric's column has the metric's name, so most of it needs no table of its own."""
-    accuracy = variant.figures.get("accuracy")
-    interval = accuracy.interval if accuracy else None
-    special: dict[str, str | float | None] = {
+    """Every figure under its metric's name, and what is known beside figures."""
+    row: dict[str, str | float | None] = {}
+    for metric, figure in variant.figures.items():
+        row[metric] = figure.value
+        if figure.interval:
+            ends = (figure.interval.low, figure.interval.high)
+            row |= {f"{metric}_low": ends[0], f"{metric}_high": ends[1], f"{metric}_upper": ends[1]}
+    if variant.primary:
+        row[f"evidence_{variant.primary.metric}"] = variant.evidence(variant.primary.metric)
+    return row | {
         "model": variant.cell.model,
         "target": variant.cell.target,
         "scheme": variant.cell.scheme,
@@ -59,14 +76,9 @@ def _row(variant: Variant) -> dict[str, str | float | None]:
         "reason": "; ".join(variant.reasons),
         "failed_stage": variant.failure.stage if variant.failure else None,
         "log": variant.failure.log if variant.failure else None,
-        "accuracy_low": interval.low if interval else None,
-        "accuracy_high": interval.high if interval else None,
-        "accuracy_drop_upper": show.upper(variant.figures.get("accuracy_drop")),
         "evidence": variant.weakest_evidence,
-        "evidence_accuracy": variant.evidence("accuracy"),
         "evidence_latency": variant.evidence("latency_p50_s"),
         "evidence_memory": variant.evidence("memory_peak_bytes"),
         "shipped_without": "; ".join(variant.shipped_without),
         "warnings": "; ".join(variant.warnings),
     }
-    return {column: special[column] if column in special else variant.value(column) for column in COLUMNS}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_STYLES = {
+STYLES = {
     Release.RELEASED: "green",
     Release.HELD: "yellow",
     Release.REJECTED: "red",
@@ -49,11 +49,15 @@ def table(decision: Sequence[Any]) -> Table:
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        caption=Text("\n".join((_CAPTION, *_warnings(decisions)))),
+        caption=Text("\n".join((_CAPTION, *_of_tasks(decisions), *_warnings(decisions)))),
         caption_justify="left",
     )
+    metrics = {entry.task.metric for entry in decisions if entry.task}
     for heading, right in _HEADINGS:
-        result.add_column(heading, justify="right" if right else "left", overflow="fold")
+        alone = heading == "task" and len(metrics) == 1
+        result.add_column(
+            show.name(*metrics) if alone else heading, justify="right" if right else "left", overflow="fold"
+        )
     for target, group in itertools.groupby(decisions, key=lambda entry: entry.target):
         result.add_row(Text(target, "bold"))
         for entry in group:
@@ -78,6 +82,14 @@ def age(configuration: str, results: str, unknown: str) -> str:
     return "\n".join(lines)
 
 
+def _of_tasks(decisions: Sequence[Decision]) -> list[str]:
+    """What stands in the column of the task, where that is not of one kind, and what the asterisk means."""
+    tasks = [entry.task for entry in decisions if entry.task]
+    names = dict.fromkeys(show.name(task.metric) for task in tasks)
+    declared = dict.fromkeys(f"* on declared {task.declared} inputs" for task in tasks if task.declared)
+    return ([f"task: {' or '.join(names)}, as the model has it"] if len(names) > 1 else []) + [*declared]
+
+
 def _warnings(decisions: Sequence[Decision]) -> list[str]:
     """What makes figures mean little: a line per model and warning, whatever the target."""
     lines = (f"warning: {entry.model}: {warning}" for entry in decisions for warning in entry.warnings)
@@ -87,7 +99,7 @@ def _warnings(decisions: Sequence[Decision]) -> list[str]:
 _HEADINGS = (
     ("target, model", False),
     ("ship", False),
-    ("accuracy", True),
+    ("task", True),
     ("latency p50", True),
     ("size", True),
     ("memory", True),
@@ -103,7 +115,7 @@ def _row(entry: Decision) -> tuple[Text, ...]:
     from rich.text import Text
 
     figures = (
-        _figure("accuracy", entry.accuracy, entry.evidence_accuracy),
+        _task(entry),
         _figure("latency_p50_s", entry.latency_p50_s, entry.evidence_latency),
         _figure("size_bytes", entry.size_bytes, entry.evidence_size),
         _figure("memory_peak_bytes", entry.memory_peak_bytes, entry.evidence_memory),
@@ -113,8 +125,16 @@ def _row(entry: Decision) -> tuple[Text, ...]:
         Text(f"  {entry.model}"),
         ship,
         *(Text(figure, "" if entry.ship else "dim") for figure in figures),
-        Text(entry.release.value, _STYLES[entry.release]),
+        Text(entry.release.value, STYLES[entry.release]),
     )
+
+
+def _task(entry: Decision) -> str:
+    """The task's figure, with its drop's name where tasks of several kinds stand below each other."""
+    task = entry.task
+    if task is None:
+        return show.optional("", None)
+    return show.value(task.metric, task.value, task.unit) + ("*" if task.declared else "") + _MARKS[task.evidence]
 
 
 def _figure(metric: str, value: float | None, evidence: Evidence | None) -> str:

@@ -17,6 +17,7 @@ from edgeflow.errors import DataError, StageError
 from edgeflow.failures import by_cell
 from edgeflow.figures import may_choose, of_a_machine, strongest
 from edgeflow.paths import problem
+from edgeflow.report.primary import Primary, of_measured
 from edgeflow.runners import identity
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.jobs import Failure
@@ -39,6 +40,8 @@ class Variant:
     figures: Mapping[str, Measurement] = field(default_factory=dict)  # metric → its best proven measurement
     operators: tuple[Operators, ...] = ()
     signature: Signature | None = None
+    primary: Primary | None = None  # None where nothing tells what its task is
+    declared: str = ""  # what was asked where nobody recorded samples: "random"
 
     @property
     def release(self) -> Release:
@@ -63,6 +66,11 @@ class Variant:
     def shipped_without(self) -> tuple[str, ...]:
         """Metrics that its target accepts to ship without, and that nobody measured."""
         return self.verdict.shipped_without if self.verdict else ()
+
+    @property
+    def task(self) -> tuple[str, ...]:
+        """The metrics that say whether it does its task."""
+        return self.verdict.task if self.verdict else ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -194,6 +202,8 @@ def _read_variant(cell: Cell, results: Path) -> Variant:
         figures=strongest(measured.measurements),
         operators=measured.operators or program.operators,
         signature=measured.signature or program.signature,
+        primary=of_measured(measured.reference, program.ladder),
+        declared=measured.declared,
     )
 
 

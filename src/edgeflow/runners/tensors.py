@@ -248,19 +248,23 @@ def split_writer(
     *,
     labelled: bool,
     room_bytes: int = 0,
+    declared: str = "",
 ) -> Writer:
-    """A writer of a split: write "inputs/<name>" and "labels". `inputs`: stored dtype and [N, …] by name."""
+    """A writer of a split: write "inputs/<name>" and "labels". `inputs`: stored dtype and [N, …] by name.
+
+    `declared`: what the values are where nobody recorded them: "random".
+    """
     tensors = {INPUTS + name: given for name, given in inputs.items()}
     count = next(iter(inputs.values()))[1][0]
     if labelled:
         tensors[LABELS] = ("int64", (count,))
-    return Writer(path, tensors, described(how), room_bytes)
+    return Writer(path, tensors, described(how, declared), room_bytes)
 
 
-def described(how: Mapping[str, How]) -> dict[str, str]:
+def described(how: Mapping[str, How], declared: str = "") -> dict[str, str]:
     """What the header of a split says."""
     said = {name: {k: v for k, v in vars(each).items() if v is not None} for name, each in how.items()}
-    return {HOW: json.dumps(said, sort_keys=True)}
+    return {HOW: json.dumps(said, sort_keys=True), **({DECLARED: declared} if declared else {})}
 
 
 def first(names: Sequence[str]) -> str:

@@ -75,8 +75,7 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
     from edgeflow.runtimes import tflite_files
 
     content = job.source.read_bytes()
-    already = "" if job.scheme.as_is else tflite_files.already(content)
-    if already:
+    if already := tflite_files.already(content):
         return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
     if not job.scheme.quantized:
         job.output.write_bytes(content)

@@ -111,7 +111,8 @@ def pad_average_pools(model: onnx.ModelProto) -> bool:
     """Write average pooling with `ceil_mode` as the same with padding; False where there is none.
 
     Of a window that reaches over the border only what is inside counts. ONNX Runtime's integer kernel divides by the
-    size of the whole window (measured: 23 % of the output's range). Shapes must have been inferred.
+    size of the whole window (measured: 23 % of the output's range). Shapes must have been inferred; where one is free,
+    and where padding is worked out by `auto_pad`, which rounds up by itself, the node stays.
     """
     from onnx import helper
 
@@ -120,9 +121,12 @@ def pad_average_pools(model: onnx.ModelProto) -> bool:
     changed = False
     for at, node in reversed(list(enumerate(model.graph.node))):
         given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        if node.op_type != "AveragePool" or not given.get("ceil_mode"):
+        if not _rounds_up(node.op_type, given):
             continue
-        sizes, windows = ([axis.dim_value for axis in shapes[name][2:]] for name in (node.input[0], node.output[0]))
+        known = (shapes.get(name, ()) for name in (node.input[0], node.output[0]))
+        sizes, windows = ([axis.dim_value for axis in axes[2:]] for axes in known)
+        if not sizes or 0 in (*sizes, *windows):
+            continue
         pads = list(given.get("pads", [0] * 2 * len(sizes)))
         counted = bool(given.get("count_include_pad")) and any(pads)
         if counted:  # zeros that count are zeros of the input: then those beyond them are the only padding
@@ -133,6 +137,19 @@ def pad_average_pools(model: onnx.ModelProto) -> bool:
         _count_nothing_beyond(node, given, sizes, windows, pads)
         changed = True
     return changed
+
+
+def pools_that_round_up(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that `pad_average_pools` could not write otherwise."""
+    from onnx import helper
+
+    given = {node.name: {a.name: helper.get_attribute_value(a) for a in node.attribute} for node in model.graph.node}
+    return [node.name for node in model.graph.node if _rounds_up(node.op_type, given[node.name])]
+
+
+def _rounds_up(operator: str, given: Mapping[str, Any]) -> bool:
+    by_itself = given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"")
+    return operator == "AveragePool" and bool(given.get("ceil_mode")) and not by_itself
 
 
 def _pad(model: onnx.ModelProto, node: onnx.NodeProto, pads: list[int]) -> onnx.NodeProto:

@@ -32,6 +32,7 @@ from edgeflow.types.variants import Scheme, Target
 if TYPE_CHECKING:
     from edgeflow.plugin import Feed
 
+AXES, INT4 = 13, 21  # opsets whose DequantizeLinear has an axis, and takes int4
 ANY, X86, ARM = "any", "x86", "arm"
 FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
 KINDS = {  # what can be made, by (mode, weights, activations)
@@ -79,13 +80,10 @@ def optimize(job: OptimizeJob) -> Unsupported | None:
     """Apply a scheme; inputs and outputs keep their types. Unsupported says what ONNX Runtime's quantizer refuses, and
     of which models it changes nothing.
     """
+    import onnx
+
     from edgeflow.runners.onnxruntime_backend import REFUSALS
     from edgeflow.runtimes import onnx_files
-
-    if job.scheme.as_is:
-        job.output.write_bytes(job.source.read_bytes())
-        return None
-    import onnx
 
     if already := onnx_files.already(onnx.load(job.source)):
         return Unsupported(f"the model has {already} already; use a scheme with mode: as_is")
@@ -104,6 +102,7 @@ def _first_line(error: Exception) -> str:
 
 def _apply(job: OptimizeJob) -> None:
     prepared = _prepare(job.source, job.work)
+    _check_opset(prepared, job.scheme)
     if job.scheme.mode == "dynamic":
         _quantize_dynamic(prepared, job)
     elif job.scheme.mode == "static":
@@ -116,6 +115,18 @@ def _apply(job: OptimizeJob) -> None:
         job.output.write_bytes(prepared.read_bytes())
     if job.scheme.bias_correction:
         _correct_biases(prepared, job)
+
+
+def _check_opset(source: Path, scheme: Scheme) -> None:
+    """NotImplementedError where the quantizer would write what the model's opset does not have; others it raises."""
+    import onnx
+
+    opset = next((entry.version for entry in onnx.load(source).opset_import if entry.domain in ("", "ai.onnx")), AXES)
+    what, needed = (
+        ("int4", INT4) if (scheme.mode, scheme.weights) == ("weight_only", "int4") else ("scales by channel", AXES)
+    )
+    if scheme.mode in ("static", "weight_only") and opset < needed:
+        raise NotImplementedError(f"the model has opset {opset}, and {what} came with {needed}")
 
 
 def _prepare(source: Path, folder: Path) -> Path:
@@ -194,7 +205,12 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    from edgeflow.runtimes import onnx_files
+
     calibration = _calibration(job)
+    graph = onnx.load(source)
+    if wrong := onnx_files.pools_that_round_up(graph):
+        raise NotImplementedError(f"average pooling with ceil_mode on a free size: {', '.join(wrong)}")
     wide = job.scheme.activations == "int16"
     activations = (
         QuantType.QInt16 if wide else QuantType.QUInt8 if job.profile == f"onnxruntime-{X86}" else QuantType.QInt8
@@ -208,7 +224,7 @@ def _quantize_static(source: Path, job: OptimizeJob) -> None:
         activation_type=activations,
         weight_type=QuantType.QInt4 if job.scheme.weights == "int4" else QuantType.QInt8,
         calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=onnxruntime_layers.nodes_of(onnx.load(source), job.keep),
+        nodes_to_exclude=onnxruntime_layers.nodes_of(graph, job.keep),
         extra_options={"ActivationSymmetric": wide},
         calibration_cache_path=_ranges(source, job, calibration),
     )

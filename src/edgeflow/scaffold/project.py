@@ -45,11 +45,20 @@ def installed(path: str) -> str:
     return (INSTALLED / "config" / path).read_text(encoding="utf-8")
 
 
-def matrix(title: str, models: Sequence[str], targets: Sequence[str], schemes: Sequence[str], baseline: str) -> str:
-    """config/config.yaml."""
+def matrix(
+    title: str,
+    models: Sequence[str],
+    targets: Sequence[str],
+    schemes: Sequence[str],
+    baseline: str,
+    left_out: Mapping[str, str] = {},
+) -> str:
+    """config/config.yaml; `left_out` are targets that stand there as a comment, and why."""
 
     def listed(ids: Sequence[str]) -> str:
         return "".join(f"\n  - {one}" for one in ids)
+
+    without = "".join(f"\n  # - {target}: {' '.join(why.split())}" for target, why in left_out.items())
 
     return f"""\
 # yaml-language-server: $schema=schema/config.json
@@ -58,7 +67,7 @@ title: {json.dumps(title, ensure_ascii=False)}
 
 models:{listed(models)}
 
-targets:{listed(targets)}
+targets:{listed(targets)}{without}
 
 schemes:{listed(schemes)}
 

@@ -19,6 +19,7 @@ from edgeflow.types.ladder import Rung
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Program
 from edgeflow.types.signatures import Binding, Bound, Tensor
+from edgeflow.types.variants import SOURCE
 from edgeflow.units import show
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ MOST_RAW_BYTES = 4 * 2**20  # of one raw sample; a larger one stays out, photos 
 # Greatest difference of outputs to those of another machine / their range, by type of activations. Kernels that are
 # both right add in another order or round ties apart: measured between LiteRT and TFLite Micro on one machine 3e-7 in
 # float32, 1e-2 in int8 and 2e-5 in int16 (see their compile_tolerance); machines of another kind get a few times that.
-# float16 may be computed in float32 or in itself, 5e-4 a rounding.
-TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "int8": 0.03, "int16": 1e-3}
+# float16 may be computed in float32 or in itself, 5e-4 a rounding. A model as it is may be any of these.
+TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "int8": 0.03, "int16": 1e-3, SOURCE: 0.03}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def make(
         outputs=outputs,
         tolerance={
             bound.tensor: max(
-                TOLERANCES.get(activations, TOLERANCES["int8"]) * float(np.ptp(answers[name])),
+                TOLERANCES[activations] * float(np.ptp(answers[name])),
                 answering[bound.tensor].scale or 0.0,
             )
             for name, bound in binding.outputs.items()

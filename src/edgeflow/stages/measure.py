@@ -55,6 +55,7 @@ class Spec:
     without_baseline: str  # why there is no baseline to compare with; "" when there is one, or nothing is timed
     max_runs: int
     max_seconds: float
+    output: str = ""  # the one that the model's configuration names; "": it names none
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     labels = splits.labels(inputs.evaluation) if task.needs_targets else asked.labels()
     trained = Answers.read(inputs.reference).evaluation
     _check_shapes(answers, trained, inputs)
-    compared = reference.comparison(trained, answers, labels)
+    compared = reference.comparison(trained, answers, labels, spec.output)
     if reason := _no_ram(spec.target, (*memory, *info.estimates)):
         _record_infeasible(spec, info, outputs, reason)
         return

@@ -102,6 +102,9 @@ def _optimize(
     binding = reference.ladder.binding
 
     def make(source: Path) -> Unsupported | None:
+        if spec.scheme.as_is:
+            output.write_bytes(source.read_bytes())
+            return None
         samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, source, binding)
         with tempfile.TemporaryDirectory(prefix="edgeflow-") as work:
             job = OptimizeJob(source, output, spec.scheme, spec.profile, samples, Path(work), kept)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgeflow import files, preprocessing
 from edgeflow.errors import DataError, PluginError
@@ -21,6 +25,8 @@ from edgeflow.plugin import DatasetLoader, Input, LoadJob, Readable, Samples
 from edgeflow.preprocessing import COLOUR, FLOAT32, GREY, Preprocessing
 from edgeflow.registry import load_reference
 from edgeflow.runners import tensors
+from edgeflow.stages import data_checks
+from edgeflow.stages.data_checks import Fingerprints
 from edgeflow.stages.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
     Sample = Mapping[str, NDArray[Any]]
     Indices = Mapping[str, NDArray[np.int64]]
 
+T = TypeVar("T")
+
 # What 0 and 1 are where the dataset declares no range: types with one of their own, and floats that are scaled already.
 RANGES: Mapping[str, tuple[float, float]] = {
     **{"uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1)},
@@ -42,6 +50,8 @@ NUMBERS = (*RANGES, "int8", "int16", "int32", "int64", "uint32", "uint64")
 RAW_BYTES = 64 * 2**20
 AXES = {1: " (features)", 2: " (channels, length)", 3: " (channels, height, width)"}
 IMAGE = 3  # axes
+SPLITS = ("train", "calibration", "evaluation", "golden")
+MOST_THREADS = 8  # each has a sample in its own size in memory
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class Spec:
     golden: int
     source: str
     labels: tuple[str, ...] = ()  # names of classes 0, 1, …; (): as the data have them
+    duplicates: str = "copies"  # what train does without as it is held out: copies, alike (those too), keep (nothing)
 
 
 @dataclass(frozen=True)
@@ -94,24 +105,30 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     count = len(next(iter(by_name.values())))
     _check_counts(spec, samples, count)
     splits = split(samples.y, spec, count)
-    with _written(splits, outputs) as paths:
+    with _written(outputs) as paths:
         how = {name: _how(declared, samples) for name, declared in spec.inputs.items()}
-        store = Store(paths, splits, samples.y, how)
-        raw = _read(spec, samples, by_name, how, store)
+        apart = {name: splits[name] for name in ("train", "evaluation", "golden")}
+        store = Store(paths, apart, samples.y, how, samples.declared)
+        raw, prints = _read(spec, samples, by_name, how, store)
+        found, duplicates = _without_duplicates(spec, samples, splits, prints)
+        if len(found["train"]) < len(splits["train"]):
+            store.select("train", "train", found["train"])
+        store.select("train", "calibration", found["calibration"])
+        splits = {name: found[name] for name in SPLITS}
         how = {name: _normalized(spec, name, each, store) for name, each in how.items()}
         named = {f"{row}/{name}": array[None] for row, sample in raw.items() for name, array in sample.items()}
         tensors.write(paths["golden_raw"], named)
     files.write_text(outputs.samples, _listed(samples, splits))
-    files.write_json(outputs.info, _describe(spec, samples, splits, how, list(raw), outputs))
+    files.write_json(outputs.info, _describe(spec, samples, splits, how, list(raw), duplicates, outputs))
     if samples.skipped:
         print(f"skipped {len(samples.skipped)} files of the operating system:", *samples.skipped, sep="\n  ")
 
 
 @contextmanager
-def _written(splits: Indices, outputs: Outputs) -> Iterator[dict[str, Path]]:
+def _written(outputs: Outputs) -> Iterator[dict[str, Path]]:
     """Temporary files that become the splits and the raw samples when all of them are whole."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(files.atomic(getattr(outputs, name))) for name in (*splits, "golden_raw")}
+        yield {name: stack.enter_context(files.atomic(getattr(outputs, name))) for name in (*SPLITS, "golden_raw")}
 
 
 def _check_contract(spec: Spec, samples: Samples) -> Mapping[str, Readable]:
@@ -216,7 +233,8 @@ def split(y: Int64 | None, spec: Spec, count: int) -> dict[str, NDArray[np.int64
         )
     return {
         "train": np.sort(train),
-        "calibration": train[: spec.calibration],  # not sorted: data often come class by class
+        "drawn": train,  # train in the order of the draw: not sorted, as data often come class by class
+        "calibration": train[: spec.calibration],
         "evaluation": np.sort(evaluation),
         "golden": np.sort(golden),
     }
@@ -228,31 +246,134 @@ def _read(
     by_name: Mapping[str, Readable],
     how: Mapping[str, Preprocessing],
     store: Store,
-) -> dict[int, Sample]:
-    """Every sample into its splits; golden samples by row as they were.
+) -> tuple[dict[int, Sample], Fingerprints]:
+    """Every sample into its split; golden samples by row as they were, and what the others are known by.
 
-    One sample at a time is in memory in its own size. Raises DataError with every sample that cannot be used.
+    A sample for each thread is in memory in its own size. Raises DataError with every sample that cannot be used.
     """
     kept: dict[int, Sample] = {}
     size = 0
-    problems = list[str]()
+    problems, prints = list[str](), Fingerprints()
     count = len(next(iter(by_name.values())))
-    for index in range(count):
+
+    def made(index: int) -> Made | DataError:
         try:
             raw = _sample(spec, samples, by_name, index)
         except DataError as error:  # all are reported at once
-            problems.append(str(error))
-            continue
-        if not problems:
-            store.write(index, raw, {name: preprocessing.shaped(how[name], array) for name, array in raw.items()})
-        row, more = store.row(index, "golden"), sum(array.nbytes for array in raw.values())
-        if row is not None and (not kept or size + more <= RAW_BYTES):
-            # they may be views of the loader's whole array, or of what it reads into
-            kept[row] = {name: array.copy() for name, array in raw.items()}
-            size += more
+            return error
+        shaped = {name: preprocessing.shaped(how[name], array) for name, array in raw.items()}
+        kinds = {name: str(array.dtype) for name, array in raw.items()}
+        # they may be views of the loader's whole array, or of what it reads into
+        golden = None if store.row(index, "golden") is None else {name: array.copy() for name, array in raw.items()}
+        return Made(shaped, kinds, data_checks.taken(shaped, how, kinds), golden)
+
+    for index, each in enumerate(_in_threads(made, count) if samples.parallel else map(made, range(count))):
+        if isinstance(each, DataError):
+            problems.append(str(each))
+        elif not problems:
+            store.write(index, each.shaped, each.kinds)
+            prints.add(index, each.fingerprint)
+            more = sum(array.nbytes for array in each.golden.values()) if each.golden else 0
+            if each.golden and (not kept or size + more <= RAW_BYTES):
+                kept[store.row(index, "golden") or 0] = each.golden
+                size += more
     if problems:
         raise DataError.of_all(f"dataset {spec.dataset}: {len(problems)} of {count} samples cannot be used", problems)
-    return kept
+    return kept, prints
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a sample became."""
+
+    shaped: Sample
+    kinds: Mapping[str, str]  # types of its values before
+    fingerprint: tuple[bytes, NDArray[np.uint8] | None]
+    golden: Sample | None  # as it was
+
+
+def _in_threads(made: Callable[[int], T], count: int) -> Iterator[T]:
+    """made(0), made(1), …, a few ahead: decoding and resizing leave the interpreter to others."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(min(cores, MOST_THREADS)) as pool:
+        for index in range(count):
+            waiting.append(pool.submit(made, index))
+            if len(waiting) > 2 * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _without_duplicates(
+    spec: Spec, samples: Samples, splits: Indices, prints: Fingerprints
+) -> tuple[Indices, dict[str, Any]]:
+    """The splits without samples of train that are held out too, and what there is to know of those.
+
+    Raises DataError where so many are that samples seem to repeat by nature.
+    """
+    import numpy as np
+
+    if samples.declared:  # they are nobody's
+        return splits, {}
+    held_out = np.sort(np.concatenate([splits["evaluation"], splits["golden"]]))
+    found = data_checks.found(prints, splits["train"], held_out, samples.y)
+    out = {"keep": [], "copies": [*found.copies], "alike": [*found.copies, *found.alike]}[spec.duplicates]
+    _tell(spec, samples, found, len(out))
+    record = {
+        "policy": spec.duplicates,
+        "copies": len(found.copies),
+        "alike": len(found.alike),
+        "left_out": len(out),
+        "contradictions": len(found.contradictions),
+        "examples": {
+            "copies": _pairs(samples, found.copies.items()),
+            "alike": _pairs(samples, found.alike.items()),
+            "contradictions": _pairs(samples, found.contradictions),
+        },
+    }
+    if not out:
+        return splits, record
+    left = {name: splits[name][~np.isin(splits[name], out)] for name in ("train", "drawn")}
+    vanished = samples.y is not None and set(samples.y[splits["train"]].tolist()) - set(
+        samples.y[left["train"]].tolist()
+    )
+    if vanished or len(left["train"]) < max(len(splits["train"]) / 2, spec.calibration):
+        raise DataError(
+            f"dataset {spec.dataset}: {len(out)} of the {len(splits['train'])} samples of train are in evaluation or "
+            f"golden too: {_shown(samples, {**found.copies, **found.alike}.items())}; remove the copies, or say "
+            "'duplicates: keep' in 'splits' if samples repeat by nature, as rows of few categories do"
+        )
+    return {**splits, **left, "calibration": left["drawn"][: spec.calibration]}, record
+
+
+def _tell(spec: Spec, samples: Samples, found: data_checks.Found, left_out: int) -> None:
+    """Say in the log what was found."""
+    where = f"dataset {spec.dataset}:"
+    if found.copies:
+        what = "and are left out of train" if left_out else "and are kept"
+        print(where, f"{len(found.copies)} samples of train are in evaluation or golden too, {what}:")
+        print(" ", _shown(samples, found.copies.items()))
+    if found.alike:
+        what = "are left out" if spec.duplicates == "alike" else "'duplicates: alike' in 'splits' leaves them out"
+        print(where, f"{len(found.alike)} images of train look like some of evaluation or golden; {what}:")
+        print(" ", _shown(samples, found.alike.items()))
+    if found.contradictions:
+        print(where, f"{len(found.contradictions)} samples are there with another class as well:")
+        print(" ", _shown(samples, found.contradictions))
+
+
+def _pairs(samples: Samples, pairs: Iterable[tuple[int, int]]) -> list[list[str]]:
+    return [[_name(samples, i) for i in pair] for pair in islice(pairs, data_checks.EXAMPLES)]
+
+
+def _shown(samples: Samples, pairs: Collection[tuple[int, int]]) -> str:
+    first = ", ".join(" = ".join(_name(samples, i) for i in pair) for pair in islice(pairs, 5))
+    return first + (f" and {len(pairs) - 5} more" if len(pairs) > 5 else "")
+
+
+def _name(samples: Samples, index: int) -> str:
+    return samples.names[index] if samples.names else f"sample {index}"
 
 
 def _how(declared: Input, samples: Samples) -> Preprocessing:
@@ -388,9 +509,14 @@ def _normalized(spec: Spec, name: str, how: Preprocessing, store: Store) -> Prep
 
 
 def _moments(store: Store, name: str) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
-    """Mean and standard deviation of train per channel; 1 for channels that never change, and which."""
+    """Mean and standard deviation of train per channel; 1 for channels that never change, and which.
+
+    The chunks are those of `Store.scaled`, in which float64 sums are accumulated.
+    """
     import numpy as np
 
+    if (exact := store.moments("train", name)) is not None:
+        return _numbers(*exact)
     sums, least, most, count = [], [], [], 0.0
     for x in store.scaled("train", name):
         axes = _but_channels(x)
@@ -404,7 +530,15 @@ def _moments(store: Store, name: str) -> tuple[tuple[float, ...], tuple[float, .
         for x in store.scaled("train", name)
     ]
     std = np.sqrt(np.sum(squares, axis=0) / count)
-    constant = (np.min(least, axis=0) == np.max(most, axis=0)) | (std.astype(np.float32) == 0)
+    return _numbers(mean, std, np.min(least, axis=0) == np.max(most, axis=0))
+
+
+def _numbers(
+    mean: NDArray[np.float64], std: NDArray[np.float64], constant: NDArray[np.bool_]
+) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
+    import numpy as np
+
+    constant = constant | (std.astype(np.float32) == 0)
     std[constant] = 1
     # as float32, in which they are used: what is recorded is what was done
     numbers = [tuple(map(float, values.astype(np.float32))) for values in (mean, std)]
@@ -436,6 +570,7 @@ def _describe(
     splits: Indices,
     how: Mapping[str, Preprocessing],
     raw: Sequence[int],
+    duplicates: Mapping[str, Any],
     outputs: Outputs,
 ) -> dict[str, Any]:
     return {
@@ -444,6 +579,7 @@ def _describe(
         "labels": [] if samples.y is None else list(samples.labels),
         "declared": samples.declared,
         "inputs": how,
+        "duplicates": duplicates,
         "skipped_files": len(samples.skipped),
         "splits": {
             name: {"samples": len(chosen), "sha256": files.sha256_file(getattr(outputs, name))}

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from edgeflow import files
 from edgeflow.errors import DataError
-from edgeflow.report import page
+from edgeflow.report import imports, page
 from edgeflow.report.costs import read as read_costs
 from edgeflow.report.decide import TargetInfo, decide
+from edgeflow.report.imports import Import
 from edgeflow.report.recipes import read as read_recipes
 from edgeflow.report.recipes import savings
 from edgeflow.report.sensitivity import read as read_rankings
@@ -32,6 +33,7 @@ class Spec:
     baseline: str  # id of the scheme that the others are compared with
     targets: tuple[TargetInfo, ...]  # in the order of the report
     dense: Mapping[str, str] = field(default_factory=dict)  # scheme with steps → the same without them, in the matrix
+    imports: Mapping[str, Import] = field(default_factory=dict)  # by model
     configuration: Mapping[str, str] = field(default_factory=dict)  # what results depend on → digest, for sources.json
 
 
@@ -70,6 +72,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         savings=savings(recipes, variants, spec.dense, spec.baseline),
         rankings=read_rankings(inputs.plan, inputs.results),
         costs=read_costs(inputs.plan, inputs.results),
+        imports=imports.read(inputs.results, spec.imports, variants),
     )
     html = page.render(spec.title, spec.baseline, spec.targets, content)
     files.write_text(outputs.html, html)

@@ -10,8 +10,8 @@ one number, the float model's metric, is all that the evaluation samples say in 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from edgeflow.types.signatures import Binding
 from edgeflow.types.variants import Scheme
 
 if TYPE_CHECKING:
-    from edgeflow.plugin import Float32, Int64
+    from edgeflow.plugin import Float32, Int64, Rows
 
 MOST_SAMPLES = 2000  # of the training split; every layer costs an evaluation of these
 MOST_BLENDED = 0.5  # from there on it is more of the other sample
@@ -111,11 +111,12 @@ def _ranking(
     predict = _predictor(runtime, inputs)
     x, y = training_samples(inputs.train)
 
-    def score(blend: Float32) -> float:
-        answers = predict(str(model), blend)
+    def score(part: float) -> float:
+        answers = predict(str(model), replace(x, part=part))
         return task.score(comparison(answers, answers, y)).value
 
-    blended, x = as_hard(x, score, wanted, task.direction)
+    blended = as_hard(score, wanted, task.direction)
+    x = replace(x, part=blended)
     samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
     trial = _attempts(partial(_quantized, job, runtime, predict, x), predict(str(model), x), y, task)
@@ -167,22 +168,43 @@ def _nothing(spec: Spec, task: Task, limit: float, reason: str) -> Sensitivity:
     )
 
 
-def training_samples(path: Path) -> tuple[Float32, Int64]:
-    """x and y of at most MOST_SAMPLES of a split, in its order: a random choice, as data often come class by class."""
+@dataclass(frozen=True)
+class Blended:
+    """Samples of a split, each with a part of another in it; a few at a time are in memory."""
+
+    rows: Rows
+    chosen: Int64
+    others: Int64
+    part: float = 0.0
+
+    def batches(self, most: int | None = None) -> Iterator[Float32]:
+        """float32[n, …], n a few; of the first `most` samples."""
+        import numpy as np
+
+        end = len(self.chosen) if most is None else min(most, len(self.chosen))
+        for start in range(0, end, harness.READ):
+            batch = slice(start, min(start + harness.READ, end))
+            x = self.rows[self.chosen[batch]]
+            yield x + np.float32(self.part) * (self.rows[self.others[batch]] - x) if self.part else x
+
+
+def training_samples(path: Path) -> tuple[Blended, Int64]:
+    """At most MOST_SAMPLES of a split, in its order, and y: a random choice, as data often come class by class."""
     import numpy as np
 
-    x, y = splits.whole(path), splits.labels(path)
+    y = splits.labels(path)
     chosen = np.sort(np.random.default_rng(0).permutation(len(y))[:MOST_SAMPLES])
-    return x[chosen], y[chosen]
+    others = chosen[np.random.default_rng(0).permutation(len(chosen))]
+    return Blended(splits.Rows(path), chosen, others), y[chosen]
 
 
-def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[[str, Float32], Float32]:
+def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[..., Float32]:
     """What a model answers to samples of its one input with its one output."""
     name = first(splits.opened(inputs.train).names)
     binding = to_json(_binding(inputs))
 
-    def predict(model: str, x: Float32) -> Float32:
-        answers = harness.ask(str(runtime.backend), model, [{name: x}], binding)
+    def predict(model: str, x: Blended, most: int | None = None) -> Float32:
+        answers = harness.ask(str(runtime.backend), model, ({name: batch} for batch in x.batches(most)), binding)
         (answer,) = answers.values()
         return answer
 
@@ -192,9 +214,10 @@ def _predictor(runtime: Runtime, inputs: Inputs) -> Callable[[str, Float32], Flo
 def _quantized(
     job: Callable[..., OptimizeJob],
     runtime: Runtime,
-    predict: Callable[[str, Float32], Float32],
-    x: Float32,
+    predict: Callable[..., Float32],
+    x: Blended,
     kept: Sequence[str],
+    most: int | None = None,
 ) -> Float32:
     """What the model answers to x with all layers but the kept ones quantized; RefusedError when the tools refuse."""
     optimize = runtime.optimize
@@ -206,7 +229,7 @@ def _quantized(
         refusal = optimize(job(output=output, work=work, keep=tuple(sorted(kept))))
         if refusal:
             raise harness.RefusedError(refusal.reason)
-        return predict(str(output), x)
+        return predict(str(output), x, most)
 
 
 def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> None:
@@ -215,7 +238,7 @@ def _quantize_all(spec: Spec, inputs: Inputs, runtime: Runtime, model: Path) -> 
     x, _ = training_samples(inputs.train)
     samples = calibration.read(spec.model, spec.scheme, inputs.calibration, runtime, model, _binding(inputs))
     job = partial(OptimizeJob, model, scheme=spec.scheme, profile=spec.profile, calibration=samples)
-    _quantized(job, runtime, predict, x[:1], ())
+    _quantized(job, runtime, predict, x, (), most=1)
 
 
 def _attempts(answers: Callable[[Sequence[str]], Float32], reference: Float32, y: Int64, task: Task) -> Try:
@@ -267,26 +290,21 @@ def fewest(ranked: Sequence[Layer], trial_of: Try, limit: float) -> tuple[list[L
     return kept, trial
 
 
-def as_hard(
-    x: Float32, score: Callable[[Float32], float], wanted: float, direction: Direction
-) -> tuple[float, Float32]:
-    """Samples x float32[N, …], each with as much of another in it as brings their score to what is `wanted`.
+def as_hard(score: Callable[[float], float], wanted: float, direction: Direction) -> float:
+    """How much of another sample must be in each to bring their score down to what is `wanted`: 0 to MOST_BLENDED.
 
-    Blends stay inside the ranges that the model was calibrated for, which noise does not. Returns the part of the other
-    sample, 0 where they score no better without, and the samples.
+    `score` is that of samples with such a part. Blends stay inside the ranges that the model was calibrated for, which
+    noise does not. 0 where they score no better without.
     """
-    import numpy as np
-
-    towards = x[np.random.default_rng(0).permutation(len(x))] - x
     sign = 1 if direction is Direction.MAX else -1
 
     def easy(part: float) -> bool:
-        return sign * score(x + np.float32(part) * towards) > sign * wanted
+        return sign * score(part) > sign * wanted
 
     if not easy(0.0):
-        return 0.0, x
+        return 0.0
     low, high = 0.0, MOST_BLENDED
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if easy(middle) else (low, middle)
-    return high, x + np.float32(high) * towards
+    return high

@@ -48,25 +48,26 @@ class Store:
     def __init__(
         self,
         paths: Mapping[str, Path],
-        splits: Mapping[str, NDArray[np.int64]],
+        splits: Mapping[str, NDArray[np.int64]],  # that have no sample in common
         labels: Int64 | None,
         how: Mapping[str, Preprocessing],
+        declared: str = "",  # what the values are where nobody recorded them
     ) -> None:
-        self._paths, self._splits, self._labels = paths, splits, labels
+        self._paths, self._splits, self._labels, self._declared = paths, dict(splits), labels, declared
         self._columns = {name: _Column(each) for name, each in how.items()}
         self._writers: dict[str, tensors.Writer] = {}
-        self._places: dict[int, list[tuple[str, int]]] = {}
-        for split, chosen in splits.items():
-            for row, index in enumerate(chosen.tolist()):
-                self._places.setdefault(index, []).append((split, row))
+        self._places = {
+            index: (split, row) for split, chosen in splits.items() for row, index in enumerate(chosen.tolist())
+        }
 
     def row(self, index: int, split: str) -> int | None:
-        """Where a sample is in a split; None where it is in none or in others."""
-        return next((row for name, row in self._places[index] if name == split), None)
+        """Where a sample is in a split; None where it is in another."""
+        name, row = self._places[index]
+        return row if name == split else None
 
-    def write(self, index: int, raw: Mapping[str, NDArray[Any]], shaped: Mapping[str, NDArray[Any]]) -> None:
-        """Put a sample, and what `preprocessing.shaped` made of it, into its split; train's into calibration too."""
-        types = {name: (str(raw[name].dtype), str(sample.dtype)) for name, sample in shaped.items()}
+    def write(self, index: int, shaped: Mapping[str, NDArray[Any]], kinds: Mapping[str, str]) -> None:
+        """Put what `preprocessing.shaped` made of a sample into its split; `kinds`: its types before."""
+        types = {name: (kinds[name], str(sample.dtype)) for name, sample in shaped.items()}
         if not self._writers:
             for name, column in self._columns.items():
                 column.types = types[name]
@@ -79,8 +80,24 @@ class Store:
             row = shaped[name][None]
             if column.mixed:
                 row = preprocessing.stored_how(column.how, *types[name]).applied(row)
-            for split, at in self._places[index]:
-                self._writers[split].write(INPUTS + name, at, row)
+            split, at = self._places[index]
+            self._writers[split].write(INPUTS + name, at, row)
+
+    def select(self, source: str, target: str, chosen: NDArray[np.int64]) -> None:
+        """Make a split of some samples of another, or leave the others out of it, in their order there."""
+        rows = [self._places[index][1] for index in chosen.tolist()]
+        path = self._paths[source]
+        if source == target:
+            path = path.rename(path.with_suffix(f".all{path.suffix}"))
+            self._places |= {index: (target, row) for row, index in enumerate(chosen.tolist())}
+        self._splits[target] = chosen
+        self._writers[target] = self._writer(target)
+        reader = tensors.Reader(path)
+        for name in self._columns:
+            for at, row in enumerate(rows):
+                self._writers[target].write(INPUTS + name, at, reader.rows(INPUTS + name, row, row + 1))
+        if source == target:
+            path.unlink()
 
     def raw_types(self, name: str) -> set[str]:
         """Of the values of an input before anything was done to them."""
@@ -96,12 +113,36 @@ class Store:
             x = np.asarray(replace(column.stored, mean=None, std=None).applied(rows), np.float32)
             yield x.reshape(len(x), _channels(column.how), *x.shape[2:])
 
+    def moments(
+        self, split: str, name: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]] | None:
+        """Mean and standard deviation of scaled uint8 per channel, and which never change: exact, as integers add up.
+
+        None for other types.
+        """
+        import numpy as np
+
+        column, reader = self._columns[name], tensors.Reader(self._paths[split])
+        if column.dtype != "uint8" or column.stored.low is None or column.stored.high is None:
+            return None
+        sums, squares, count = np.zeros(_channels(column.how), np.int64), np.zeros(_channels(column.how), np.int64), 0
+        for start, stop in self._chunks(split, name):
+            x = reader.rows(INPUTS + name, start, stop).reshape(stop - start, _channels(column.how), -1)
+            sums += x.sum(axis=(0, 2), dtype=np.int64)
+            wide = x.astype(np.uint16)
+            squares += (wide * wide).sum(axis=(0, 2), dtype=np.int64)
+            count += x.shape[0] * x.shape[2]
+        low, span = column.stored.low, column.stored.high - column.stored.low
+        spread = [count * int(b) - int(a) ** 2 for a, b in zip(sums, squares, strict=True)]  # exact: variance · count²
+        std = np.sqrt([each / count**2 for each in spread])
+        return (sums / count - low) / span, std / span, np.array([each == 0 for each in spread])
+
     def normalize(self, name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         """Say in every split how the values of an input are normalised."""
         column = self._columns[name]
         if set(mean) != {0.0} or set(std) != {1.0}:
             column.stored = replace(column.stored, mean=mean, std=std)
-        said = tensors.described({name: each.stored for name, each in self._columns.items()})
+        said = tensors.described({name: each.stored for name, each in self._columns.items()}, self._declared)
         for writer in self._writers.values():
             writer.describe(said)
 
@@ -117,7 +158,9 @@ class Store:
         stored = {name: column.stored for name, column in self._columns.items()}
         room = NORMALIZATION_BYTES * sum(1 + _channels(column.how) for column in self._columns.values())
         labelled = self._labels is not None
-        writer = tensors.split_writer(self._paths[split], inputs, stored, labelled=labelled, room_bytes=room)
+        writer = tensors.split_writer(
+            self._paths[split], inputs, stored, labelled=labelled, room_bytes=room, declared=self._declared
+        )
         if self._labels is not None:
             writer.write(LABELS, 0, self._labels[self._splits[split]])
         return writer

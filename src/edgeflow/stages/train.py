@@ -85,14 +85,14 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     teaching = [from_json(ModelSpec, teacher) for teacher in spec.teachers]
     own = {model.id: (model, inputs.start)} if inputs.start else {}
     named = {teacher.id: (teacher, path) for teacher, path in zip(teaching, inputs.teachers, strict=True)}
-    x, y = splits.whole(inputs.train), splits.labels(inputs.train)
+    x, y = splits.Rows(inputs.train), splits.labels(inputs.train)
     kept = _kept(spec, inputs, outputs)
     with files.atomic(outputs.checkpoint) as checkpoint:
         job = TrainJob(model, x, y, spec.seed, checkpoint, spec.steps, inputs.start, {**own, **named}, kept)
         trained, brought = _taken(framework, job) if model.weights and not spec.steps else (framework.train(job), None)
         native = framework.load(model, checkpoint)
-        golden = splits.whole(inputs.golden)
-        evaluation, labels = splits.whole(inputs.evaluation), splits.labels(inputs.evaluation)
+        golden, evaluation = splits.Rows(inputs.golden), splits.Rows(inputs.evaluation)
+        labels = splits.labels(inputs.evaluation)
         versions = framework.versions()
         evaluated_on = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         answers = ladder.Outputs(

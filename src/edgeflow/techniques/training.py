@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from edgeflow import files
 from edgeflow.errors import StageError
+from edgeflow.plugin import Rows
 
 Loss = Callable[[Any, Any, Any], Any]  # inputs, outputs float32[B, K], labels int64[B] → loss float32[]
 
@@ -55,8 +56,8 @@ class Trainer:
     whole epoch. The same seed gives the same bits on one machine, killed or not.
     """
 
-    def __init__(self, model: Any, x: Any, y: Any, kept: Path | None) -> None:
-        self.model, self.x, self.y = model, x, y  # nn.Module; float32[N, …]; int64[N]
+    def __init__(self, model: Any, x: Rows, y: Any, kept: Path | None) -> None:
+        self.model, self.x, self.y = model, x, y  # nn.Module; samples; tensor int64[N]
         self.losses: list[float] = []  # mean loss of each epoch, over all phases
         self._gradients: dict[str, bool] = {}  # parameter that was to be trained → whether it ever got a gradient
         self._kept = kept
@@ -92,7 +93,8 @@ class Trainer:
             total = 0.0
             for step in range(steps):
                 chosen = order[step * batch : (step + 1) * batch]
-                noisy = self.x[chosen] + settings.noise * torch.randn(self.x[chosen].shape)
+                samples = torch.from_numpy(self.x[chosen.numpy()])
+                noisy = samples + settings.noise * torch.randn(samples.shape)
                 loss = phase.loss(noisy, network(noisy), self.y[chosen])
                 optimizer.zero_grad()
                 loss.backward()

@@ -1,0 +1,81 @@
+"""What came of a build, in the terminal: what to ship, each variant, and what would decide more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeflow import failures, files, layout
+from edgeflow.report import show, terminal, variants
+from edgeflow.scaffold.imported import Model
+from edgeflow.types.verdicts import Release
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+METRICS = ("size_bytes", "latency_p50_s", "memory_peak_bytes")
+
+
+def tell(model: Model, metric: str) -> None:
+    """Print what came of the build in this folder; `metric` is the primary one of the model's task."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    broken = failures.read(Path(layout.failures()))
+    built = variants.finished(Path(layout.plan()["plan"]), Path(layout.RESULTS), broken)
+    paths = layout.report()
+    console.print()
+    console.print(terminal.table(files.read_json(Path(paths["decision"]))))
+    console.print()
+    reasons = {why: i for i, why in enumerate(dict.fromkeys(filter(None, map(_why, built))), 1)}
+    console.print(_table(built, metric, reasons))
+    lines = [f"[{i}] {why}" for why, i in reasons.items()]
+    for line in [*lines, *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _why(variant: variants.Variant) -> str:
+    """Why a variant is not released; "" where it is."""
+    return "" if variant.release is Release.RELEASED else "; ".join(variant.reasons)
+
+
+def _table(built: Sequence[variants.Variant], metric: str, reasons: Mapping[str, int]) -> Table:
+    """A row per variant, with how it differs from the file that was brought."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("target", "scheme"):
+        table.add_column(heading)
+    for heading in map(show.name, (*METRICS, metric)):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    target = ""
+    for variant in built:
+        cell, why = variant.cell, _why(variant)
+        figures = (show.optional(name, variant.value(name)) for name in (*METRICS, metric))
+        verdict = Text(variant.release.value, terminal.STYLES[variant.release])
+        if why:
+            verdict.append(f" [{reasons[why]}]", "dim")
+        table.add_row("" if cell.target == target else cell.target, cell.scheme, *figures, verdict)
+        target = cell.target
+    return table
+
+
+def _further(model: Model) -> Iterator[str]:
+    """What would let more be said."""
+    if model.data is None:
+        yield (
+            "\nNobody brought samples: the answers are to random inputs. For answers to real ones: edgeflow try "
+            f"{model.file.path.name} --data FOLDER|FILE.npz"
+        )
+    elif not model.labelled:
+        yield "\nNobody brought labels: whether answers are right is not known, only how far they are from the file's."
+    if not model.labelled:
+        yield (
+            "To know how often each variant is right, and what quantization loses, bring labelled samples: images in "
+            "a folder per class, or an .npz with the classes as y. See docs/guide/try.md"
+        )

@@ -1,0 +1,132 @@
+"""What is written about a model's file, and that configuration takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeflow.config.models import DatasetConfig, ModelConfig
+from edgeflow.config.validate import validate
+from edgeflow.errors import UsageError
+from edgeflow.scaffold import imported
+from edgeflow.scaffold.imported import Data, File
+from edgeflow.types.signatures import Signature, Tensor
+
+KNOWN = {
+    "dataset": ("it_samples",),
+    "task": ("fidelity", "classification"),
+    "loader": ("random", "npz", "image_folder"),
+}
+LOGITS = Tensor("logits", "float32", ("batch", 10))
+
+
+def file(*inputs: Tensor, outputs: tuple[Tensor, ...] = (LOGITS,), kind: str = "onnx", quantized: str = "") -> File:
+    return File(Path(f"/somewhere/it.{kind}"), kind, quantized, Signature(inputs, outputs), ())
+
+
+def written(
+    it: File, data: Data | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The model and the dataset, which the configuration's own models take."""
+    model = imported.described(it, "it", data, shapes or {})
+    sections = []
+    for text, kind in ((imported.model_file(model), ModelConfig), (imported.dataset_file(model), DatasetConfig)):
+        content = yaml.safe_load(text)
+        section, problems = validate(kind, content, "it.yaml", KNOWN)
+        assert section is not None, [str(problem) for problem in problems]
+        assert not problems
+        sections.append(content)
+    return sections[0], sections[1]
+
+
+def test_an_image_with_channels_last_is_one_with_channels_first_in_the_dataset() -> None:
+    image = Tensor("input_1", "float32", (1, 96, 64, 3))
+    model, dataset = written(file(image, kind="tflite"))
+    assert dataset["shape"] == [3, 96, 64]
+    assert model["inputs"] == {"input_1": {"layout": "NHWC"}}
+    model, dataset = written(file(Tensor("input", "float32", ("batch", 3, 96, 64))))
+    assert dataset["shape"] == [3, 96, 64]
+    assert "inputs" not in model
+
+
+def test_without_samples_they_are_declared_random_and_the_task_needs_no_labels() -> None:
+    model, dataset = written(file(Tensor("input", "float32", ("batch", 40))))
+    assert (model["task"], dataset["loader"], dataset["range"]) == ("fidelity", "random", "any")
+    counts = dataset["splits"]
+    assert sum(counts.values()) == dataset["options"]["samples"]
+    assert "random numbers" in imported.dataset_file(imported.described(file(LOGITS), "it", None, {}))
+
+
+def test_integers_keep_their_type_and_quantized_ones_stand_for_reals() -> None:
+    ids, photo = Tensor("photo", "uint8", (1, 3, 8, 8)), Tensor("ids", "int64", ("batch", 12))
+    _, dataset = written(file(ids, photo))
+    assert [*dataset["inputs"]] == ["photo", "ids"]  # as the file has them
+    assert dataset["inputs"]["photo"] == {"shape": [3, 8, 8], "dtype": "uint8", "range": [0, 255]}
+    assert dataset["inputs"]["ids"] == {"shape": [12], "dtype": "int64", "range": [0, 1]}
+    _, dataset = written(file(Tensor("x", "int8", (1, 40), 0.5, -28), quantized="int8 weights and activations"))
+    assert "dtype" not in dataset
+    mean, std = dataset["normalize"]["mean"], dataset["normalize"]["std"]
+    assert [(u - mean) / std for u in (0, 1)] == pytest.approx([-50, 77.5], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({}, r"input 'ids' has axes of any length \('length'\): say what a sample has, e.g. --shape ids=64$"),
+        ({"ids": (7, 2)}, r"--shape ids=7x2 does not fit: the file has 64 without the batch"),
+        ({"tokens": (7,)}, r"--shape tokens=…: it.onnx has no such input; it has ids"),
+    ],
+)
+def test_axes_of_any_length_are_asked_for_by_name(shapes: Mapping[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        written(file(Tensor("ids", "int64", ("batch", "length"))), shapes=shapes)
+
+
+def test_a_given_shape_fills_them() -> None:
+    clip = Tensor("clip", "float32", ("batch", 3, "?", "?"))
+    with pytest.raises(UsageError, match=r"\(one without a name, one without a name\).*--shape clip=3x64x64"):
+        written(file(clip))
+    _, dataset = written(file(clip), shapes={"clip": (3, 20, 30)})
+    assert dataset["shape"] == [3, 20, 30]
+
+
+def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each() -> None:
+    x, boxes = Tensor("x", "float32", (1, 4)), Tensor("boxes", "float32", (1, 4))
+    data = Data("npz", {"file": "data/it.npz"}, 500, tuple("0123456789"))
+    model, dataset = written(file(x, outputs=(boxes, LOGITS)), data)
+    assert (model["task"], model["output"], dataset["classes"]) == ("classification", "logits", 10)
+    assert [*model["budgets"]] == ["accuracy_drop"]
+    named = Data("image_folder", {"folder": "data/it"}, 500, ("yes", "no"), named=True, notes=("Look here.",))
+    image = Tensor("x", "float32", (1, 3, 8, 8))
+    _, dataset = written(file(image, outputs=(Tensor("p", "float32", (1, 2)),)), named)
+    assert dataset["labels"] == ["yes", "no"]  # text, where YAML would read truth
+    with pytest.raises(UsageError, match=r"the data have 10 classes, and it.onnx gives boxes \[1, 4\]"):
+        written(file(x, outputs=(boxes,)), data)
+
+
+def test_few_samples_are_split_so_that_every_split_has_some() -> None:
+    for count in (8, 30, 500, 50_000):
+        data = Data("npz", {"file": "data/it.npz"}, count)
+        _, dataset = written(file(Tensor("x", "float32", (1, 4))), data)
+        counts = dataset["splits"]
+        assert min(counts.values()) >= 1
+        assert sum(counts.values()) <= count
+        assert counts["evaluation"] <= 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kws.int8.tflite", "kws"),
+        ("My Detector-v2.onnx", "my_detector_v2"),
+        ("2024_net.keras", "model_2024_net"),
+        ("Größe.onnx", "groe"),
+        ("模型.onnx", "model"),
+    ],
+)
+def test_ids_are_made_of_file_names(name: str, expected: str) -> None:
+    assert imported.identifier(Path(name)) == expected
