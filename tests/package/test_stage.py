@@ -80,7 +80,7 @@ def escaping(job):
 
 def runtime(pack):
     return Runtime(
-        id="fake", description="", format="tflite", program_suffix="tflite", layout="NHWC", toolchain="core",
+        id="fake", description="", format="tflite", program_suffix="tflite", toolchain="core",
         backend=Path("none.py"), evidence=Evidence.SIMULATOR, times=False, supports=lambda scheme, target: None,
         compile=lambda job: Compiled(), compile_tolerance=lambda scheme: Tolerance(0, ""), package_files=pack,
     )
