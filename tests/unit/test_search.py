@@ -507,7 +507,7 @@ def test_what_is_searched_for_on_a_target(
     wanted = rules_for(
         load(project, None, plugins), plugins, MODEL, target, None, ["accuracy_drop=2 %", "cpu_operators=3"]
     )
-    assert (wanted.drop, wanted.objective, wanted.greatest_drop) == ("accuracy_drop", objective, 0.02)
+    assert (wanted.drop, wanted.objective, wanted.limit) == ("accuracy_drop", objective, 0.02)
     budgets = {b.metric: b for b in wanted.budgets}
     assert budgets["accuracy_drop"].evidence == budget
     assert budgets["cpu_operators"] == Budget("cpu_operators", 3, "count", Direction.MAX, Evidence.ESTIMATE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow.converters.silence import first_line
 from edgeflow.runtimes import onnxruntime_layers
+from edgeflow.types.signatures import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
 IR_VERSION = 10  # of opset 21
 TOLERANCE = 1e-4  # of the range of the answers
+REAL = Tensor("", "float32", ())
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
@@ -63,6 +65,36 @@ def unknown_operator(model: onnx.ModelProto) -> str:
             if not known:
                 return f"{domain}.{node.op_type}" if domain else node.op_type
     return ""
+
+
+def real_border(model: onnx.ModelProto, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> None:
+    """Take and give real numbers where the graph takes and gives quantized ones: nothing in an ONNX file says what its
+    integers stand for. Name in the graph → what the tensor of that name is.
+    """
+    import onnx
+
+    graph = model.graph
+    before: list[Any] = []
+    after: list[Any] = []
+    for name, tensor in (each for side in (inputs, outputs) for each in side.items()):
+        if tensor.scale is None:
+            continue
+        inside, kind = f"{name}/quantized", onnx.TensorProto.DataType.Value(tensor.dtype.upper())
+        for node in graph.node:
+            node.input[:] = [inside if each == name else each for each in node.input]
+            node.output[:] = [inside if each == name else each for each in node.output]
+        scale = onnx.helper.make_tensor(f"{name}/scale", onnx.TensorProto.FLOAT, (), [tensor.scale])
+        zero = onnx.helper.make_tensor(f"{name}/zero_point", kind, (), [tensor.zero_point or 0])
+        graph.initializer.extend((scale, zero))
+        operator, ends = ("QuantizeLinear", (name, inside)) if name in inputs else ("DequantizeLinear", (inside, name))
+        node = onnx.helper.make_node(operator, [ends[0], scale.name, zero.name], [ends[1]])
+        (before if name in inputs else after).append(node)
+    nodes = [*before, *graph.node, *after]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    for value in (*graph.input, *graph.output):
+        if {**inputs, **outputs}.get(value.name, REAL).scale is not None:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 # --- opset -----------------------------------------------------------------------------------------------------------
@@ -159,7 +191,7 @@ def channels_last(model: onnx.ModelProto, names: Collection[str]) -> None:
     for side, values in borders.items():
         for value in (value for value in values if value.name in names):
             inside, outside = f"{value.name}__channels_first", value.name
-            _rename_inside(graph, outside, inside)
+            rename_inside(graph, outside, inside)
             n, c, h, w = shape_of(value)
             _set_shape(value, (n, h, w, c))
             if side == "input":
@@ -168,7 +200,7 @@ def channels_last(model: onnx.ModelProto, names: Collection[str]) -> None:
                 graph.node.append(helper.make_node("Transpose", [inside], [outside], inside, perm=[0, 2, 3, 1]))
 
 
-def _rename_inside(graph: onnx.GraphProto, before: str, after: str) -> None:
+def rename_inside(graph: onnx.GraphProto, before: str, after: str) -> None:
     """What nodes call a value, not what the border of the graph calls it."""
     todo = [graph]
     for part in todo:
@@ -186,11 +218,11 @@ def rename_border(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
     border = {value.name for value in (*graph.input, *graph.output)}
     inside = {name for part in graphs(model) for node in part.node for name in node.output} - border
     for name in inside.intersection(names.values()):
-        _rename_inside(graph, name, f"{name}__inside")
+        rename_inside(graph, name, f"{name}__inside")
     moved = {before: f"{after}__moved" for before, after in names.items()}
     for step in (moved, {moved[before]: after for before, after in names.items()}):  # two of them may swap names
         for before, after in step.items():
-            _rename_inside(graph, before, after)
+            rename_inside(graph, before, after)
         for value in (*graph.input, *graph.output):
             value.name = step.get(value.name, value.name)
     del graph.value_info[:]

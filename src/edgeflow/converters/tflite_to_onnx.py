@@ -1,14 +1,18 @@
-"""TFLite → ONNX by tf2onnx, opset 21, images channels first; quantized numbers stay: QDQ, integers at the border."""
+"""TFLite → ONNX by tf2onnx, opset 21, images channels first; quantized numbers stay: QDQ, real at the border."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeflow.converters import borders, onnx_graphs, tf_functions
 from edgeflow.converters.borders import Border
 from edgeflow.converters.silence import REFUSALS, first_line, silenced
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def convert(job: ConvertJob) -> Converted | Unsupported:
@@ -31,7 +35,26 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
             return Unsupported(f"ONNX Runtime: tf2onnx cannot convert the model: {first_line(error)}")
         names = {**border.inputs, **border.outputs}
         onnx_graphs.rename_border(model, {places[name]: file for name, file in names.items()})
-        return tf_functions.written(job, model, border.binding(borders.CHANNELS_FIRST, inputs, outputs))
+        given, gives = job.signature.inputs, job.signature.outputs
+        onnx_graphs.real_border(
+            model,
+            {border.inputs[tensor.name]: tensor for tensor in given},
+            {border.outputs[tensor.name]: tensor for tensor in gives},
+        )
+        return tf_functions.written(
+            replace(job, example=_real(job)), model, border.binding(borders.CHANNELS_FIRST, inputs, outputs)
+        )
+
+
+def _real(job: ConvertJob) -> dict[str, NDArray[Any]]:
+    """The example as the graph takes it, whose border is real."""
+    import numpy as np
+
+    scales = {t.name: (t.scale, t.zero_point or 0) for t in job.signature.inputs if t.scale is not None}
+    return {
+        name: np.float32(scales[name][0]) * (array.astype(np.float32) - scales[name][1]) if name in scales else array
+        for name, array in job.example.items()
+    }
 
 
 def _keep_biases() -> None:

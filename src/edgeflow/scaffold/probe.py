@@ -1,8 +1,4 @@
-"""What a model's file says of itself, read where the libraries of its format are.
-
-As a program, in the toolchain of a format: `python -m edgeflow.scaffold.probe REFERENCE FILE` prints the signature and
-what is quantized already, as JSON.
-"""
+"""Model files: which format they are in, what they say of themselves, and how they come into a project."""
 
 from __future__ import annotations
 
@@ -10,16 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from edgeflow import layout
-from edgeflow.errors import DataError, EdgeflowError, ToolchainError, UsageError
+from edgeflow.errors import DataError, ToolchainError, UsageError
 from edgeflow.plugin import Format
-from edgeflow.registry import Plugins, load_reference
+from edgeflow.registry import Plugins
+from edgeflow.scaffold import reading
 from edgeflow.scaffold.imported import File
 from edgeflow.toolchains import environments
-from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.plain import from_json
 from edgeflow.types.signatures import Signature
 
 
@@ -46,14 +42,14 @@ def read(path: Path, name: str, plugins: Plugins) -> File:
     python = _python(plugin.toolchain)
     own = str(Path(layout.__file__).parent.parent)
     done = subprocess.run(
-        [str(python), "-m", __name__, plugins.reference("format", name), str(path)],
+        [str(python), "-m", reading.__name__, plugins.reference("format", name), str(path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        raise DataError(done.stderr.strip().removeprefix("DataError: ") or f"{path} cannot be read")
+        raise DataError(done.stderr.strip() or f"{path} cannot be read")
     said = json.loads(done.stdout)
     return File(path, name, said["quantized"], from_json(Signature, said["signature"]), _files(path, plugin))
 
@@ -84,19 +80,3 @@ def _files(path: Path, plugin: Format) -> tuple[Path, ...]:
     if plugin.files is not None:
         return plugin.files(path)
     return (path,) if path.is_file() else tuple(sorted(file for file in path.rglob("*") if file.is_file()))
-
-
-def main(reference: str, path: Path) -> int:
-    """Print what a file says of itself."""
-    plugin = load_reference(reference)
-    try:
-        said = {"signature": to_json(plugin.signature(path)), "quantized": plugin.quantized(path)}
-    except EdgeflowError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(said))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

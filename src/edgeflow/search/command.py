@@ -27,7 +27,7 @@ from edgeflow.types.plain import to_json
 
 if TYPE_CHECKING:
     from edgeflow.config import Project
-    from edgeflow.plugin import Runtime
+    from edgeflow.plugin import Runtime, Task
     from edgeflow.registry import Plugins
     from edgeflow.search.candidates import Candidates
     from edgeflow.search.conclusion import Conclusion
@@ -154,10 +154,10 @@ def rules_for(
 
     Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
     """
-    metric = plugins.tasks[project.models[model].task].metric
-    drop = f"{metric}{DROP}"
-    config = project.targets[target]
-    costs = [name for name in METRICS if name not in (metric, drop)]
+    task, config = plugins.tasks[project.models[model].task], project.targets[target]
+    drop = f"{task.metric}{DROP}" if task.drop else task.metric
+    of_tasks = {metric for each in plugins.tasks.values() for metric in each.metrics}
+    costs = [name for name in METRICS if name not in of_tasks]
     times = plugins.runtimes[config.runtime].times
     elsewhere = _timed_elsewhere(project, plugins, target)
     prefer = RATIO if times and RATIO not in elsewhere else config.prefer
@@ -188,7 +188,7 @@ def rules_for(
     held, config_of_model = limit_sets.limits(project, plugins, model, target), project.models[model]
     budgets = {budget.metric: budget for budget in held.budgets}
     for given in limits:
-        budget = _budget(given, budgets)
+        budget = _budget(given, budgets, task)
         budgets[budget.metric] = budget
     return Rules(
         model,
@@ -202,6 +202,7 @@ def rules_for(
         held.task,
         held.not_applicable,
         config_of_model.accept_random_inputs,
+        gains=task.metrics[drop].direction == Direction.MAX,
     )
 
 
@@ -231,18 +232,22 @@ def _has_figure(runtime: Runtime, metric: str) -> bool:
     return runtime.times and metric in TIMED
 
 
-def _budget(given: str, known: dict[str, Budget]) -> Budget:
+def _budget(given: str, known: dict[str, Budget], task: Task) -> Budget:
     """`accuracy_drop=1%`: the target's budget with another limit, or one more that any evidence may decide."""
     metric, equals, text = given.partition("=")
-    if not equals or metric not in METRICS:
-        raise UsageError(f"--budget {given}: write METRIC=LIMIT; {not_one_of(metric, METRICS)}")
+    metrics = tuple(dict.fromkeys((*task.metrics, *METRICS)))
+    if not equals or metric not in metrics:
+        raise UsageError(f"--budget {given}: write METRIC=LIMIT; {not_one_of(metric, metrics)}")
+    of_task = task.metrics.get(metric)
+    unit = of_task.unit if of_task else units.unit_of(metric)
     try:
-        limit = units.limit(text, metric)
+        limit = units.limit(text, metric, unit)
     except ValueError as error:
         raise UsageError(f"--budget {metric}: {error}") from None
     old = known.get(metric)
-    direction = old.direction if old else Direction.MIN if metric == "accuracy" else Direction.MAX
-    return Budget(metric, limit, units.unit_of(metric), direction, old.evidence if old else Evidence.ESTIMATE)
+    gains = of_task is not None and of_task.direction == Direction.MAX
+    direction = old.direction if old else Direction.MIN if gains else Direction.MAX
+    return Budget(metric, limit, unit, direction, old.evidence if old else Evidence.ESTIMATE)
 
 
 def _open_study(evaluator: Snakemake, rules: Rules, project: Project) -> Study:

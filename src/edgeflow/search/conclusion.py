@@ -37,7 +37,7 @@ def conclude(tried: Sequence[Tried], rules: Rules, compare: Compare | None) -> C
     separate runs are not: `compare` takes them in turn.
     """
     measured = [t for t in tried if t.ending == Ending.MEASURED]
-    points = [(t.figures[rules.objective].value, -t.figures[rules.drop].value) for t in measured]
+    points = [(t.figures[rules.objective].value, -rules.lost(t.figures[rules.drop].value)) for t in measured]
     front = tuple(measured[i].scheme for i in pareto.front(points))
     releases = {t.release for t in measured}
     release = Release.RELEASED if Release.RELEASED in releases else Release.HELD
@@ -136,6 +136,6 @@ def _figure(tried: Tried, rules: Rules) -> str:
 
 def _budget(rules: Rules, release: Release) -> str:
     """What the compared schemes have in common, in words."""
-    limit = rules.greatest_drop
-    at = f" at {show.name(rules.drop)} ≤ {show.value(rules.drop, limit)}" if limit is not None else ""
+    limit, sign = rules.limit, "≥" if rules.gains else "≤"
+    at = f" at {show.name(rules.drop)} {sign} {show.value(rules.drop, limit)}" if limit is not None else ""
     return f"{release.value}{at}"

@@ -22,7 +22,7 @@ from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.failures import reason
 from edgeflow.figures import RATIO
-from edgeflow.plugin import Drop
+from edgeflow.plugin import Drop, Score
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import Figure
 from edgeflow.stages import splits
@@ -50,8 +50,8 @@ class OutOfTimeError(Exception):
 class Evaluator(Protocol):
     """What a search asks for; a text in place of a result says why a build failed."""
 
-    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
-        """What optimized models lose against the trained one, by scheme: nothing is compiled or timed."""
+    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | Score | str]:
+        """What optimized models lose against the model itself, by scheme: nothing is compiled or timed."""
 
     def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
         """The figures of whole packages, by scheme."""
@@ -87,7 +87,7 @@ class Snakemake:
         self._until_s = until_s
         self._overrides = overrides or {}
 
-    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | str]:
+    def drops(self, schemes: Sequence[Candidate]) -> Mapping[str, Drop | Score | str]:
         """See `Evaluator`."""
         _, plan = self._candidates.planned(schemes)
         routes = {c.id: plan.routes[self._cell(plan, c.id)] for c in schemes}
@@ -96,13 +96,13 @@ class Snakemake:
         answers = {name: Path(paths["outputs"]) for name, paths in made.items() if name not in failed}
         return {**failed, **{name: self._drop(path) for name, path in answers.items()}}
 
-    def _drop(self, outputs: Path) -> Drop:
-        task = self._candidates.plugins.tasks[self._candidates.project.models[self._model].task]
-        y = splits.labels(Path(layout.prepare(self._dataset)["evaluation"]))
+    def _drop(self, outputs: Path) -> Drop | Score:
+        config = self._candidates.project.models[self._model]
+        task, asked = self._candidates.plugins.tasks[config.task], Path(layout.prepare(self._dataset)["evaluation"])
+        y = splits.labels(asked) if task.needs_targets else splits.opened(asked).labels()
         before, after = (Outputs.read(path).evaluation for path in (Path(self._reference), outputs))
-        if task.drop is None:
-            raise UsageError(f"task {task.id}: has no drop of its metric, which a search keeps within a limit")
-        return task.drop(comparison(before, after, y))
+        compared = comparison(before, after, y, config.output or "")
+        return task.drop(compared) if task.drop else task.score(compared)
 
     def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
         """See `Evaluator`."""

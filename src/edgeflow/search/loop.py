@@ -90,7 +90,7 @@ class Search:
         return False
 
     def _try(self, study: Study, asked: Mapping[str, tuple[Trial, Candidate]]) -> None:
-        """Optimize all; compile, measure and package those that are not clearly over the accuracy budget."""
+        """Optimize all; compile, measure and package those that are not clearly beyond the budget of the task."""
         drops = self.evaluator.drops([candidate for _, candidate in asked.values()])
         worth = []
         for name, (trial, candidate) in asked.items():

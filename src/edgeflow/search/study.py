@@ -96,8 +96,11 @@ class Study:
         """The settings of the schemes that nobody beats, whether or not they keep the budgets."""
         tried = (self.tried[scheme] for scheme in self._settings)
         measured = [t for t in tried if t.ending == Ending.MEASURED]
-        costs = [tuple(t.figures[m].value for m in (self._rules.objective, self._rules.drop)) for t in measured]
-        return [self._settings[measured[i].scheme] for i in pareto.front([(cost, -drop) for cost, drop in costs])]
+        costs = [(t.figures[self._rules.objective].value, -self._lost(t)) for t in measured]
+        return [self._settings[measured[i].scheme] for i in pareto.front(costs)]
+
+    def _lost(self, tried: Tried) -> float:
+        return self._rules.lost(tried.figures[self._rules.drop].value)
 
     def enqueue(self, params: Mapping[str, Any]) -> None:
         """Have these settings asked for before others."""
@@ -146,7 +149,7 @@ class Study:
     def _result(self, tried: Tried) -> tuple[list[float] | None, str]:
         """Values and state as Optuna has them. What cannot be built teaches the sampler too, what failed does not."""
         if tried.ending == Ending.MEASURED:
-            return [tried.figures[m].value for m in (self._rules.drop, self._rules.objective)], "COMPLETE"
+            return [self._lost(tried), tried.figures[self._rules.objective].value], "COMPLETE"
         return None, "FAIL" if tried.ending == Ending.FAILED else "PRUNED"
 
     def _constraints(self, tried: Tried) -> dict[str, float]:

@@ -29,11 +29,13 @@ def front(tried: Mapping[str, Tried], conclusion: Conclusion, rules: Rules) -> T
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
-        caption="* hand-written   in brackets: 90 % interval",
+        caption=f"* hand-written   in brackets: {95 if rules.gains else 90} % interval",
         caption_justify="left",
     )
     table.add_column("scheme", no_wrap=True)
-    table.add_column(f"{show.name(rules.drop)}, points", justify="right", no_wrap=True)
+    table.add_column(
+        f"{show.name(rules.drop)}, {show.value(rules.drop, 0.0).partition(' ')[2]}", justify="right", no_wrap=True
+    )
     for metric in metrics:
         table.add_column(show.name(metric), justify="right")
     table.add_column("verdict")
@@ -62,7 +64,7 @@ def _shown(conclusion: Conclusion) -> list[str]:
 
 
 def _drop(figure: Figure, metric: str) -> str:
-    """In points, with its interval: "0.20 [−0.20, 0.60]"."""
+    """In points or decibel, with its interval: "0.20 [−0.20, 0.60]"."""
     value, low, high = (
         None if end is None else show.value(metric, end).partition(" ")[0]
         for end in (figure.value, figure.low, figure.high)

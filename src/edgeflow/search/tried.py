@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from edgeflow.figures import ELSEWHERE, RATIO, may_choose, strongest
 from edgeflow.judge import Circumstances, judge
-from edgeflow.plugin import Drop
+from edgeflow.plugin import Drop, Score
 from edgeflow.report import show
 from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
 from edgeflow.types.programs import Measured
@@ -22,7 +22,7 @@ class Ending(StrEnum):
     """How a trial of a scheme ended."""
 
     MEASURED = "measured"
-    PRUNED = "pruned"  # over the accuracy budget before anything was compiled
+    PRUNED = "pruned"  # beyond the budget of the task before anything was compiled
     INFEASIBLE = "infeasible"
     FAILED = "failed"  # a job of its build failed
 
@@ -64,7 +64,9 @@ class Rules:
     model: str
     target: str
     baseline: str
-    drop: str  # "accuracy_drop": how much of its task metric a scheme loses
+    # "accuracy_drop": how much of its task metric a scheme loses; of a task that has no drop its metric, which is a
+    # distance to the model's own answers already
+    drop: str
     objective: str  # metric to minimise beside the drop
     budgets: tuple[Budget, ...]  # those of the target, with the limits of the search in place of theirs
     release_without: Collection[str]
@@ -72,26 +74,33 @@ class Rules:
     task: tuple[str, ...] = ()  # metrics of its task
     not_applicable: Mapping[str, str] = field(default_factory=dict)  # metric of a budget → why the model has none
     accept_random_inputs: bool = False  # of the model
+    gains: bool = False  # of `drop` more is better
 
     @property
-    def greatest_drop(self) -> float | None:
-        """The limit of the drop; None where there is none."""
-        limits = (b.limit for b in self.budgets if b.metric == self.drop and b.direction == Direction.MAX)
-        return next(limits, None)
+    def limit(self) -> float | None:
+        """Of the drop; None where there is none."""
+        side = Direction.MIN if self.gains else Direction.MAX
+        return next((b.limit for b in self.budgets if b.metric == self.drop and b.direction == side), None)
+
+    def lost(self, value: float) -> float:
+        """A value of the drop as what a search minimises."""
+        return -value if self.gains else value
 
     def overshoot(self, drop: Figure) -> float | None:
         """How far beyond its limit the end of a drop is that decides; ≤ 0 is inside, None: there is no limit."""
-        limit = self.greatest_drop
-        return None if limit is None else (drop.value if drop.high is None else drop.high) - limit
+        if self.limit is None:
+            return None
+        end = drop.low if self.gains else drop.high
+        return self.lost(drop.value if end is None else end) - self.lost(self.limit)
 
-    def excess(self, drop: Drop) -> str:
+    def excess(self, drop: Drop | Score) -> str:
         """Why a drop that was measured before compilation leaves no doubt; empty when the rest must decide."""
-        limit = self.greatest_drop
-        if limit is None or drop.interval.low <= limit:
+        limit, best = self.limit, drop.interval.high if self.gains else drop.interval.low
+        if limit is None or self.lost(best) <= self.lost(limit):
             return ""
-        least, most = show.value(self.drop, drop.interval.low), show.value(self.drop, limit)
-        value = show.value(self.drop, drop.value)
-        return f"{show.name(self.drop)} {value}, at least {least}, is over {most} before anything is compiled"
+        value, end, most = (show.value(self.drop, each) for each in (drop.value, best, limit))
+        reach, beyond = ("at most", "under") if self.gains else ("at least", "over")
+        return f"{show.name(self.drop)} {value}, {reach} {end}, is {beyond} {most} before anything is compiled"
 
     def tried(self, scheme: str, words: str, hand_written: bool, measured: Measured) -> Tried:
         """What measurements say about a scheme."""
