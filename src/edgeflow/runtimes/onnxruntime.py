@@ -383,7 +383,6 @@ plugin = Runtime(
     description="ONNX Runtime, CPU execution provider",
     format="onnx",
     program_suffix="onnx",
-    layout="NCHW",
     toolchain="edge",
     backend=Path(__file__).parent.parent / "runners" / "onnxruntime_backend.py",
     evidence=Evidence.HOST,
