@@ -47,8 +47,12 @@ def test_the_builder_builds(files: list[tuple[str, str]], tmp_path: Path, projec
 
 
 def test_the_models_are_valid(files: list[tuple[str, str]]) -> None:
-    known = {"framework": ("torch",), "dataset": ("digits_3x32x32",), "task": ("classification",)}
+    known = {
+        **{"framework": ("torch",), "dataset": ("digits_3x32x32", "my_images")},
+        "task": ("classification", "fidelity"),
+    }
     models = [yaml.safe_load(text) for path, text in files if path.endswith(".yaml")]
     valid = [ModelConfig.model_validate(model, context=known) for model in models]
-    assert [model.weights for model in valid] == [None, "models/mine.safetensors"]
-    assert {model.builder for model in valid} == {"nets/mine.py:build"}
+    assert [model.weights for model in valid] == [None, "models/mine.safetensors", None]
+    assert [model.source for model in valid] == [None, None, "models/detector.onnx"]
+    assert {model.builder for model in valid if not model.imported} == {"nets/mine.py:build"}

@@ -9,6 +9,7 @@ import numpy as np
 from edgeflow.runners import harness
 
 CHANNELS_LAST = (1, 2, 0)
+LAYOUTS = {"onnx": "NCHW", "tflite": "NHWC"}  # of images, as the converters from PyTorch write them
 
 
 def to_layout(x: Any, layout: str) -> Any:

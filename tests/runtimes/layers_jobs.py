@@ -66,7 +66,7 @@ def inspect(folder: Path) -> None:
 
 def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
     samples = np.load(folder / "x.npy")
-    x = asking.to_layout(samples, runtime.layout)
+    x = asking.to_layout(samples, asking.LAYOUTS[runtime.format])
     feeds = [{INPUTS[runtime.id]: each[None]} for each in x]
     source = folder / f"net.{runtime.format}"
     assert runtime.layers
@@ -84,7 +84,7 @@ def _inspect(folder: Path, runtime: Runtime) -> dict[str, Any]:
             "shapes": {one.layer.name: [list(one.before.shape), list(one.after.shape)] for one in each},
             "error": {one.layer.name: _worst(one.before, one.after) for one in each},
             "outputs": asking.predict(
-                str(runtime.backend), str(output), np.load(folder / "x.npy"), runtime.layout
+                str(runtime.backend), str(output), np.load(folder / "x.npy"), asking.LAYOUTS[runtime.format]
             ).tolist(),
         }
     answers = [one.before for one in _together(runtime.activations(source, folder / f"all.{runtime.format}", feeds))]

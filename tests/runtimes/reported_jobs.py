@@ -119,7 +119,7 @@ def _build(folder: Path, net: str, name: str, scheme: str) -> dict[str, Any] | U
 def _optimize(maker: Runtime, scheme: Scheme, profile: str, x: Any, output: Path, source: Path) -> Unsupported | None:
     assert maker.optimize is not None
     name = {"onnx": "input", "tflite": "args_0"}[maker.format]
-    samples = [{name: each[None]} for each in asking.to_layout(x, maker.layout)]
+    samples = [{name: each[None]} for each in asking.to_layout(x, asking.LAYOUTS[maker.format])]
     with tempfile.TemporaryDirectory() as work:
         return maker.optimize(OptimizeJob(source, output, scheme, profile, samples, Path(work)))
 
@@ -134,7 +134,7 @@ def _compile(runtime: Runtime, scheme: Scheme, target: Target, output: Path, sou
 
 def _ask(runtime: Runtime, program: Path, x: Any) -> Any:
     def predict(path: Path) -> Any:
-        return asking.predict(str(runtime.backend), str(path), x, runtime.layout)
+        return asking.predict(str(runtime.backend), str(path), x, asking.LAYOUTS[runtime.format])
 
     return attempt(runtime, "executing", program, predict, probe=predict)
 

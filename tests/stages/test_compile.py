@@ -51,7 +51,7 @@ def accelerate(job):
 
 
 plugin = Runtime(
-    id="micro", description="", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
+    id="micro", description="", format="npy", program_suffix="npy", toolchain="core",
     backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
     supports=lambda scheme, target: None, compile=copy,
     compile_tolerance=lambda scheme: Tolerance(1e-6, "the program is the model"),

@@ -84,7 +84,7 @@ def converter(convert):
 
 def runtime(optimize=optimize):
     return Runtime(
-        id="micro", description="Tiny runtime", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
+        id="micro", description="Tiny runtime", format="npy", program_suffix="npy", toolchain="core",
         backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
         supports=lambda scheme, target: None, compile=None, compile_tolerance=None,
         optimize=optimize, optimize_tolerance=Tolerance(0.0, "it is copied"), layers=lambda source: (),

@@ -54,7 +54,7 @@ def optimize(job):
 
 
 plugin = Runtime(
-    id="micro", description="", format="npy", program_suffix="npy", layout="NCHW", toolchain="core",
+    id="micro", description="", format="npy", program_suffix="npy", toolchain="core",
     backend=Path(__file__).with_name("backend.py"), evidence=Evidence.SIMULATOR, times=False,
     supports=lambda scheme, target: None, compile=lambda job: Unsupported(""),
     compile_tolerance=lambda scheme: Tolerance(0.0, ""),

@@ -23,7 +23,6 @@ def _runtime(name: str, options: dict[str, Option] | None = None) -> Runtime:
         description="a stand-in",
         format="bin",
         program_suffix="bin",
-        layout="NCHW",
         toolchain="core",
         backend=Path("backend.py"),
         evidence=Evidence.HOST,

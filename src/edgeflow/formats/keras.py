@@ -254,5 +254,4 @@ plugin = Format(
     quantized=quantized,
     backend=Path(__file__).parent.parent / "runners" / "keras_backend.py",
     preload=("tensorflow", "keras"),
-    layout="NHWC",
 )

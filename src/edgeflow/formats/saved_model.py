@@ -196,5 +196,4 @@ plugin = Format(
     quantized=quantized,
     backend=Path(__file__).parent.parent / "runners" / "saved_model_backend.py",
     preload=("tensorflow",),
-    layout="NHWC",
 )

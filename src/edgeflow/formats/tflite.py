@@ -211,5 +211,4 @@ plugin = Format(
     signature=signature,
     quantized=quantized,
     backend=Path(__file__).parent.parent / "runners" / "litert_backend.py",
-    layout="NHWC",
 )

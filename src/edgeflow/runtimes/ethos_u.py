@@ -194,7 +194,6 @@ plugin = Runtime(
     description="TFLite Micro with Arm Ethos-U",
     format="tflite",
     program_suffix="tflite",
-    layout="NHWC",
     toolchain="edge",
     backend=tflite_micro.BACKEND,
     evidence=Evidence.HOST,

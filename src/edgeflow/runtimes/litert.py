@@ -314,7 +314,6 @@ plugin = Runtime(
     description="LiteRT with XNNPACK",
     format="tflite",
     program_suffix="tflite",
-    layout="NHWC",
     toolchain="edge",
     backend=Path(__file__).parent.parent / "runners" / "litert_backend.py",
     evidence=Evidence.HOST,

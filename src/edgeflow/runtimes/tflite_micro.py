@@ -115,7 +115,6 @@ plugin = Runtime(
     description="TFLite Micro interpreter",
     format="tflite",
     program_suffix="tflite",
-    layout="NHWC",
     toolchain="edge",
     backend=BACKEND,
     evidence=Evidence.SIMULATOR,
