@@ -190,7 +190,7 @@ class Format:
     signature: Callable[[Path], Signature]  # raises as `check`, which it calls
     quantized: Callable[[Path], str]  # what it is already: "int8 weights and activations", "float16"; "": float32
     backend: Path | None  # runner backend that answers as the file does; None: nothing here can run it
-    # All files that a model is in, itself first, so that an edit of one is seen; DataError where one is out of reach.
+    # All files that a model is in, itself first, so that an edit of one is seen; of one that `check` refuses, it alone
     # Asked while the matrix is planned, as `recognizes`. None: the file alone, or all that its folder holds.
     files: Callable[[Path], tuple[Path, ...]] | None = None
     # model → for each operator, its name and the model that ends with it: finds the operator that a library dies of
@@ -318,10 +318,11 @@ class Compiled:
 class GoldenSamples:
     """A few samples that a package ships with what the program answered, N of each."""
 
-    scaled: Float32  # float32[N, …] in the runtime's layout, before mean and std
-    inputs: NDArray[Any]  # [N, …] as the program takes it
-    outputs: NDArray[Any]  # [N, K] as the program gives it
-    tolerance: float  # greatest difference of real outputs that another machine may show
+    # By the names of tensors in the program: a sample has the axes of its tensor, but for the batch.
+    scaled: Mapping[str, Float32]  # float32[N, …] before mean and std, of inputs that are normalised
+    inputs: Mapping[str, NDArray[Any]]  # [N, …] as the program takes it
+    outputs: Mapping[str, NDArray[Any]]  # [N, …] as the program gives it, of the model's outputs
+    tolerance: Mapping[str, float]  # of an output: greatest difference of real values that another machine may show
     answered_by: str  # what ran: "tflite-micro 0.dev20261023182759"
 
 
@@ -337,8 +338,8 @@ class PackageJob:
     info: Program
     target: Target
     measurements: tuple[Measurement, ...]
-    preprocessing: Preprocessing
-    labels: tuple[str, ...]  # of class i
+    preprocessing: Mapping[str, Preprocessing]  # by what the model calls its inputs
+    labels: tuple[str, ...]  # of class i; () where the task has none
     golden: GoldenSamples
     binding: Binding  # where the model's inputs and outputs are in the program
 

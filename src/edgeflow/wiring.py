@@ -249,7 +249,7 @@ class Wiring:
         texts = reach.named([self.project.models[model].arguments for model in models])
         config = self.project.models[models[0]]
         brought = config.source or (config.weights if weights else None)
-        names = [*texts, *filter(None, [brought])]
+        names = [*texts, *filter(None, [brought]), *self._beside(models[0])]
         data = _data(names, lambda _: reach.data(names))
         there = os.path.exists if config.imported else os.path.isfile
         if brought and not there(brought) and pointers.covering(Path(brought)) is None:
@@ -257,6 +257,14 @@ class Wiring:
             missing = f"model {models[0]}: {key}: {brought}: no such file; paths start at the project folder"
             return replace(data, fault=data.fault or missing)
         return data
+
+    def _beside(self, model: str) -> list[str]:
+        """The files beside the one that is imported which belong to it."""
+        source = self.project.models[model].source
+        origin = self.plugins.formats.get(self.plan.origins.get(model, ""))
+        if source is None or origin is None or origin.files is None or not os.path.exists(source):
+            return []
+        return [str(path) for path in origin.files(Path(source))[1:]]
 
     def _framework(self, model: str) -> Framework:
         return self.plugins.frameworks[self.project.models[model].framework]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,12 +58,15 @@ def hostile(edge: Toolchain, folder: Path) -> Read:
     return edge.read("tflite", folder / "hostile")
 
 
-def test_signatures_are_what_litert_says(edge: Toolchain, folder: Path, sound: Read) -> None:
+def test_signatures_are_what_the_runner_says(edge: Toolchain, folder: Path, sound: Read) -> None:
     said = json.loads(edge.run("runtime_says.py", "litert", folder / "sound"))
-    assert set(said) == set(sound.answers)
-    for name, sides in said.items():
-        ours = sound.answers[name]["signature"]
-        assert {side: ours[side] for side in sides} == sides, name
+    assert {name: answer["signature"] for name, answer in sound.answers.items()} == said
+
+
+def test_signatures_are_what_the_runner_of_microcontrollers_says(edge: Toolchain, folder: Path, sound: Read) -> None:
+    fixed = ("dense.tflite", "int8.tflite")
+    said = json.loads(edge.run("runtime_says.py", "tflite_micro", folder / "sound", *fixed))
+    assert {name: sound.answers[name]["signature"] for name in fixed} == said
 
 
 def test_names_are_those_of_the_signature_in_the_order_of_the_graph(sound: Read) -> None:
@@ -108,6 +113,26 @@ def test_read_without_any_library(folder: Path) -> None:
     tflite.check(folder / "sound" / "two.tflite")
     with pytest.raises(DataError, match="operator 'Spy'"):
         tflite.check(folder / "hostile" / "custom.tflite")
+
+
+def test_the_command_shows_a_signature(folder: Path, project: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edgeflow", "signature", *arguments]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+    shown = run(str(folder / "sound" / "int8.tflite"))
+    assert shown.returncode == 0, shown.stderr
+    assert "TensorFlow Lite, int8 weights and activations" in shown.stdout
+    assert ["input", "x", "int8", "[1,", "8]", "0.5", "·", "(x", "+", "3)"] in map(str.split, shown.stdout.splitlines())
+    told = json.loads(run("--json", str(folder / "sound" / "two.tflite")).stdout)
+    assert told["format"] == "tflite"
+    assert [tensor["name"] for tensor in told["signature"]["outputs"]] == ["zeta", "alpha"]
+    refused = run(str(folder / "hostile" / "custom.tflite"))
+    assert refused.returncode == DataError.exit_code
+    assert refused.stderr.startswith("DataError: ")
+    assert "operator 'Spy'" in refused.stderr
+    unknown = run(__file__)
+    assert (unknown.returncode, "is of no format that is known" in unknown.stderr) == (DataError.exit_code, True)
 
 
 def test_recognized_by_content(folder: Path, tmp_path: Path) -> None:

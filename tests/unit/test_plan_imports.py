@@ -169,3 +169,24 @@ def test_the_plan_shows_who_goes_which_way(make: Made, capsys: pytest.CaptureFix
         ["torch → onnx", "torch.onnx.export (torch)", "digits_dscnn"],
         ["torch → tflite", "litert_torch (torch)", "digits_dscnn"],
     ]
+
+
+def test_weights_beside_a_file_are_inputs_of_every_job_that_reads_it(make: Made, tmp_path: Path) -> None:
+    location = b"\x0a\x08location\x12\x05w.bin"  # StringStringEntryProto
+    weights = _field(13, location) + _field(1, b"\x02") + b"\x10\x02\x70\x01"  # uint8[2], external
+    (tmp_path / "models/w.bin").write_bytes(b"ab")
+    (tmp_path / "models/kws.onnx").write_bytes(b"\x08\x0a" + _field(7, _field(5, weights)))
+    _, _, wiring = make()
+    named = wiring.job("source", {"model": "brought"}).inputs["files"]
+    assert named == ["models/kws.onnx", "models/w.bin"]
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def test_a_pickle_is_refused_with_the_way_out(make: Made, tmp_path: Path) -> None:
+    (tmp_path / "models/model.pt").write_bytes(b"\x80\x02}.")
+    _, planned, _ = make(config={"source": "models/model.pt"})
+    assert planned.cells
+    assert all(re.search("it is a pickle.*torch.export.save", cell.reason) for cell in planned.cells)

@@ -59,8 +59,11 @@ def recognizes(path: Path) -> bool:
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """The file and those that its weights are in; DataError where one is not in its folder."""
-    model = _Model.of(path)
+    """The file and those that its weights are in."""
+    try:
+        model = _Model.of(path)
+    except DataError:  # which `check` says
+        return (path,)
     return (path, *(path.parent / location for location in sorted(model.external)))
 
 

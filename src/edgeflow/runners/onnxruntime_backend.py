@@ -41,8 +41,9 @@ class Session:
     def __init__(self, program: str, threads: int) -> None:
         self._program = program
         self._session = _load(program, _options(program, threads))
-        self._inputs = [_tensor(program, tensor) for tensor in self._session.get_inputs()]
-        self._outputs = [_tensor(program, tensor) for tensor in self._session.get_outputs()]
+        sides = self._session.get_inputs(), self._session.get_outputs()
+        self._inputs, self._outputs = ([_tensor(program, tensor) for tensor in side] for side in sides)
+        _set_scales(program, self._inputs, self._outputs)
         self._answered = [tensor["name"] for tensor in self._outputs]
 
     @property
@@ -58,7 +59,8 @@ class Session:
     def signature(self) -> dict[str, Any]:
         """Names, types and shapes; quantized programs take and give floats too, unless they were quantized elsewhere.
 
-        ONNX says nothing of the scale of an integer: it is what it says.
+        Integers of 8 and 16 bits that are dequantized first, or were quantized last, have that scale; others are what
+        they say.
         """
         return {"inputs": self._inputs, "outputs": self._outputs}
 
@@ -143,6 +145,78 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
         if byte < 128:
             return value, at
+
+
+def _set_scales(program: str, *sides: list[dict[str, Any]]) -> None:
+    """Say the scales of inputs that nothing but a DequantizeLinear reads, and of outputs that a QuantizeLinear gives.
+
+    Numbers of fields are those of onnx.proto, as in `operators_in`.
+    """
+    inputs, outputs = (
+        {t["name"]: t for t in side if t["dtype"] in ("int8", "uint8", "int16", "uint16")} for side in sides
+    )
+    if not inputs and not outputs:
+        return
+    with open(program, "rb") as stream:
+        content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    *_, graph = _fields(content, 7)
+    constants = {_text(tensor, 8): tensor for tensor in _fields(graph, 5)}
+    nodes = [(_text(node, 4), _texts(node, 1), _texts(node, 2)) for node in _fields(graph, 1)]
+    readers = Counter(name for _, takes, _ in nodes for name in takes)
+    for kind, takes, gives in nodes:
+        tensor = None
+        if kind == "DequantizeLinear" and readers[takes[0]] == 1:
+            tensor = inputs.get(takes[0])
+        elif kind == "QuantizeLinear":
+            tensor = outputs.get(gives[0])
+        numbers = [_number(constants.get(name)) for name in takes[1:3]]
+        if tensor is not None and numbers and None not in numbers:
+            scale, zero_point = (*numbers, 0)[:2]
+            tensor["scale"], tensor["zero_point"] = float(scale or 0), int(zero_point or 0)
+
+
+def _texts(message: memoryview, wanted: int) -> list[str]:
+    return [bytes(field).decode() for field in _fields(message, wanted)]
+
+
+def _text(message: memoryview, wanted: int) -> str:
+    return "".join(_texts(message, wanted)[-1:])
+
+
+def _number(tensor: memoryview | None) -> float | int | None:
+    """The number of a tensor that has one; None for any other."""
+    if tensor is None:
+        return None
+    types = {1: "<f4", 2: "u1", 3: "i1", 4: "<u2", 5: "<i2"}  # TensorProto.DataType
+    dtype = types.get(next(_numbers(tensor, 2), 0))
+    stored = [bytes(field) for number in (9, 4) for field in _fields(tensor, number)]  # raw_data, float_data
+    if dtype is None:
+        return None
+    if stored:
+        values = np.frombuffer(stored[0], dtype) if len(stored[0]) % np.dtype(dtype).itemsize == 0 else np.empty(0)
+    else:
+        values = np.array([*_numbers(tensor, 5)], np.uint64).astype(np.int64)  # int32_data
+    return values[0].item() if len(values) == 1 else None
+
+
+def _numbers(message: memoryview, wanted: int) -> Iterator[int]:
+    """The numbers of a message's field of that number, packed or not."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        size = {1: 8, 5: 4}.get(key & 7, 0)
+        if key & 7 in (0, 2):
+            value, at = _varint(message, at)
+            size = value if key & 7 == 2 else 0
+            if key == wanted << 3:
+                yield value
+        if key == wanted << 3 | 2:
+            end = at + size
+            while at < end:
+                value, at = _varint(message, at)
+                yield value
+        else:
+            at += size
 
 
 def _weights_alone_are_quantized(program: str) -> bool:
