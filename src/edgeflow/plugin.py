@@ -318,10 +318,11 @@ class Compiled:
 class GoldenSamples:
     """A few samples that a package ships with what the program answered, N of each."""
 
-    scaled: Float32  # float32[N, …] in the runtime's layout, before mean and std
-    inputs: NDArray[Any]  # [N, …] as the program takes it
-    outputs: NDArray[Any]  # [N, K] as the program gives it
-    tolerance: float  # greatest difference of real outputs that another machine may show
+    # By the names of tensors in the program: a sample has the axes of its tensor, but for the batch.
+    scaled: Mapping[str, Float32]  # float32[N, …] before mean and std, of inputs that are normalised
+    inputs: Mapping[str, NDArray[Any]]  # [N, …] as the program takes it
+    outputs: Mapping[str, NDArray[Any]]  # [N, …] as the program gives it, of the model's outputs
+    tolerance: Mapping[str, float]  # of an output: greatest difference of real values that another machine may show
     answered_by: str  # what ran: "tflite-micro 0.dev20261023182759"
 
 
@@ -337,8 +338,8 @@ class PackageJob:
     info: Program
     target: Target
     measurements: tuple[Measurement, ...]
-    preprocessing: Preprocessing
-    labels: tuple[str, ...]  # of class i
+    preprocessing: Mapping[str, Preprocessing]  # by what the model calls its inputs
+    labels: tuple[str, ...]  # of class i; () where the task has none
     golden: GoldenSamples
     binding: Binding  # where the model's inputs and outputs are in the program
 

@@ -21,7 +21,7 @@ from edgeflow.preprocessing import Preprocessing, Resize
 from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.programs import Operators
-from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 from edgeflow.types.verdicts import Check, Release, Status, Verdict
 
 N = 2  # golden samples
@@ -128,9 +128,10 @@ def manifest() -> Manifest:
         runtime=efpkg.RuntimeNeed("interpreter", {"interpreter": "2.1"}),
         needs=efpkg.Needs("armv7e-m", "cpu", 65536, len(CONTENTS["program.tflite"])),
         signature=Signature(
-            (Tensor("x", "int8", (1, 49, 10, 1), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.00390625, -128),), "NHWC"
+            (Tensor("x", "int8", (1, 49, 10, 1), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.00390625, -128),)
         ),
-        preprocessing=PREPROCESSING,
+        binding=Binding({"sound": Bound("x", (1, 2, 0))}, {"words": Bound("y")}),
+        preprocessing={"sound": PREPROCESSING},
         postprocessing=efpkg.Postprocessing("argmax", "y"),
         labels=("null", "größer"),
         operators=(Operators("CONV_2D", 3, "CPU"),),
@@ -141,7 +142,7 @@ def manifest() -> Manifest:
         ancestors={"checkpoint": CHECKPOINT, "evaluation": "e" * 64, "program": PROGRAM},
         golden=efpkg.Golden(
             samples=N,
-            raw=(ARRAYS["samples/raw0.bin"], ARRAYS["samples/raw1.bin"]),
+            raw={"sound": (ARRAYS["samples/raw0.bin"], ARRAYS["samples/raw1.bin"])},
             raw_left_out="",
             prepared={"x": ARRAYS["samples/prepared.bin"]},
             inputs={"x": ARRAYS["samples/input.bin"]},

@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.answers import OUTPUT, write_answers
 from tests.splits import write_raw, write_split
 
 from edgeflow import efpkg, files
 from edgeflow.efpkg import Manifest
 from edgeflow.plugin import PackageJob
 from edgeflow.preprocessing import ORDER, Preprocessing, bilinear, prepared
-from edgeflow.runners import harness
 from edgeflow.runtimes.c_array import Arena, literal, real, sources
 from edgeflow.runtimes.python_example import python_example
 from edgeflow.stages import golden
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.programs import Operators, Program
-from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 from edgeflow.types.variants import Target
 
 CPP = Path(__file__).with_name("cpp")
@@ -43,7 +43,10 @@ import json
 import numpy as np
 def load(path):
     known = {k.encode("latin-1"): v for k, v in json.loads(path.read_text()).items()}
-    return lambda given: np.frombuffer(known[given.tobytes()].encode("latin-1"), "DTYPE").reshape(1, -1)
+    def run(feed):
+        answer = known[feed["x"].tobytes()].encode("latin-1")
+        return {"y": np.frombuffer(answer, "DTYPE").reshape(1, -1)}
+    return run
 """
 
 
@@ -68,7 +71,12 @@ class Case:
         if self.layout == "NHWC" and len(shape) == 3:
             shape = (*shape[1:], shape[0])
         given = Tensor("x", self.dtype, (1, *shape), scale, zero_point)
-        return Signature((given,), (Tensor("y", self.dtype, (1, len(LABELS)), scale, zero_point),), self.layout)
+        return Signature((given,), (Tensor("y", self.dtype, (1, len(LABELS)), scale, zero_point),))
+
+    @property
+    def binding(self) -> Binding:
+        last = self.layout == "NHWC" and len(self.how.shape) == 3
+        return Binding({"input": Bound("x", (1, 2, 0) if last else ())}, {OUTPUT: Bound("y")})
 
 
 def _images(count: int, channels: int) -> tuple[np.ndarray, ...]:
@@ -142,10 +150,12 @@ def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> 
     x = np.stack([prepared(case.how, raw) for raw in case.raw])
     write_split(folder / "golden.safetensors", x)
     write_raw(folder / "raw.safetensors", case.raw)
-    files.write_npz(folder / "answers.npz", golden=_answers(case))
+    write_answers(folder / "answers.safetensors", _answers(case), _answers(case))
     program = folder / "program.tflite"
     (given,), (output,) = case.signature.inputs, case.signature.outputs
-    inputs = golden.encoded(harness.to_layout(x, case.layout), given)
+    (bound,) = case.binding.inputs.values()
+    laid_out = x.transpose(0, *(axis + 1 for axis in bound.axes)) if bound.axes else x
+    inputs = golden.encoded(laid_out, given)
     stored = golden.encoded(_answers(case), output)
     program.write_text(
         json.dumps(
@@ -158,13 +168,13 @@ def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> 
     info = Program(
         *("net", "tflite_micro", "any", "int8_static", "", digest, program.stat().st_size, case.signature),
         *(operators, "program"),
-        ladder=Ladder((rung,)),
+        ladder=Ladder((rung,), binding=case.binding),
     )
     paths = golden.Sources(
-        folder / "golden.safetensors", folder / "raw.safetensors", (*range(ANSWERS),), folder / "answers.npz"
+        folder / "golden.safetensors", folder / "raw.safetensors", (*range(ANSWERS),), folder / "answers.safetensors"
     )
-    made = golden.make(paths, info, case.how, "int8" if case.dtype == "uint8" else case.dtype)
-    job = PackageJob(program, info, TARGET, (), case.how, LABELS, made.samples)
+    made = golden.make(paths, info, {"input": case.how}, "int8" if case.dtype == "uint8" else case.dtype, case.binding)
+    job = PackageJob(program, info, TARGET, (), {"input": case.how}, LABELS, made.samples, case.binding)
     added: Mapping[str, bytes] = (
         sources(job, Arena(4000, "a guess"), (o.operator for o in operators))
         if language == "cc"
@@ -177,7 +187,8 @@ def _package(case: Case, folder: Path, manifest: Manifest, *, language: str) -> 
         files=efpkg.describe(contents),
         ancestors=ancestors,
         signature=case.signature,
-        preprocessing=case.how,
+        binding=case.binding,
+        preprocessing={"input": case.how},
         labels=LABELS,
         golden=made.described,
         example=f"example.{language}",

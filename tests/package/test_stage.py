@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.answers import OUTPUT, write_answers
 from tests.splits import read_split, write_raw, write_split
 
 from edgeflow import efpkg, files, host
@@ -24,7 +25,7 @@ from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Measured, Operators, Program
-from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 from edgeflow.types.variants import Target
 from edgeflow.types.verdicts import Check, Release, Status, Verdict
 
@@ -58,9 +59,14 @@ def clashing(job):
 
 def showing(job):
     """An example, and what the job says."""
-    text = f"{job.labels} {job.preprocessing.mean} {job.golden.answered_by} {job.golden.tolerance:.6g}"
+    (how,), (tolerance,) = job.preprocessing.values(), job.golden.tolerance.values()
+    text = f"{job.labels} {how.mean} {job.golden.answered_by} {tolerance:.6g}"
     arrays = {name: getattr(job.golden, name) for name in ("scaled", "inputs", "outputs")}
-    said = {f"{name}.txt": f"{array.dtype} {[*array.shape]}".encode() for name, array in arrays.items()}
+    said = {
+        f"{name}.txt": f"{tensor} {array.dtype} {[*array.shape]}".encode()
+        for name, named in arrays.items()
+        for tensor, array in named.items()
+    }
     return {"example.py": text.encode(), **said}
 
 
@@ -87,6 +93,7 @@ plugin, plain, clash, escape, show, take = map(
 
 
 GOLDEN = 6
+BINDING = Binding({"input": Bound("x", (1, 2, 0))}, {OUTPUT: Bound("y")})
 PREPROCESSING = Preprocessing(
     *(("channels", "resize", "scale", "normalize"), (), "grey", None, {"uint8": (0.0, 255.0)}),
     *((3, 4, 5), (0.3, 0.4, 0.5), (0.4,)),
@@ -104,9 +111,7 @@ class Build:
         (folder / "program.bin").write_bytes(b"the program" * 100)
         (folder / "plugin.py").write_text(PLUGIN)
         self.program = files.sha256_file(folder / "program.bin")
-        signature = Signature(
-            (Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),), "NHWC"
-        )
+        signature = Signature((Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3),), (Tensor("y", "int8", (1, 2), 0.1, 4),))
         generator = np.random.default_rng(7)
         self.raw = generator.integers(0, 256, (GOLDEN, 3, 4, 5), np.uint8)
         self.answers = ((generator.integers(-128, 128, (GOLDEN, 2)) - 4) * np.float32(0.1)).astype(np.float32)
@@ -132,7 +137,7 @@ class Build:
             Program(
                 *("net", TARGET.runtime, "any", "int8_static", ""),
                 *(self.program, 1100, signature, (), "program", (estimate,)),
-                ladder=Ladder(tuple(self._rung(stage, file) for stage, file in stages)),
+                ladder=Ladder(tuple(self._rung(stage, file) for stage, file in stages), binding=BINDING),
                 zero_weights_ratio=0.7,
                 compressed_bytes=60,
             ),
@@ -165,7 +170,7 @@ class Build:
         x = np.stack([prepared(PREPROCESSING, sample) for sample in self.raw])
         write_split(self.folder / "golden", x)
         write_raw(self.folder / "golden_raw", self.raw)
-        files.write_npz(self.folder / "answers", golden=self.answers, evaluation=self.answers)
+        write_answers(self.folder / "answers", self.answers, self.answers)
 
     def judge(self, release: Release, status: Status, reasons: tuple[str, ...] = ()) -> None:
         """Write a verdict with one check that passes and one that nobody measured."""
@@ -259,7 +264,7 @@ def test_released(made, package):
         "zero_weights_ratio": 0.7,
         "compressed_bytes": 60,
         "labels": ["a", "b"],
-        "preprocessing": to_json(PREPROCESSING),
+        "preprocessing": {"input": to_json(PREPROCESSING)},
         "figures": FIGURES,
     }
 
@@ -304,7 +309,7 @@ def test_what_the_manifest_says(made, package):
     # the arena that ran, not what the compiler expected
     assert manifest.needs == efpkg.Needs("armv7e-m", "cpu", 50000, 1100)
     assert manifest.signature.inputs[0] == Tensor("x", "int8", (1, 4, 5, 3), 0.5, -3)
-    assert manifest.preprocessing == PREPROCESSING
+    assert manifest.preprocessing == {"input": PREPROCESSING}
     assert manifest.postprocessing == efpkg.Postprocessing("argmax", "y")
     assert manifest.labels == ("a", "b")
     assert manifest.operators == (Operators("CONV_2D", 3, "CPU"),)
@@ -394,7 +399,7 @@ def test_golden_samples_on_their_way(made, package, tmp_path):
     rows = [0, 1, 3, 4]  # spread over the split
     assert (shipped.samples, shipped.raw_left_out, shipped.answered_by) == (4, "", "interpreter 2.1")
     assert shipped.artifact_sha256 == made.program
-    raw = np.stack([_array(package, tmp_path, array) for array in shipped.raw])
+    raw = np.stack([_array(package, tmp_path, array) for array in shipped.raw["input"]])
     assert (raw == made.raw[rows]).all()
     x, _ = read_split(made.folder / "golden")
     prepared = _array(package, tmp_path, shipped.prepared["x"])
@@ -419,9 +424,9 @@ def test_what_a_runtime_is_given_for_its_files(made, package):
     assert efpkg.verify(package / ARCHIVE).example == "example.py"
     tolerance = 0.03 * np.ptp(made.answers)
     assert (package / "example.py").read_text() == f"('a', 'b') (0.3, 0.4, 0.5) interpreter 2.1 {tolerance:.6g}"
-    assert (package / "scaled.txt").read_text() == "float32 [4, 4, 5, 3]"
-    assert (package / "inputs.txt").read_text() == "int8 [4, 4, 5, 3]"
-    assert (package / "outputs.txt").read_text() == "int8 [4, 2]"
+    assert (package / "scaled.txt").read_text() == "x float32 [4, 4, 5, 3]"
+    assert (package / "inputs.txt").read_text() == "x int8 [4, 4, 5, 3]"
+    assert (package / "outputs.txt").read_text() == "y int8 [4, 2]"
 
 
 @pytest.mark.parametrize("signature_type", ["int8", "float32"])
@@ -433,12 +438,13 @@ def test_a_package_stays_small(made, package, monkeypatch, signature_type):
         for tensor in (*signature["inputs"], *signature["outputs"]):
             tensor.update(plain)
         made.edit("info", signature=signature)
-    sample = 60 * (4 + 1 + (signature_type == "int8")) + 8  # prepared, raw, quantized; and the answer
+    # prepared, raw, quantized; and the answer
+    sample = 60 * (4 + 1 + (signature_type == "int8")) + (2 if signature_type == "int8" else 8)
     for most, samples in ((4 * sample, 4), (4 * sample - 1, 3), (2 * sample, 2), (0, 1)):
         monkeypatch.setattr(golden, "MOST_BYTES", most)
         run(made.spec(), made.inputs(), Outputs(package / "package.json"))
         shipped = efpkg.verify(package / ARCHIVE).golden
-        assert (shipped.samples, len(shipped.raw)) == (samples, samples)
+        assert (shipped.samples, len(shipped.raw["input"])) == (samples, samples)
         assert (shipped.prepared == shipped.inputs) == (signature_type == "float32")
 
 
@@ -446,7 +452,7 @@ def test_raw_samples_that_are_too_large_stay_out(made, package, monkeypatch):
     monkeypatch.setattr(golden, "MOST_RAW_BYTES", 59)
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     shipped = efpkg.verify(package / ARCHIVE).golden
-    assert (shipped.samples, shipped.raw) == (4, ())
+    assert (shipped.samples, shipped.raw) == (4, {})
     assert shipped.raw_left_out == "a raw sample takes more than 59 B, the most that a package holds of each"
 
 
@@ -455,7 +461,7 @@ def test_samples_whose_raw_values_are_small_are_chosen(made, package, monkeypatc
     made.edit("dataset", golden_raw={**files.read_json(made.folder / "dataset.json")["golden_raw"], "rows": [1, 5]})
     run(made.spec(), made.inputs(), Outputs(package / "package.json"))
     shipped = efpkg.verify(package / ARCHIVE).golden
-    assert (shipped.samples, len(shipped.raw)) == (2, 2)
+    assert (shipped.samples, len(shipped.raw["input"])) == (2, 2)
 
 
 @pytest.mark.parametrize("name", ["golden", "golden_raw"])
@@ -469,7 +475,7 @@ def test_golden_samples_of_another_dataset(made, package, name):
 
 @pytest.mark.parametrize("answers", [np.zeros((5, 2), np.float32), np.zeros((0, 0), np.float32)])
 def test_answers_to_other_samples(made, package, answers):
-    files.write_npz(made.folder / "answers", golden=answers)
+    write_answers(made.folder / "answers", answers, answers)
     assert _refused(made, package) == (
         f"MismatchError: package: {len(answers)} answers in {made.folder}/answers, 6 samples in {made.folder}/golden; "
         "compile the variant again"
@@ -605,7 +611,8 @@ def test_another_program(made, package):
 )
 def test_an_ancestor_that_the_ladder_does_not_know(made, package, name, stage):
     rungs = files.read_as(Program, made.folder / "info.json").ladder.rungs
-    made.edit("info", ladder=to_json({"rungs": [rung for rung in rungs if rung.stage != stage]}))
+    kept = tuple(rung for rung in rungs if rung.stage != stage)
+    made.edit("info", ladder=to_json(Ladder(kept, binding=BINDING)))
     assert _refused(made, package) == (
         f"MismatchError: package: ladder in {made.folder}/info.json: nothing of {name}; compile the variant again"
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgeflow import efpkg
 from edgeflow.errors import PackageError
 from edgeflow.types.ladder import Ladder
-from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 
 
 def _refused(content: bytes) -> bool:
@@ -30,7 +30,7 @@ def tiny(manifest, tmp_path_factory) -> bytes:
     prepared = efpkg.Array("b", "float32", (1, 2))
     contents = {"a": bytes(2), "b": bytes(8), "program.tflite": bytes(range(200))}
     program = efpkg.describe(contents)[2].sha256
-    signature = Signature((Tensor("x", "int8", (1, 2)),), (Tensor("y", "int8", (1, 2)),), "NHWC")
+    signature = Signature((Tensor("x", "int8", (1, 2)),), (Tensor("y", "int8", (1, 2)),))
     described = dataclasses.replace(
         manifest,
         files=efpkg.describe(contents),
@@ -39,10 +39,11 @@ def tiny(manifest, tmp_path_factory) -> bytes:
         measurements=tuple(dataclasses.replace(m, artifact_sha256=program) for m in manifest.measurements[:1]),
         ladder=Ladder(()),
         signature=signature,
+        binding=Binding({"sound": Bound("x")}, {"words": Bound("y")}),
         golden=dataclasses.replace(
             manifest.golden,
             samples=1,
-            raw=(),
+            raw={},
             raw_left_out="large",
             prepared={"x": prepared},
             inputs={"x": inputs},

@@ -15,8 +15,8 @@ from edgeflow import efpkg
 from edgeflow.errors import PackageError
 
 KNOWN = (
-    "this reader knows 'edgeflow.package/v2' and 'edgeflow.package/v1': a package of another version is checked with "
-    "the edgeflow that made it"
+    "this reader knows 'edgeflow.package/v3', 'edgeflow.package/v2', 'edgeflow.package/v1': a package of another "
+    "version is checked with the edgeflow that made it"
 )
 CHARACTERS = "has a name with other characters than A-Z a-z 0-9 . _ + - / or with a part that starts with . + -"
 
@@ -309,8 +309,8 @@ def with_text(members, pack) -> Callable[[bytes], bytes]:
         (b"null", "expected an object, found a NoneType"),
         (b"{}", f"schema is None; {KNOWN}"),
         (
-            b'{"schema":"edgeflow.package/v3"}',
-            f"schema is 'edgeflow.package/v3'; {KNOWN}",
+            b'{"schema":"edgeflow.package/v4"}',
+            f"schema is 'edgeflow.package/v4'; {KNOWN}",
         ),
         (b'{"schema":{"a":1}}', f"schema is {{'a': 1}}; {KNOWN}"),
         (b'{"a":1,"a":1}', "duplicate key 'a'"),

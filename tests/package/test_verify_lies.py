@@ -133,17 +133,30 @@ LIES = [
     ),
     # interface
     (_set("postprocessing", "output", "z"), "postprocessing.output 'z' is not an output of the signature"),
-    (_set("signature", "inputs", []), "signature has no inputs"),
+    (_set("signature", "inputs", []), "signature has no inputs, or no outputs"),
     (_set("labels", ["one"]), "labels: 1 names for the 2 values of output 'y'"),
-    (_set("labels", []), "labels: 0 names for the 2 values of output 'y'"),
-    (_set("preprocessing", "std", [0]), "preprocessing.std has a 0, by which nothing is divided"),
-    (_set("preprocessing", "mean", [0.1, 0.2]), "preprocessing.mean has 2 numbers for 1 channels"),
+    (_set("labels", []), "0 labels, and postprocessing 'argmax'"),
+    (_set("postprocessing", None), "2 labels, and postprocessing None"),
+    (_set("binding", "inputs", {}), "binding.inputs: [] are not the inputs of the signature, ['x']"),
+    (
+        _set("binding", "inputs", "sound", "tensor", "z"),
+        "binding.inputs: ['z'] are not the inputs of the signature, ['x']",
+    ),
+    (
+        _set("binding", "outputs", "words", "tensor", "x"),
+        "binding.outputs: ['x'] are not the outputs of the signature, ['y']",
+    ),
+    (_set("binding", "inputs", "sound", "axes", [0, 1]), "binding.inputs: 'sound': [0, 1] are not the axes of 'x'"),
+    (_set("binding", "outputs", "words", "axes", [1]), "binding.outputs: 'words': [1] are not the axes of 'y'"),
+    (_set("preprocessing", {}), "preprocessing: [] are not the model's inputs"),
+    (_set("preprocessing", "sound", "std", [0]), "preprocessing.std has a 0, by which nothing is divided"),
+    (_set("preprocessing", "sound", "mean", [0.1, 0.2]), "preprocessing.mean has 2 numbers for 1 channels"),
     # golden samples
     (_set("example", "example.py"), "example 'example.py' is not among the files"),
     (_set("golden", "samples", 0), "golden.samples is 0; a package has at least one"),
     (_set("golden", "samples", -1), "golden.samples is -1; a package has at least one"),
-    (_delete("golden", "raw", 1), "golden.raw: 1 of 2 samples, and raw_left_out ''"),
-    (_set("golden", "raw", []), "golden.raw: 0 of 2 samples, and raw_left_out ''"),
+    (_delete("golden", "raw", "sound", 1), "golden.raw: 1 of 2 samples, and raw_left_out ''"),
+    (_set("golden", "raw", {}), "golden.raw: 0 of 2 samples, and raw_left_out ''"),
     (_set("golden", "raw_left_out", "large"), "golden.raw: 2 of 2 samples, and raw_left_out 'large'"),
     (_set("golden", "inputs", {}), "golden.inputs: [] are not the tensors of the signature"),
     (_set("golden", "outputs", {"z": ARRAY}), "golden.outputs: ['z'] are not the tensors of the signature"),
@@ -171,22 +184,22 @@ LIES = [
         _set("golden", "inputs", "x", "path", "net.cc"),
         "golden.inputs 'x': has 980 bytes, 'net.cc' has 512",
     ),
-    (_set("golden", "raw", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
+    (_set("golden", "raw", "sound", 0, "dtype", "object"), "golden.raw 0: 'object' is not a type of arrays"),
     (
-        _set("preprocessing", "scale", {"float32": [0.0, 1.0]}),
+        _set("preprocessing", "sound", "scale", {"float32": [0.0, 1.0]}),
         "golden.raw 0: preprocessing.scale says nothing of uint8",
     ),
     *(
         (
-            _set("preprocessing", "scale", {"uint8": limits}),
+            _set("preprocessing", "sound", "scale", {"uint8": limits}),
             f"preprocessing.scale: 'uint8': {limits} is no range of two numbers",
         )
         for limits in ([], [0.0], [5.0, 5.0], [255.0, 0.0])
     ),
-    (_set("golden", "raw", 0, "shape", [1, 8, 9]), "golden.raw 0: has 72 bytes, 'samples/raw0.bin' has 64"),
-    (_set("golden", "raw", 0, "shape", [-1, 8, -8]), "golden.raw 0: [-1, 8, -8] is not a shape"),
+    (_set("golden", "raw", "sound", 0, "shape", [1, 8, 9]), "golden.raw 0: has 72 bytes, 'samples/raw0.bin' has 64"),
+    (_set("golden", "raw", "sound", 0, "shape", [-1, 8, -8]), "golden.raw 0: [-1, 8, -8] is not a shape"),
     (
-        _set("golden", "raw", 0, "shape", [2**52] * 5000),
+        _set("golden", "raw", "sound", 0, "shape", [2**52] * 5000),
         f"golden.raw 0: [{'4503599627370496, ' * 16}45035996273… is not a shape",
     ),
     (_set("golden", "tolerance", {}), "golden.tolerance is not a number from 0 for each output"),
@@ -231,8 +244,50 @@ def test_unknown_key_is_refused(lie, refusal):
 # --- the first version of the format ---------------------------------------------------------------------------------
 
 
+def _as_the_second_version(fields):
+    """What an edgeflow wrote before tensors had the model's names."""
+    del fields["binding"], fields["ladder"]["binding"], fields["verdict"]["task"]
+    for rung in fields["ladder"]["rungs"]:
+        del rung["golden_n"], rung["golden_output"]
+    fields["schema"] = "edgeflow.package/v2"
+    fields["signature"]["layout"] = "NHWC"
+    (fields["preprocessing"],) = fields["preprocessing"].values()
+    del fields["preprocessing"]["dtype"]
+    (fields["golden"]["raw"],) = fields["golden"]["raw"].values()
+
+
+def test_a_package_of_the_second_version_is_verified(lie):
+    content = lie(_as_the_second_version)
+    manifest = efpkg.verify_stream(io.BytesIO(content), len(content), "it")
+    assert isinstance(manifest, efpkg.Manifest)
+    assert (manifest.schema, manifest.variant) == (efpkg.SCHEMA_V2, "net/board/int8_static")
+    assert manifest.binding.inputs["x"].axes == (1, 2, 0)
+    assert manifest.preprocessing["x"].shape == (1, 49, 10)
+    assert len(manifest.golden.raw["x"]) == manifest.golden.samples
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_set("signature", "inputs", []), "schema 'edgeflow.package/v2' is of one input and one output"),
+        (_set("binding", {}), "ManifestV2: unknown key 'binding'; known: schema, model, "),
+        (_set("golden", "raw", []), "golden.raw: 0 of 2 samples, and raw_left_out ''"),
+        (_set("golden", "inputs", {}), "golden.inputs: [] are not the tensors of the signature"),
+        (_delete("signature", "layout"), "ManifestV2.signature: missing key 'layout'"),
+        (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
+    ],
+)
+def test_the_second_version_is_held_to_what_it_was(lie, refusal, edit, message):
+    def both(fields):
+        _as_the_second_version(fields)
+        edit(fields)
+
+    assert refusal(lie(both)).startswith(f"byte 512: manifest.json: {message}")
+
+
 def _as_the_first_version(fields):
     """What an edgeflow that knew that version alone wrote."""
+    _as_the_second_version(fields)
     del fields["golden"], fields["example"]
     fields["schema"] = "edgeflow.package/v1"
     fields["preprocessing"] = {"scale": "[0, 1]", "resize": "bilinear", "shape": [1, 4, 4], "mean": [0.3], "std": [0.4]}
@@ -254,7 +309,7 @@ def test_a_package_of_the_first_version_is_verified(lie, tmp_path):
         (_set("golden", {}), "ManifestV1: unknown key 'golden'; known: schema, model, "),
         (_set("preprocessing", "order", []), "ManifestV1.preprocessing: unknown key 'order'; known: scale, resize, "),
         (_set("verdict", "release", "held"), "the verdict is 'held'; only what is released has a package"),
-        (_set("schema", "edgeflow.package/v2"), "Manifest: missing key 'golden'"),
+        (_set("schema", "edgeflow.package/v2"), "ManifestV2: missing key 'golden'"),
     ],
 )
 def test_the_first_version_is_held_to_what_it_was(lie, refusal, edit, message):

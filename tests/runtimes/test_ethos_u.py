@@ -15,7 +15,7 @@ from edgeflow.preprocessing import Preprocessing
 from edgeflow.runtimes.ethos_u import MEMORY_MODES, SYSTEM_CONFIGS, compiles_for, plugin, supports
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.programs import Operators, Program
-from edgeflow.types.signatures import Signature, Tensor
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 from edgeflow.types.variants import Scheme, Target
 
 HIGH_END = {"system_config": "Ethos_U55_High_End_Embedded", "memory_mode": "Shared_Sram"}
@@ -208,8 +208,10 @@ def test_the_source_registers_the_accelerator(tmp_path: Path) -> None:
         np.zeros((1, 2, 2, 1), np.int8),
         np.zeros((1, 2), np.int8),
     )
-    samples = GoldenSamples(scaled, inputs, outputs, 0.1, "tflite-micro 0.1")
-    added = plugin.package_files(PackageJob(program, info, U55, (sram,), how, ("no", "yes"), samples))
+    samples = GoldenSamples({"x": scaled}, {"x": inputs}, {"y": outputs}, {"y": 0.1}, "tflite-micro 0.1")
+    binding = Binding({"image": Bound("x", (1, 2, 0))}, {"logits": Bound("y")})
+    job = PackageJob(program, info, U55, (sram,), {"image": how}, ("no", "yes"), samples, binding)
+    added = plugin.package_files(job)
     header = added["net_int8_static.h"].decode()
     assert "resolver.AddEthosU() == 0;" in header
     assert "AddConv2D" not in header

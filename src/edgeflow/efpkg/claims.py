@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from edgeflow.efpkg import ustar
-from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Golden, Manifest, quote
+from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Manifest, quote
 from edgeflow.figures import bad_end, of_the_machine, task_metrics
 from edgeflow.paths import clash
 from edgeflow.types.figures import Direction
+from edgeflow.types.signatures import Tensor
 from edgeflow.types.verdicts import Check, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -31,9 +32,11 @@ def _problems(manifest: Common) -> Iterator[str]:
     yield from _interface(manifest)
     yield from _verdict(manifest)
     if isinstance(manifest, Manifest):
-        yield from _labels(manifest)
+        wrong = [*_binding(manifest)]
+        yield from wrong
         yield from _normalisation(manifest)
-        yield from _golden(manifest)
+        if not wrong:  # what follows asks for the tensors of inputs and outputs
+            yield from _golden(manifest)
 
 
 def _names(manifest: Common) -> Iterator[str]:
@@ -89,57 +92,87 @@ def _digests(manifest: Common) -> Iterator[str]:
 
 
 def _interface(manifest: Common) -> Iterator[str]:
-    """There is an input, and the output that answers."""
-    outputs = [tensor.name for tensor in manifest.signature.outputs]
-    if manifest.postprocessing.output not in outputs:
-        yield f"postprocessing.output {quote(manifest.postprocessing.output)} is not an output of the signature"
-    if not manifest.signature.inputs:
-        yield "signature has no inputs"
+    """There is an input, and the output that answers, whose values have names."""
+    signature, last = manifest.signature, manifest.postprocessing
+    outputs = {tensor.name: tensor for tensor in signature.outputs}
+    for tensors in (signature.inputs, signature.outputs):
+        if len({tensor.name for tensor in tensors}) != len(tensors):
+            yield "signature: two tensors have one name"
+    if not signature.inputs or not outputs:
+        yield "signature has no inputs, or no outputs"
+    if (last is None) != (not manifest.labels) and isinstance(manifest, Manifest):
+        yield f"{len(manifest.labels)} labels, and postprocessing {quote(last and last.operation)}"
+    if last is None:
+        return
+    if last.output not in outputs:
+        yield f"postprocessing.output {quote(last.output)} is not an output of the signature"
+    elif isinstance(manifest, Manifest):
+        shape = outputs[last.output].shape
+        classes = shape[-1] if shape else 1
+        if isinstance(classes, int) and classes not in (-1, len(manifest.labels)):
+            yield f"labels: {len(manifest.labels)} names for the {classes} values of output {quote(last.output)}"
 
 
-def _labels(manifest: Manifest) -> Iterator[str]:
-    """An answer must be one of the labels."""
-    for output in manifest.signature.outputs:
-        classes = output.shape[-1] if output.shape else -1
-        if output.name == manifest.postprocessing.output and classes not in (-1, len(manifest.labels)):
-            yield f"labels: {len(manifest.labels)} names for the {classes} values of output {quote(output.name)}"
+def _binding(manifest: Manifest) -> Iterator[str]:
+    """What the model calls its inputs and outputs is in the program: all of its inputs, and outputs of it."""
+    signature = manifest.signature
+    for side, tensors, bound in (
+        ("inputs", signature.inputs, manifest.binding.inputs),
+        ("outputs", signature.outputs, manifest.binding.outputs),
+    ):
+        by_name = {tensor.name: tensor for tensor in tensors}
+        places = sorted(place.tensor for place in bound.values())
+        if not places or not {*places} <= {*by_name} or (side == "inputs" and places != sorted(by_name)):
+            yield f"binding.{side}: {quote(places)} are not the {side} of the signature, {quote(sorted(by_name))}"
+            continue
+        for name, place in bound.items():
+            if place.axes and sorted(place.axes) != [*range(len(_sample(by_name[place.tensor])))]:
+                yield f"binding.{side}: {quote(name)}: {quote([*place.axes])} are not the axes of {quote(place.tensor)}"
+    if {*manifest.preprocessing} != {*manifest.binding.inputs}:
+        yield f"preprocessing: {quote(sorted(manifest.preprocessing))} are not the model's inputs"
 
 
 def _normalisation(manifest: Manifest) -> Iterator[str]:
-    how = manifest.preprocessing
-    channels = how.shape[0] if how.shape else 0
-    for name, values in (("mean", how.mean), ("std", how.std)):
-        if len(values) not in (1, channels):
-            yield f"preprocessing.{name} has {len(values)} numbers for {channels} channels"
-    if 0 in how.std:
-        yield "preprocessing.std has a 0, by which nothing is divided"
-    for dtype, limits in (how.scale or {}).items():
-        if len(limits) != 2 or not limits[0] < limits[1]:
-            yield f"preprocessing.scale: {quote(dtype)}: {quote([*limits])} is no range of two numbers"
+    several = len(manifest.preprocessing) > 1
+    for name, how in manifest.preprocessing.items():
+        of = f"preprocessing.{name}" if several else "preprocessing"
+        channels = how.shape[0] if how.shape else 1
+        for key, values in (("mean", how.mean), ("std", how.std)):
+            if len(values) not in (1, channels):
+                yield f"{of}.{key} has {len(values)} numbers for {channels} channels"
+        if 0 in how.std:
+            yield f"{of}.std has a 0, by which nothing is divided"
+        for dtype, limits in (how.scale or {}).items():
+            if len(limits) != 2 or not limits[0] < limits[1]:
+                yield f"{of}.scale: {quote(dtype)}: {quote([*limits])} is no range of two numbers"
 
 
 def _golden(manifest: Manifest) -> Iterator[str]:
     """Golden samples must be files of the package, of the right size, and fit the signature."""
-    golden = manifest.golden
+    golden, binding = manifest.golden, manifest.binding
     sizes = {file.path: file.size_bytes for file in manifest.files}
     if manifest.example is not None and manifest.example not in sizes:
         yield f"example {quote(manifest.example)} is not among the files"
     if golden.samples < 1:
         yield f"golden.samples is {golden.samples}; a package has at least one"
-    yield from _raw(golden, manifest.preprocessing.scale)
+    yield from _raw(manifest)
     signature = manifest.signature
-    sides = {"prepared": signature.inputs, "inputs": signature.inputs, "outputs": signature.outputs}
+    answered = {place.tensor for place in binding.outputs.values()}
+    own = {place.tensor: name for name, place in binding.inputs.items()}
+    outputs = [tensor for tensor in signature.outputs if tensor.name in answered]
+    sides = {"prepared": signature.inputs, "inputs": signature.inputs, "outputs": outputs}
     for side, tensors in sides.items():
         arrays: Mapping[str, Array] = getattr(golden, side)
         if set(arrays) != {tensor.name for tensor in tensors}:
             yield f"golden.{side}: {quote(sorted(arrays))} are not the tensors of the signature"
             continue
         for tensor in tensors:
-            dtype = "float32" if side == "prepared" else tensor.dtype
-            if misfit := _misfit(arrays[tensor.name], dtype, (golden.samples, *tensor.shape[1:])):
+            dtype = manifest.preprocessing[own[tensor.name]].dtype if side == "prepared" else tensor.dtype
+            if misfit := _misfit(arrays[tensor.name], dtype, (golden.samples, *_sample(tensor))):
                 yield f"golden.{side}: {quote(tensor.name)}: {misfit}"
     named = {f"{side} {quote(name)}": array for side in sides for name, array in getattr(golden, side).items()}
-    for name, array in {**named, **{f"raw {i}": array for i, array in enumerate(golden.raw)}}.items():
+    raw = {f"raw {i}": array for arrays in golden.raw.values() for i, array in enumerate(arrays)}
+    for name, array in {**named, **raw}.items():
         if misfit := _array(array, sizes):
             yield f"golden.{name}: {misfit}"
     if {*golden.tolerance} != {*golden.outputs} or not all(value >= 0 for value in golden.tolerance.values()):
@@ -148,14 +181,26 @@ def _golden(manifest: Manifest) -> Iterator[str]:
         yield f"golden: answers of artifact {quote(golden.artifact_sha256)}, which is no ancestor"
 
 
-def _raw(golden: Golden, scale: Mapping[str, tuple[float, ...]] | None) -> Iterator[str]:
+def _raw(manifest: Manifest) -> Iterator[str]:
     """Raw samples are all there or none, and of types that preprocessing knows."""
-    if len(golden.raw) not in (0, golden.samples) or bool(golden.raw) == bool(golden.raw_left_out):
-        left_out = quote(golden.raw_left_out)
-        yield f"golden.raw: {len(golden.raw)} of {golden.samples} samples, and raw_left_out {left_out}"
-    for i, array in enumerate(golden.raw):
-        if array.dtype in ITEM_BYTES and scale is not None and array.dtype not in scale:
-            yield f"golden.raw {i}: preprocessing.scale says nothing of {array.dtype}"
+    golden = manifest.golden
+    if golden.raw and {*golden.raw} != {*manifest.binding.inputs}:
+        yield f"golden.raw: {quote(sorted(golden.raw))} are not the model's inputs"
+        return
+    for name, arrays in golden.raw.items() if golden.raw else [("", ())]:
+        if len(arrays) not in (0, golden.samples) or bool(arrays) == bool(golden.raw_left_out):
+            left_out = quote(golden.raw_left_out)
+            yield f"golden.raw: {len(arrays)} of {golden.samples} samples, and raw_left_out {left_out}"
+        how = manifest.preprocessing.get(name)
+        for i, array in enumerate(arrays):
+            if array.dtype in ITEM_BYTES and how is not None and how.scale and array.dtype not in how.scale:
+                yield f"golden.raw {i}: preprocessing.scale says nothing of {array.dtype}"
+
+
+def _sample(tensor: Tensor) -> tuple[int | str, ...]:
+    """The axes of a sample: without the first where that is the batch, which is of any length or 1."""
+    batch = bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] in (-1, 1))
+    return tensor.shape[1:] if batch else tensor.shape
 
 
 def _misfit(array: Array, dtype: str, shape: tuple[int | str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,11 +17,12 @@ from edgeflow.types.figures import Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.programs import Operators
-from edgeflow.types.signatures import Binding, Signature
+from edgeflow.types.signatures import Binding, Bound, Signature
 from edgeflow.types.verdicts import Verdict
 
 SCHEMA = "edgeflow.package/v3"
-SCHEMA_V1 = "edgeflow.package/v1"  # is still read: without golden samples and example, and with a looser preprocessing
+SCHEMA_V2 = "edgeflow.package/v2"  # is still read: of one input and one output, whose axes `signature.layout` orders
+SCHEMA_V1 = "edgeflow.package/v1"  # too: also without golden samples and example, and with a looser preprocessing
 NAME = "manifest.json"  # of the archive's first member
 DIGEST_KEY = "manifest_sha256"  # not a field: digest of the manifest without this key
 MAX_BYTES = 2**20  # far above any real manifest (some 10 KiB), so that a reader can hold it
@@ -99,10 +101,12 @@ class Golden:
     """
 
     samples: int  # N
-    raw: tuple[Array, ...]  # each sample before preprocessing, [C, H, W], [C, L] or [F]; () where they are too large
+    # What the model calls its input → each sample before preprocessing; {} where they are too large.
+    raw: Mapping[str, tuple[Array, ...]]
     raw_left_out: str  # why `raw` is empty; empty when it is not
-    prepared: Mapping[str, Array]  # input → float32[N, …] after preprocessing, in the signature's layout
-    inputs: Mapping[str, Array]  # input → [N, …] in its own type: `prepared` quantized, or the same file
+    # From here on by the names in the program; a sample has the axes of its tensor, without the batch.
+    prepared: Mapping[str, Array]  # input → [N, …] after preprocessing
+    inputs: Mapping[str, Array]  # input → [N, …] in its own type: `prepared` quantized or cast, or the same file
     outputs: Mapping[str, Array]  # output → [N, …] in its own type
     tolerance: Mapping[str, float]  # output → greatest absolute difference of real values that another machine may show
     answered_by: str  # what ran: "onnxruntime 1.32.0"
@@ -122,8 +126,8 @@ class Common:
     runtime: RuntimeNeed
     needs: Needs
     signature: Signature  # of the program, by the names in it
-    postprocessing: Postprocessing
-    labels: tuple[str, ...]  # of class i
+    postprocessing: Postprocessing | None  # None: the answer is what the outputs hold
+    labels: tuple[str, ...]  # of class i; () where the task has none
     operators: tuple[Operators, ...]
     measurements: tuple[Measurement, ...]
     ladder: Ladder
@@ -139,10 +143,43 @@ class Common:
 
 
 @dataclass(frozen=True)
+class OlderSignature(Signature):
+    """As the first two versions have it: -1 stands for an axis of any length."""
+
+    layout: str  # "NCHW" or "NHWC", of four-dimensional inputs
+
+
+@dataclass(frozen=True)
+class GoldenV2:
+    """As the second version has it, of one input."""
+
+    samples: int
+    raw: tuple[Array, ...]
+    raw_left_out: str
+    prepared: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    tolerance: Mapping[str, float]
+    answered_by: str
+    artifact_sha256: str
+
+
+@dataclass(frozen=True)
 class ManifestV1(Common):
     """The manifest of a package of the first version."""
 
+    signature: OlderSignature
     preprocessing: PreprocessingV1
+
+
+@dataclass(frozen=True)
+class ManifestV2(Common):
+    """The manifest of a package of the second version."""
+
+    signature: OlderSignature
+    preprocessing: Preprocessing
+    golden: GoldenV2
+    example: str | None
 
 
 @dataclass(frozen=True)
@@ -150,12 +187,14 @@ class Manifest(Common):
     """The manifest of a package that is built today."""
 
     binding: Binding  # where what the model calls its inputs and outputs is in the program
-    preprocessing: Preprocessing
+    preprocessing: Mapping[str, Preprocessing]  # by what the model calls its inputs
     golden: Golden
     example: str | None  # path of a short program that asks `program` and checks its answers to the golden samples
 
 
-_KINDS: Mapping[str, type[Manifest] | type[ManifestV1]] = {SCHEMA: Manifest, SCHEMA_V1: ManifestV1}
+_KINDS: Mapping[str, type[Manifest] | type[ManifestV2] | type[ManifestV1]] = {
+    **{SCHEMA: Manifest, SCHEMA_V2: ManifestV2, SCHEMA_V1: ManifestV1}
+}
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -172,14 +211,14 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def decode(content: bytes) -> Manifest | ManifestV1:
-    """Read what `encode` wrote, today or as the first version did, and nothing else.
+    """Read what `encode` wrote, today or as earlier versions did, and nothing else.
 
     Raises ValueError that says what is wrong, also when only the spelling is not canonical.
     """
     fields = parse(content)
     kind = _KINDS.get(str(fields.get("schema")))
     if kind is None:
-        known = " and ".join(map(repr, _KINDS))
+        known = ", ".join(map(repr, _KINDS))
         raise ValueError(
             f"schema is {quote(fields.get('schema'))}; this reader knows {known}: a package of another version is "
             "checked with the edgeflow that made it"
@@ -189,9 +228,34 @@ def decode(content: bytes) -> Manifest | ManifestV1:
     if claimed != digest:
         raise ValueError(f"{DIGEST_KEY} is {quote(claimed)}, the digest of the rest is {digest!r}: damaged or edited")
     described = from_json(kind, fields)
-    if to_json(described) != fields:
-        raise ValueError("a key is missing: every key is written, null where there is no value")
-    return described
+    if isinstance(described, Manifest):
+        if to_json(described) != fields:
+            raise ValueError("a key is missing: every key is written, null where there is no value")
+        return described
+    return _of_today(described) if isinstance(described, ManifestV2) else described
+
+
+def _of_today(older: ManifestV2) -> Manifest:
+    """The same in today's words; ValueError for what that version never described."""
+    signature, golden = older.signature, older.golden
+    if len(signature.inputs) != 1 or len(signature.outputs) != 1:
+        raise ValueError(f"schema {older.schema!r} is of one input and one output")
+    (given,), (output,) = signature.inputs, signature.outputs
+    last = signature.layout == "NHWC" and len(given.shape) == 4
+    fields = {field.name: getattr(older, field.name) for field in dataclasses.fields(Common)}
+    return Manifest(
+        **{**fields, "signature": Signature(signature.inputs, signature.outputs)},
+        binding=Binding({given.name: Bound(given.name, (1, 2, 0) if last else ())}, {output.name: Bound(output.name)}),
+        preprocessing={given.name: older.preprocessing},
+        golden=Golden(
+            golden.samples,
+            {given.name: golden.raw} if golden.raw else {},
+            golden.raw_left_out,
+            *(golden.prepared, golden.inputs, golden.outputs, golden.tolerance),
+            *(golden.answered_by, golden.artifact_sha256),
+        ),
+        example=older.example,
+    )
 
 
 def parse(content: bytes) -> dict[str, Any]:

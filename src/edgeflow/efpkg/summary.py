@@ -38,7 +38,7 @@ def _rows(described: Common) -> list[tuple[str, str]]:
         ("verdict", f"{described.verdict.release.value}: {len(described.verdict.checks)} checks"),
         ("shipped without", ", ".join(described.shipped_without) or "nothing: every budget is met"),
         *(("measured", f"{m.metric} {show(m.value, m.unit)} ({m.evidence.value})") for m in described.measurements),
-        ("labels", _some(described.labels)),
+        ("labels", _some(described.labels) or "none: the answer is what the outputs hold"),
         *(_for_apps(described) if isinstance(described, Manifest) else [_OLD]),
         *(("file", f"{f.path}, {show(f.size_bytes, 'byte')}, sha256 {f.sha256}") for f in described.files),
         ("not signed", "whole, but nothing here proves who made it"),

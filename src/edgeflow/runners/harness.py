@@ -201,13 +201,19 @@ class Program:
         return joined(parts)
 
 
+def has_batch(tensor: Mapping[str, Any]) -> bool:
+    """Whether axis 0 of a tensor is the batch: it is free or 1. Else the tensor is a sample as a whole."""
+    shape = tensor["shape"]
+    return bool(shape) and (isinstance(shape[0], str) or shape[0] == 1)
+
+
 class _Side:
     """One input or output of a model, and the tensor of the file that it is in."""
 
     def __init__(self, name: str, tensor: Mapping[str, Any], axes: Sequence[int]) -> None:
         self.name, self.tensor = name, tensor
         shape = tensor["shape"]
-        self.batched = bool(shape) and (isinstance(shape[0], str) or shape[0] == 1)
+        self.batched = has_batch(tensor)
         self.free = bool(shape) and isinstance(shape[0], str)
         own = len(shape) - self.batched
         self._axes = (0, *(axis + 1 for axis in (axes or range(own))))

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from edgeflow import efpkg
 from edgeflow.errors import MismatchError
 from edgeflow.plugin import GoldenSamples
-from edgeflow.preprocessing import Preprocessing
+from edgeflow.preprocessing import FLOAT32, Preprocessing
 from edgeflow.runners import harness
+from edgeflow.runners.tensors import Split
 from edgeflow.stages import splits
 from edgeflow.stages.ladder import Outputs
 from edgeflow.types.ladder import Rung
 from edgeflow.types.plain import to_json
 from edgeflow.types.programs import Program
-from edgeflow.types.signatures import Binding, Tensor
+from edgeflow.types.signatures import Binding, Bound, Tensor
 from edgeflow.types.variants import SOURCE
 from edgeflow.units import show
 
@@ -44,7 +45,7 @@ class Sources:
     golden: Path  # split
     raw: Path  # tensors [1, …] before preprocessing, named "<row in golden>/<input>"
     raw_rows: tuple[int, ...]  # those that are there
-    answers: Path  # npz: golden float32[G, K], real values
+    answers: Path  # outputs.safetensors of what was compiled
 
 
 @dataclass(frozen=True)
@@ -56,38 +57,88 @@ class Golden:
     samples: GoldenSamples
 
 
-def make(sources: Sources, info: Program, how: Preprocessing, activations: str, binding: Binding) -> Golden:
+def make(
+    sources: Sources, info: Program, preprocessing: Mapping[str, Preprocessing], activations: str, binding: Binding
+) -> Golden:
     """Choose samples and follow them; MismatchError when files do not belong together."""
     import numpy as np
 
-    x = splits.whole(sources.golden)
-    (answers,) = Outputs.read(sources.answers).golden.values()
-    given, output = _tensors(info)
-    (bound,) = binding.inputs.values()
-    if len(x) != len(answers) or not len(x):
+    split, answers = splits.opened(sources.golden), Outputs.read(sources.answers).golden
+    _, answering = _tensors(info, binding)
+    count = len(next(iter(answers.values()), ()))
+    if len(split) != count or not count:
         raise MismatchError(
-            f"package: {len(answers)} answers in {sources.answers}, {len(x)} samples in {sources.golden}; "
+            f"package: {count} answers in {sources.answers}, {len(split)} samples in {sources.golden}; "
             "compile the variant again"
         )
-    kept = {row: next(iter(samples.values())) for row, samples in splits.raw(sources.raw, sources.raw_rows).items()}
-    each = x[0].nbytes + (0 if given.scale is None else x[0].size) + answers[0].nbytes
-    rows = _rows(len(x), {row: sample.nbytes for row, sample in kept.items()}, each)
-    raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows))
-    prepared = np.ascontiguousarray(x[rows].transpose(0, *(axis + 1 for axis in bound.axes))) if bound.axes else x[rows]
+    kept = splits.raw(sources.raw, sources.raw_rows)
+    each = _bytes(*_follow(split, answers, [0], info, binding))
+    sizes = {row: sum(array.nbytes for array in samples.values()) for row, samples in kept.items()}
+    rows = _rows(len(split), sizes, each)
+    largest = max((array.nbytes for row in rows for array in kept.get(row, {}).values()), default=0)
+    raw, left_out = _raw([kept[row] for row in rows if row in kept], len(rows), largest)
+    prepared, inputs, outputs = _follow(split, answers, rows, info, binding)
     samples = GoldenSamples(
-        scaled=_scaled(prepared, how, channels_last=bool(bound.axes)),
-        inputs=encoded(prepared, given),
-        outputs=encoded(answers[rows], output),
-        tolerance=max(TOLERANCES[activations] * float(np.ptp(answers)), output.scale or 0.0),
+        scaled={
+            bound.tensor: _scaled(prepared[bound.tensor], preprocessing[name], bound)
+            for name, bound in binding.inputs.items()
+            if preprocessing[name].dtype == FLOAT32
+        },
+        inputs=inputs,
+        outputs=outputs,
+        tolerance={
+            bound.tensor: max(
+                TOLERANCES[activations] * float(np.ptp(answers[name])),
+                answering[bound.tensor].scale or 0.0,
+            )
+            for name, bound in binding.outputs.items()
+        },
         answered_by=_answered(info).evaluated_on,
     )
     return _described(samples, prepared, raw, left_out, info)
 
 
-def _tensors(info: Program) -> tuple[Tensor, Tensor]:
-    if info.signature is None or len(info.signature.inputs) != 1 or len(info.signature.outputs) != 1:
-        raise MismatchError(f"package: {info.id}: no signature with one input and one output; compile it again")
-    return info.signature.inputs[0], info.signature.outputs[0]
+def _tensors(info: Program, binding: Binding) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    """The program's inputs and its outputs by name; MismatchError where the binding speaks of others."""
+    sides = (info.signature.inputs, info.signature.outputs) if info.signature else ((), ())
+    given, answering = ({tensor.name: tensor for tensor in side} for side in sides)
+    for bound, tensors in ((binding.inputs, given), (binding.outputs, answering)):
+        if missing := sorted({place.tensor for place in bound.values()} - set(tensors)):
+            raise MismatchError(f"package: {info.id}: its signature has no {missing[0]!r}; compile it again")
+    return given, answering
+
+
+Arrays = Mapping[str, "NDArray[Any]"]
+
+
+def _follow(
+    split: Split, answers: Arrays, rows: Sequence[int], info: Program, binding: Binding
+) -> tuple[Arrays, Arrays, Arrays]:
+    """Of some samples, by the names in the program: prepared, as it takes them, and what it gives."""
+    import numpy as np
+
+    names = harness.Names(to_json(info.signature), to_json(binding))
+    fed = [names.feed(split.batch(row, row + 1), 0, 1) for row in rows]
+    given, answering = _tensors(info, binding)
+    batched = {name: harness.has_batch(to_json(tensor)) for name, tensor in given.items()}
+    prepared = {name: np.stack([each[name][0] if batched[name] else each[name] for each in fed]) for name in fed[0]}
+    inputs = {name: encoded(values, given[name]) for name, values in prepared.items()}
+    outputs = {
+        bound.tensor: encoded(_turned(answers[name][list(rows)], bound), answering[bound.tensor])
+        for name, bound in binding.outputs.items()
+    }
+    return prepared, inputs, outputs
+
+
+def _bytes(prepared: Arrays, inputs: Arrays, outputs: Arrays) -> int:
+    """What these arrays take in a package: of those that are given as they were prepared there is one file."""
+    others = (array for name, array in prepared.items() if array.dtype != inputs[name].dtype)
+    return sum(array.nbytes for array in (*others, *inputs.values(), *outputs.values()))
+
+
+def _turned(samples: NDArray[Any], bound: Bound) -> NDArray[Any]:
+    """Samples [N, …] with their axes as in the program."""
+    return samples.transpose(0, *(axis + 1 for axis in bound.axes)) if bound.axes else samples
 
 
 def _answered(info: Program) -> Rung:
@@ -107,52 +158,64 @@ def _rows(count: int, raw_bytes: Mapping[int, int], each_bytes: int) -> list[int
     return candidates[:1]
 
 
-def _raw(arrays: list[NDArray[Any]], wanted: int) -> tuple[list[NDArray[Any]], str]:
+def _raw(samples: list[Arrays], wanted: int, largest: int) -> tuple[list[Arrays], str]:
     """The raw samples of all chosen rows, or why they stay out."""
-    largest = max((array.nbytes for array in arrays), default=0)
-    if len(arrays) == wanted and largest <= MOST_RAW_BYTES:
-        return arrays, ""
+    if len(samples) == wanted and largest <= MOST_RAW_BYTES:
+        return samples, ""
     return [], f"a raw sample takes more than {show(MOST_RAW_BYTES, 'byte')}, the most that a package holds of each"
 
 
-def _scaled(prepared: NDArray[Any], how: Preprocessing, *, channels_last: bool) -> NDArray[np.float32]:
+def _scaled(prepared: NDArray[Any], how: Preprocessing, bound: Bound) -> NDArray[np.float32]:
     """Values before they were normalised, as close as float32 gives them back."""
     import numpy as np
 
-    axes = (-1,) if channels_last else (-1, *(1 for _ in how.shape[1:]))
+    at = bound.axes.index(0) if bound.axes else 0  # of the channels in a sample of the program
+    axes = (-1, *(1 for _ in how.shape[at + 1 :]))
     mean, std = (np.asarray(values, np.float64).reshape(axes) for values in (how.mean, how.std))
     return (prepared * std + mean).astype(np.float32)
 
 
-def encoded(real: NDArray[np.float32], tensor: Tensor) -> NDArray[Any]:
+def encoded(real: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     """Real values in the type of a tensor, as the runner backends encode; so what they decoded comes back as it was."""
     return harness.encoded(real, to_json(tensor))
 
 
-def _described(
-    samples: GoldenSamples, prepared: NDArray[Any], raw: Sequence[NDArray[Any]], left_out: str, info: Program
-) -> Golden:
-    given, output = _tensors(info)
-    arrays = {
-        f"{FOLDER}/input.bin": samples.inputs,
-        f"{FOLDER}/output.bin": samples.outputs,
-        **{f"{FOLDER}/raw{i}.bin": array for i, array in enumerate(raw)},
-    }
-    if given.scale is not None:  # else the program takes what was prepared
-        arrays[f"{FOLDER}/prepared.bin"] = prepared
-    made = {path: efpkg.Array(path, array.dtype.name, array.shape) for path, array in arrays.items()}
+def _described(samples: GoldenSamples, prepared: Arrays, raw: Sequence[Arrays], left_out: str, info: Program) -> Golden:
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def put(path: str, array: NDArray[Any]) -> efpkg.Array:
+        arrays[f"{FOLDER}/{path}"] = array
+        return efpkg.Array(f"{FOLDER}/{path}", array.dtype.name, array.shape)
+
+    inputs, outputs = (
+        {name: put(path, named[name]) for name, path in _paths(kind, named).items()}
+        for kind, named in (("input", samples.inputs), ("output", samples.outputs))
+    )
+    # the program takes what was prepared, but for those of another type
+    others = {name: values for name, values in prepared.items() if values.dtype != samples.inputs[name].dtype}
+    written = {name: put(path, others[name]) for name, path in _paths("prepared", prepared).items() if name in others}
+    names = list(raw[0]) if raw else []
     described = efpkg.Golden(
-        samples=len(prepared),
-        raw=tuple(made[f"{FOLDER}/raw{i}.bin"] for i in range(len(raw))),
+        samples=len(next(iter(prepared.values()))),
+        raw={
+            name: tuple(
+                put(f"raw{i}{f'_{at}' if len(names) > 1 else ''}.bin", each[name]) for i, each in enumerate(raw)
+            )
+            for at, name in enumerate(names)
+        },
         raw_left_out=left_out,
-        prepared={given.name: made.get(f"{FOLDER}/prepared.bin", made[f"{FOLDER}/input.bin"])},
-        inputs={given.name: made[f"{FOLDER}/input.bin"]},
-        outputs={output.name: made[f"{FOLDER}/output.bin"]},
-        tolerance={output.name: samples.tolerance},
+        prepared={name: written.get(name, inputs[name]) for name in prepared},
+        inputs=inputs,
+        outputs=outputs,
+        tolerance=samples.tolerance,
         answered_by=samples.answered_by,
         artifact_sha256=_answered(info).artifact_sha256,
     )
     return Golden(described, {path: _little_endian(array) for path, array in arrays.items()}, samples)
+
+
+def _paths(kind: str, named: Arrays) -> dict[str, str]:
+    return {name: f"{kind}{i if len(named) > 1 else ''}.bin" for i, name in enumerate(named)}
 
 
 def _little_endian(array: NDArray[Any]) -> bytes:

@@ -128,7 +128,8 @@ class Record:
     zero_weights_ratio: float | None = None  # as program.json has it
     compressed_bytes: int | None = None
     figures: Mapping[str, Figure] = field(default_factory=dict)  # metric → its best proven figure
-    preprocessing: Preprocessing | None = None  # how a raw sample becomes the program's input
+    # By what the model calls its inputs: how a raw sample becomes what the program takes.
+    preprocessing: Mapping[str, Preprocessing] = field(default_factory=dict)
     labels: tuple[str, ...] = ()  # of class i; what the program answers is an index
 
 
@@ -235,10 +236,13 @@ def _release(
     binding = info.ladder.binding
     if binding is None:
         raise MismatchError(f"package: {info.id}: nothing says which tensor is which input; compile it again")
+    if missing := sorted({*binding.inputs} - {*data.preprocessing}):
+        raise MismatchError(f"package: {inputs.dataset}: says nothing of input {missing[0]!r}; prepare again")
     made = golden.make(samples, info, data.preprocessing, spec.activations, binding)
-    job = PackageJob(
-        *(program, info, spec.target, measured.measurements, data.preprocessing, data.labels, made.samples, binding)
-    )
+    used = {name: data.preprocessing[name] for name in binding.inputs}
+    labelled = _labelled(info, binding, data.labels)
+    labels = data.labels if labelled else ()
+    job = PackageJob(program, info, spec.target, measured.measurements, used, labels, made.samples, binding)
     name = f"{spec.model}-{spec.target.id}-{spec.scheme}.efpkg"
     added = runtime.package_files(job) if runtime.package_files else {}
     main = f"program.{runtime.program_suffix}"
@@ -246,7 +250,9 @@ def _release(
         raise PackageError(f"{spec.runtime}: {spec.variant}: package_files gave {taken[0]!r}, a name that is taken")
 
     contents: dict[str, bytes | Path] = {main: program, **made.contents, **added}
-    described = _Described(main, binding, made.described, _example(added), efpkg.describe(contents))
+    described = _Described(
+        main, binding, used, labels, labelled, made.described, _example(added), efpkg.describe(contents)
+    )
     manifest = _manifest(spec, inputs, verdict, info, measured, data, described)
     efpkg.pack(folder / name, manifest, contents)
     for path, content in added.items():
@@ -261,9 +267,22 @@ class _Described:
 
     program: str
     binding: Binding
+    preprocessing: Mapping[str, Preprocessing]
+    labels: tuple[str, ...]
+    labelled: str  # the output that the labels are of; "" where there are none
     golden: efpkg.Golden
     example: str | None
     files: tuple[efpkg.File, ...]
+
+
+def _labelled(info: Program, binding: Binding, labels: tuple[str, ...]) -> str:
+    """The output, as the program calls it, with a value for each label; "" where the model has none, or several."""
+    if not labels or info.signature is None or len(binding.outputs) != 1:
+        return ""
+    (bound,) = binding.outputs.values()
+    (tensor,) = (tensor for tensor in info.signature.outputs if tensor.name == bound.tensor)
+    values = tensor.shape[-1] if tensor.shape else 1
+    return tensor.name if isinstance(values, str) or values == len(labels) else ""
 
 
 def _example(added: Iterable[str]) -> str | None:
@@ -314,9 +333,9 @@ def _manifest(
         needs=_needs(spec.target, info, measured.measurements, verdict),
         signature=info.signature,
         binding=described.binding,
-        preprocessing=data.preprocessing,
-        postprocessing=efpkg.Postprocessing("argmax", info.signature.outputs[0].name),
-        labels=data.labels,
+        preprocessing=described.preprocessing,
+        postprocessing=efpkg.Postprocessing("argmax", described.labelled) if described.labelled else None,
+        labels=described.labels,
         operators=measured.operators or info.operators,
         measurements=measured.measurements,
         ladder=info.ladder,
@@ -339,7 +358,7 @@ def _manifest(
 class Data:
     """What dataset.json says of the samples."""
 
-    preprocessing: Preprocessing
+    preprocessing: Mapping[str, Preprocessing]  # by input
     labels: tuple[str, ...]
     splits: Mapping[str, str]  # name → SHA-256
     golden_raw: str  # SHA-256
@@ -354,7 +373,7 @@ def _data(path: Path) -> Data:
         for label in labels:
             label.encode()  # else no file of a package can hold it
         return Data(
-            _only(path, from_json(Records, {"inputs": record["inputs"]}).inputs),
+            from_json(Records, {"inputs": record["inputs"]}).inputs,
             labels,
             {name: str(record["splits"][name]["sha256"]) for name in ("evaluation", "calibration", "golden")},
             str(record["golden_raw"]["sha256"]),
@@ -371,12 +390,6 @@ class Records:
     """The part of dataset.json that says how samples became what a model takes."""
 
     inputs: Mapping[str, Preprocessing]
-
-
-def _only(path: Path, inputs: Mapping[str, Preprocessing]) -> Preprocessing:
-    if len(inputs) != 1:
-        raise DataError(f"{path}: {len(inputs)} inputs ({', '.join(inputs)}); a package has one so far")
-    return next(iter(inputs.values()))
 
 
 def _versions(measurements: tuple[Measurement, ...]) -> dict[str, str]:

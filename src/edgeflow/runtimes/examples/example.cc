@@ -20,14 +20,21 @@
 #include "@NAME@_golden.h"  // for main() alone: leave it out of your firmware
 
 // interpreter.cc has it: run the program once; false when it cannot.
-bool @NAME@_infer(const @NAME@_input_t* input, @NAME@_output_t* output);
+bool @NAME@_infer(@PARAMETERS@);
 
 namespace {
 
-// A value of the input before mean and std → after; `i` is its place in the input.
-float normalise(float scaled, std::size_t i) {
-  const std::size_t channel = (i / @NAME@_channel_stride) % @NAME@_channels;
-  return (scaled - @NAME@_mean[channel]) / @NAME@_std[channel];
+struct Normalisation {
+  const float* mean;
+  const float* std;
+  std::size_t channels;
+  std::size_t stride;  // values of an input between two channels
+};
+
+// A value of an input before mean and std → after; `i` is its place in the input.
+inline float normalise(float scaled, std::size_t i, const Normalisation& how) {
+  const std::size_t channel = (i / how.stride) % how.channels;
+  return (scaled - how.mean[channel]) / how.std[channel];
 }
 
 // Steps are rounded to nearest, ties away from zero, and integers clipped; floats stay.
@@ -46,43 +53,57 @@ float dequantize(T stored, float scale, std::int32_t zero_point) {
   return (static_cast<float>(stored) - static_cast<float>(zero_point)) * scale;
 }
 
-std::size_t greatest(const @NAME@_output_t* output) {
+template <typename T>
+std::size_t greatest(const T* output, std::size_t values) {
   std::size_t best = 0;
-  for (std::size_t i = 1; i < @NAME@_output_values; ++i) {
+  for (std::size_t i = 1; i < values; ++i) {
     if (output[i] > output[best]) best = i;
   }
   return best;
 }
 
 // One value in a hundred may be rounded the other way, and none by more than a step: compilers divide apart.
-bool preprocessing_is_right() {
+template <typename T>
+bool input_is_right(const float* scaled, std::size_t values, const T* expected, float scale, std::int32_t zero_point,
+                    const Normalisation& how) {
   std::size_t apart = 0;
-  for (std::size_t i = 0; i < @NAME@_golden_scaled_values; ++i) {
-    const float real = normalise(@NAME@_golden_scaled[i], i);
-    const @NAME@_input_t stored = quantize<@NAME@_input_t>(real, @NAME@_input_scale, @NAME@_input_zero_point);
-    const float difference = std::fabs(static_cast<float>(stored) - static_cast<float>(@NAME@_golden_inputs[0][i]));
-    const bool integers = std::is_integral<@NAME@_input_t>::value;
+  for (std::size_t i = 0; i < values; ++i) {
+    const float real = normalise(scaled[i], i, how);
+    const T stored = quantize<T>(real, scale, zero_point);
+    const float difference = std::fabs(static_cast<float>(stored) - static_cast<float>(expected[i]));
+    const bool integers = std::is_integral<T>::value;
     if (!(difference <= (integers ? 1.0f : 1e-4f * std::fmax(1.0f, std::fabs(real))))) return false;
     if (integers && difference > 0.0f) ++apart;
   }
-  return apart * 100 <= @NAME@_golden_scaled_values;
+  return apart * 100 <= values;
+}
+
+template <typename T>
+bool output_is_right(const T* answer, const T* expected, std::size_t values, float scale, std::int32_t zero_point,
+                     float tolerance) {
+  for (std::size_t i = 0; i < values; ++i) {
+    const float a = dequantize(answer[i], scale, zero_point);
+    const float b = dequantize(expected[i], scale, zero_point);
+    if (!(std::fabs(a - b) <= tolerance)) return false;  // also where one is NaN
+  }
+  return true;
+}
+
+bool preprocessing_is_right() {
+  bool right = true;
+@CHECK_INPUTS@
+  return right;
 }
 
 bool answer_is_right(std::size_t sample) {
-  static @NAME@_output_t answer[@NAME@_output_values];
-  if (!@NAME@_infer(@NAME@_golden_inputs[sample], answer)) {
+@ANSWERS@
+  if (!@NAME@_infer(@ARGUMENTS@)) {
     std::printf("sample %u: the interpreter FAILED\n", static_cast<unsigned>(sample));
     return false;
   }
-  const @NAME@_output_t* expected = @NAME@_golden_outputs[sample];
   bool right = true;
-  for (std::size_t i = 0; i < @NAME@_output_values; ++i) {
-    const float a = dequantize(answer[i], @NAME@_output_scale, @NAME@_output_zero_point);
-    const float b = dequantize(expected[i], @NAME@_output_scale, @NAME@_output_zero_point);
-    if (!(std::fabs(a - b) <= @NAME@_golden_tolerance)) right = false;  // also where one is NaN
-  }
-  std::printf("sample %u: '%s', expected '%s'%s\n", static_cast<unsigned>(sample), @NAME@_labels[greatest(answer)],
-              @NAME@_labels[greatest(expected)], right ? "" : ": WRONG");
+@CHECK_OUTPUTS@
+@REPORT@
   return right;
 }
 

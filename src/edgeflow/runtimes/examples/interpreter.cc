@@ -16,19 +16,18 @@ tflite::MicroInterpreter* start() {
   if (!@NAME@_add_operators(resolver)) return nullptr;
   static tflite::MicroInterpreter interpreter(tflite::GetModel(@NAME@), resolver, arena, sizeof(arena));
   if (interpreter.AllocateTensors() != kTfLiteOk) return nullptr;
-  const bool fits = interpreter.input(0)->bytes == @NAME@_input_values * sizeof(@NAME@_input_t) &&
-                    interpreter.output(0)->bytes == @NAME@_output_values * sizeof(@NAME@_output_t);
+  const bool fits = @FITS@;
   return fits ? &interpreter : nullptr;
 }
 
 }  // namespace
 
 // @BEFORE@
-bool @NAME@_infer(const @NAME@_input_t* input, @NAME@_output_t* output) {
+bool @NAME@_infer(@PARAMETERS@) {
   static tflite::MicroInterpreter* interpreter = start();
   if (interpreter == nullptr) return false;
-  std::memcpy(interpreter->input(0)->data.data, input, interpreter->input(0)->bytes);
+@SET@
   if (interpreter->Invoke() != kTfLiteOk) return false;
-  std::memcpy(output, interpreter->output(0)->data.data, interpreter->output(0)->bytes);
+@GET@
   return true;
 }

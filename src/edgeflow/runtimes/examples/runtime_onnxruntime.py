@@ -4,9 +4,9 @@ import onnxruntime
 
 
 def load(path, threads=1):
-    """A function that takes the input [1, …] and gives the output [1, K], each in its own type."""
+    """A function from the inputs to the outputs, each name → tensor in its own type, by the names in the program."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (tensor,) = session.get_inputs()
-    return lambda given: session.run(None, {tensor.name: given})[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
