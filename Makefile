@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV := $(BIN)/python -m uv
 
-.PHONY: demo test check bench bench-techniques bench-quantization torture lock schema clean
+.PHONY: demo test routes check bench bench-techniques bench-quantization torture lock schema clean
 
 ## demo: build the default matrix and show what to ship per target
 demo: $(BIN)/.core
@@ -18,8 +18,13 @@ demo: $(BIN)/.core
 ## test: run the tests; makes the toolchains that they need
 test: $(BIN)/.dev
 	@$(BIN)/snakemake --cores $(CORES) $$($(BIN)/python -m tests.tools.toolchains) --logger edgeflow
-	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e and not trials"
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadgroup -q -m "not e2e and not trials and not routes"
 	@$(BIN)/python -m pytest -q -m e2e # alone: it measures, and what it measures decides what is released
+
+## routes: the whole table of sources, networks and runtimes; `make test` has a part of it
+routes: $(BIN)/.dev
+	@$(BIN)/snakemake --cores $(CORES) $$($(BIN)/python -m tests.tools.toolchains) --logger edgeflow
+	@$(BIN)/python -m pytest -q -m routes
 
 ## check: lint, types, layers, formatting
 check: $(BIN)/.dev

@@ -109,10 +109,16 @@ def tf_python() -> Path:
 
 
 @pytest.fixture(scope="session")
-def onnx2tf_python() -> Path:
-    """The interpreter of the onnx2tf toolchain; skips where this machine has no Python for it."""
+def without_onnx2tf() -> str:
+    """Why this machine has no toolchain onnx2tf: it needs a newer Python. "": it has one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(PROJECT)
-        if reason := why_not("onnx2tf"):
-            pytest.skip(reason)
+        return why_not("onnx2tf")
+
+
+@pytest.fixture(scope="session")
+def onnx2tf_python(without_onnx2tf: str) -> Path:
+    """The interpreter of the onnx2tf toolchain; skips where this machine has no Python for it."""
+    if without_onnx2tf:
+        pytest.skip(without_onnx2tf)
     return _interpreter("onnx2tf")

@@ -31,6 +31,16 @@ def read_split(path: Path) -> tuple[Any, Any]:
     return split.batch()[split.names[0]], split.labels()
 
 
+def read_answers(path: Path) -> tuple[Any, Any]:
+    """What the only output of a model answers to the golden and to the evaluation samples."""
+    reader = tensors.Reader(path)
+    golden, evaluation = (
+        next(reader.rows(name) for name in reader.entries if name.startswith(side))
+        for side in ("golden/", "evaluation/")
+    )
+    return golden, evaluation
+
+
 def write_splits(folder: Path, evaluation: int, noise: float, distance: float) -> None:
     """Write train, evaluation and golden, float32[N, 1, 10, 8]: Gaussian noise around 0 or, in class 1, `distance`."""
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.splits import write_splits
+from tests.splits import read_answers, write_splits
 
 from edgeflow import files
 from edgeflow.errors import ConfigError
@@ -62,7 +62,7 @@ class Project:
             **spec,
         }
         inputs = [f"{name}={name}.safetensors" for name in ("train", "evaluation", "golden")]
-        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
+        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.safetensors", "ladder": "ladder.json"}
         return subprocess.run(
             [
                 *(sys.executable, "-m", "edgeflow", "train", "--toolchain", "torch", "--spec", json.dumps(given)),
@@ -91,7 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_pytho
 @pytest.mark.toolchain
 def test_a_training_is_recorded(trained: Project) -> None:
     folder = trained.folder / "1"
-    golden, evaluation = files.read_npz(folder / "outputs.npz", "golden", "evaluation")
+    golden, evaluation = read_answers(folder / "outputs.safetensors")
     assert (golden.shape, evaluation.shape) == ((4, 2), (40, 2))
     (rung,) = files.read_as(Ladder, folder / "ladder.json").rungs
     assert (rung.stage, rung.metric, rung.n) == ("train", "accuracy", 40)
@@ -224,6 +224,7 @@ SCRIPT = '''
 import json, sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -234,7 +235,7 @@ from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec, TrainJob
 from edgeflow.stages import train as stage
 from edgeflow.types.plain import to_json
-from tests.splits import write_split
+from tests.splits import read_answers, write_split
 from edgeflow.zoo import dscnn, resnet8
 
 tiny = ModelSpec("tiny", "edgeflow.zoo.dscnn:build", {"channels": 4, "blocks": 1}, (1, 10, 8), 2, {"epochs": 1})
@@ -321,12 +322,12 @@ def run_stage(name, evaluation, seed):
     write_split(Path("train.safetensors"), x[:40], y[:40])
     write_split(Path("golden.safetensors"), x[-4:])
     write_split(Path("evaluation.safetensors"), x[evaluation], y[evaluation])
-    paths = [Path(name, file) for file in ("checkpoint", "outputs.npz", "ladder.json", "train.json")]
+    paths = [Path(name, file) for file in ("checkpoint", "outputs.safetensors", "ladder.json", "train.json")]
     references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
     spec = stage.Spec(to_json(tiny), *references, "base", seed)
     splits = (Path(f"{name}.safetensors") for name in ("train", "evaluation", "golden"))
     stage.run(spec, stage.Inputs(*splits), stage.Outputs(*paths))
-    return paths[0].read_bytes(), files.read_npz(paths[1], "evaluation")[0][np.argsort(evaluation)]
+    return paths[0].read_bytes(), read_answers(paths[1])[1][np.argsort(evaluation)]
 
 
 order = np.arange(100, 200)
@@ -334,6 +335,8 @@ first, answers = run_stage("first", order, 3)
 permuted, again = run_stage("permuted", np.random.default_rng(1).permutation(order), 3)
 results["permuted"] = [first == permuted, float(abs(answers - again).max())]
 results["seed"] = first == run_stage("seed", order, 4)[0]
+with mock.patch("edgeflow.stages.splits.IN_MEMORY_BYTES", 0):
+    results["from disk"] = first == run_stage("disk", order, 3)[0]
 
 tied = replace(tiny, builder="own.py:Tied", arguments={})
 again = plugin.load(tied, train("tied", builder="own.py:Tied", arguments={}))
@@ -363,6 +366,11 @@ def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_pytho
     assert done.returncode == 0, done.stderr
     answers: dict[str, Any] = json.loads(done.stdout)
     return answers
+
+
+@pytest.mark.toolchain
+def test_samples_that_are_read_from_disk_train_to_the_same_bits(results: dict[str, Any]) -> None:
+    assert results["from disk"] is True
 
 
 @pytest.mark.toolchain

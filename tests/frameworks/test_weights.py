@@ -27,7 +27,7 @@ from edgeflow.frameworks.torch import plugin
 from edgeflow.plugin import ModelSpec
 from edgeflow.stages import train as stage
 from edgeflow.types.plain import to_json
-from tests.splits import write_split
+from tests.splits import read_answers, write_split
 from edgeflow.types.variants import Step
 from edgeflow.zoo import dscnn
 
@@ -40,7 +40,7 @@ results = {}
 
 
 def run(name, weights, steps=(), start=None, **changes):
-    made = ("checkpoint.safetensors", "outputs.npz", "ladder.json", "train.json")
+    made = ("checkpoint.safetensors", "outputs.safetensors", "ladder.json", "train.json")
     paths = [Path("made", name, file) for file in made]
     references = ("edgeflow.frameworks.torch:plugin", "edgeflow.tasks.classification:plugin")
     model = to_json(replace(spec, weights=weights, **changes))
@@ -86,7 +86,7 @@ for file in ("w.safetensors", "w.pt", "lightning.pth", "old.safetensors"):
     same = all(torch.equal(kept[name], tensor) for name, tensor in state.items() if "num_batches" not in name)
     with torch.no_grad():
         expected = network(torch.from_numpy(x[40:])).numpy()
-    answers = files.read_npz(outputs, "evaluation")[0]
+    answers = read_answers(outputs)[1]
     said = json.loads(info.read_text())
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     results[file] = {

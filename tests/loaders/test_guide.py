@@ -14,6 +14,7 @@ from PIL import Image
 from tests.splits import read_split
 
 from edgeflow import config, files, plan, registry
+from edgeflow.runners.tensors import Split
 from edgeflow.stages import prepare
 from edgeflow.types.plain import from_json
 from edgeflow.wiring import Wiring
@@ -74,6 +75,18 @@ def test_sequences(blocks: Mapping[str, str]) -> None:
     made = described("motion")
     assert read_split(made.train)[0].std() == pytest.approx(1, abs=1e-3)
     assert files.read_json(made.info)["inputs"]["input"]["scale"] == {"int16": [-16384, 16384]}
+
+
+def test_several_inputs(blocks: Mapping[str, str]) -> None:
+    rng = np.random.default_rng(0)
+    image, words = rng.integers(0, 256, (300, 3, 96, 96), np.uint8), rng.integers(0, 30522, (300, 16))
+    np.savez("scenes.npz", image=image, words=words, threshold=rng.normal(size=300).astype(np.float32))
+    batch = Split(described("scenes").evaluation).batch()
+    assert {name: (str(array.dtype), array.shape) for name, array in batch.items()} == {
+        "image": ("uint8", (200, 3, 96, 96)),
+        "words": ("int64", (200, 16)),
+        "threshold": ("float32", (200,)),
+    }
 
 
 def test_an_apps_code_is_held_against_the_record(blocks: Mapping[str, str]) -> None:

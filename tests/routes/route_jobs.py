@@ -85,9 +85,7 @@ def onnx2tf(folder: Path, nets: list[str]) -> None:
 def _convert(folder: Path, source: str, net: str, target: str, path: Path | None = None, model: Any = None) -> None:
     converter: Converter = _plugin("converters", f"{source}_to_{target}")
     given, answers = samples(folder, source, net)
-    signature = (
-        _signature(given, answers) if path is None or source == "keras" else _plugin("formats", source).signature(path)
-    )
+    signature = _signature(given, answers) if path is None else _plugin("formats", source).signature(path)
     output = folder / f"{source}.{net}.{target}"
     example = {name: array[:1] for name, array in given.items()}
     with tempfile.TemporaryDirectory() as work:

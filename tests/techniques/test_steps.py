@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.splits import read_split, write_splits
+from tests.splits import read_answers, read_split, write_splits
 
 from edgeflow import files
 from edgeflow.errors import StageError, UsageError
@@ -53,7 +53,7 @@ class Project:
             "teachers": [TEACHER] if "teachers" in inputs else [],
         }
         data = {split: f"{split}.safetensors" for split in ("train", "evaluation", "golden")}
-        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.npz", "ladder": "ladder.json"}
+        outputs = {"checkpoint": "checkpoint.safetensors", "outputs": "outputs.safetensors", "ladder": "ladder.json"}
         return [
             *(sys.executable, "-m", "edgeflow", "train", "--toolchain", "torch", "--spec", json.dumps(spec)),
             *("--input", *(f"{k}={v}" for k, v in {**data, **inputs}.items())),
@@ -102,7 +102,7 @@ class Project:
         return float(sum((t == 0).sum() for t in tensors) / sum(t.size for t in tensors))
 
     def answers(self, name: str) -> np.ndarray[Any, Any]:
-        (evaluation,) = files.read_npz(self.folder / name / "outputs.npz", "evaluation")
+        _, evaluation = read_answers(self.folder / name / "outputs.safetensors")
         return evaluation
 
 
@@ -267,7 +267,7 @@ def test_a_killed_distillation_goes_on_with_the_projections_that_it_had(made: Pr
 
 def test_a_recipe_is_held_against_its_control_on_the_same_samples(made: Project) -> None:
     made.train("held_control", step("fine_tune", 4), **BASE)
-    done = made.train("held", step("prune", 4, sparsity=0.9), control="held_control/outputs.npz", **BASE)
+    done = made.train("held", step("prune", 4, sparsity=0.9), control="held_control/outputs.safetensors", **BASE)
     _, y = read_split(made.folder / "evaluation.safetensors")
     right = {name: made.answers(name).argmax(axis=1) == y for name in ("held", "held_control")}
     against = files.read_json(made.folder / "held/train.json")["against_control"]

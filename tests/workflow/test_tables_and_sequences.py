@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.splits import read_answers
 from tests.workflow.conftest import Project, make_project
 
 from edgeflow import files
@@ -100,7 +101,7 @@ def test_classes_of_any_numbers_are_evaluated_by_their_names(own: Project, model
     (y,) = files.read_npz(own.folder / f"{model}.npz", "y")
     assert [line["label"] for line in lines] == [str(y[int(line["index"])]) for line in lines]
     assert files.read_json(own.folder / f"results/prepare/{model}/dataset.json")["labels"] == ["2", "9", "10"]
-    (answers,) = files.read_npz(own.folder / f"results/train/{model}/base/outputs.npz", "evaluation")
+    _, answers = read_answers(own.folder / f"results/train/{model}/base/outputs.safetensors")
     right = [str(CLASSES[answer]) == line["label"] for answer, line in zip(answers.argmax(axis=1), lines, strict=True)]
     ladder = files.read_json(own.folder / f"results/train/{model}/base/ladder.json")
     assert ladder["rungs"][0]["value"] == pytest.approx(np.mean(right))

@@ -191,7 +191,7 @@ def channels_last(model: onnx.ModelProto, names: Collection[str]) -> None:
     for side, values in borders.items():
         for value in (value for value in values if value.name in names):
             inside, outside = f"{value.name}__channels_first", value.name
-            _rename_inside(graph, outside, inside)
+            rename_inside(graph, outside, inside)
             n, c, h, w = shape_of(value)
             _set_shape(value, (n, h, w, c))
             if side == "input":
@@ -200,7 +200,7 @@ def channels_last(model: onnx.ModelProto, names: Collection[str]) -> None:
                 graph.node.append(helper.make_node("Transpose", [inside], [outside], inside, perm=[0, 2, 3, 1]))
 
 
-def _rename_inside(graph: onnx.GraphProto, before: str, after: str) -> None:
+def rename_inside(graph: onnx.GraphProto, before: str, after: str) -> None:
     """What nodes call a value, not what the border of the graph calls it."""
     todo = [graph]
     for part in todo:
@@ -218,11 +218,11 @@ def rename_border(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
     border = {value.name for value in (*graph.input, *graph.output)}
     inside = {name for part in graphs(model) for node in part.node for name in node.output} - border
     for name in inside.intersection(names.values()):
-        _rename_inside(graph, name, f"{name}__inside")
+        rename_inside(graph, name, f"{name}__inside")
     moved = {before: f"{after}__moved" for before, after in names.items()}
     for step in (moved, {moved[before]: after for before, after in names.items()}):  # two of them may swap names
         for before, after in step.items():
-            _rename_inside(graph, before, after)
+            rename_inside(graph, before, after)
         for value in (*graph.input, *graph.output):
             value.name = step.get(value.name, value.name)
     del graph.value_info[:]

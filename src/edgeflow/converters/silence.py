@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ REFUSALS = (
     ArithmeticError,
     SystemExit,
 )
+# As MLIR says it: "failed to legalize operation 'mhlo.convolution'", "'tf.Lgamma' op is neither a custom op nor …"
+OPERATOR = re.compile(r"failed to legalize operation '[\w.]+'|'\w+\.\w+' op (?:is|requires)\b[^\n:]*")
 
 
 @contextmanager
@@ -48,6 +51,11 @@ def silenced(log: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says in its first line, and the kind of error where that is no sentence."""
+    """What a library says in a line: of an operator that it has no way for, else first.
+
+    With the kind of error where that is no sentence. What compilers say has paths of this machine around it.
+    """
+    if found := OPERATOR.search(str(error)):
+        return found[0]
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return said if " " in said else f"{type(error).__name__}: {said}" if said else type(error).__name__

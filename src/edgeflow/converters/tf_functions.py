@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 OPSET = 18  # the newest that tf2onnx writes; ONNX's own converter goes on from there
 COMPILED, PLAIN = ("_XlaMustCompile", "_noinline"), "_plain"  # Keras has its grouped convolutions compiled
-MISSING = re.compile(r"(?:Op type not registered|failed to legalize operation) '?(?:tf\.)?(\w+)")
 
 
 Call: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # name → tensor [N, …], of inputs and of outputs
@@ -55,7 +53,7 @@ def to_tflite(job: ConvertJob, call: Call) -> Converted | Unsupported:
         tf.saved_model.save(module, folder, signatures=module.serve.get_concrete_function())
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     except (*REFUSALS, tf.errors.OpError, ConverterError) as error:
-        return Unsupported(f"LiteRT: TensorFlow cannot convert the model: {_why(error)}")
+        return Unsupported(f"LiteRT: TensorFlow cannot convert the model: {first_line(error)}")
     job.output.write_bytes(tflite_files.compact(content, named=True))
     return Converted(border.binding())
 
@@ -78,7 +76,7 @@ def to_onnx(job: ConvertJob, call: Call) -> Converted | Unsupported:
             outputs_as_nchw=[frozen.outputs[border.outputs[name]] for name in outputs],
         )
     except (*REFUSALS, tf.errors.OpError) as error:
-        return Unsupported(f"ONNX Runtime: tf2onnx cannot convert the model: {_why(error)}")
+        return Unsupported(f"ONNX Runtime: tf2onnx cannot convert the model: {first_line(error)}")
     places = {**frozen.inputs, **frozen.outputs}
     onnx_graphs.rename_border(model, {place: name for name, place in places.items()})
     return written(job, model, border.binding(borders.CHANNELS_FIRST, inputs, outputs))
@@ -137,10 +135,3 @@ def _specs(job: ConvertJob, border: Border, shapes: Mapping[str, Sequence[int]])
         tf.TensorSpec(shapes.get(t.name, free[t.name]), t.dtype, name=border.inputs[t.name])
         for t in job.signature.inputs
     ]
-
-
-def _why(error: BaseException) -> str:
-    """What TensorFlow says, with the operator where it is further down."""
-    said = first_line(error)
-    found = MISSING.search(str(error))
-    return f"{said}: {found[1]}" if found and found[1] not in said else said

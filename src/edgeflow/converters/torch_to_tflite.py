@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeflow.converters import torch_modules
+from edgeflow.converters.silence import first_line
 from edgeflow.formats import tflite
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
 from edgeflow.runtimes import tflite_files
@@ -27,8 +28,7 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
     try:
         litert_torch.convert(model, tuple(given)).export(str(job.output))
     except (RuntimeError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0]
-        return Unsupported(f"LiteRT: litert_torch cannot convert the model: {why}")
+        return Unsupported(f"LiteRT: litert_torch cannot convert the model: {first_line(error)}")
     job.output.write_bytes(tflite_files.compact(job.output.read_bytes(), named=True))
     axes = [CHANNELS_LAST if tensor.ndim == 4 else () for tensor in examples.values()]
     inputs = {name: Bound(f"args_{i}", axes[i]) for i, name in enumerate(examples)}

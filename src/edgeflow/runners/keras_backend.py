@@ -36,7 +36,7 @@ class Session:
         _set_threads(threads)
         self._program = program
         try:
-            self._model = _load(program)
+            self._model = load(program)
         except Exception as error:  # Keras raises whatever its layers do
             raise ValueError(f"{program}: Keras {keras.__version__} cannot load it: {error}") from error
         signature = describe(self._model)
@@ -54,7 +54,7 @@ class Session:
     def invoke(self, native: list[Any]) -> list[Any]:
         """All outputs, in the order of the signature."""
         try:
-            answers = self._model(_packed(self._model, native), training=False)
+            answers = self._model(packed(self._model, native), training=False)
         except Exception as error:  # of TensorFlow, of Keras, of a layer
             raise RefusedError(f"{self._program}: Keras {keras.__version__} cannot run it: {error}") from error
         leaves: list[Any] = keras.tree.flatten(answers)
@@ -100,13 +100,13 @@ def _tensor(name: str, tensor: Any) -> dict[str, Any]:
     return {"name": name, "dtype": str(tensor.dtype), "shape": shape, "scale": None, "zero_point": None}
 
 
-def _packed(model: Any, native: list[Any]) -> Any:
+def packed(model: Any, native: list[Any]) -> Any:
     """Inputs as the model was built with them: one, a list, or by key."""
     graph = getattr(model, "_functional", None) or model
     return keras.tree.pack_sequence_as(graph._inputs_struct, native)
 
 
-def _load(program: str) -> Any:
+def load(program: str) -> Any:
     """Keras goes by the suffix, and a file may have any name."""
     with open(program, "rb") as stream:
         suffix = ".keras" if stream.read(4) == ZIP else ".h5"
