@@ -204,6 +204,9 @@ def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, tar
     maker = maker_of(plugins, runtime)
     if scheme.mixed_precision is not None and maker.layers is None:
         return f"{maker.id} cannot leave layers in float32"
+    task = plugins.tasks[project.models[model].task]
+    if scheme.mixed_precision is not None and task.drop is None:
+        return f"mixed_precision keeps a drop within its limit, and {task.metric} of the task {task.id} has none"
     if reason := _untrainable(project, plugins, model, scheme):
         return reason
     involved = {r.id: r for r in (runtime, maker, *_compilers(plugins, runtime))}

@@ -11,6 +11,7 @@ from edgeflow.config.limits import limits
 from edgeflow.config.problem import file_of
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import DataError
+from edgeflow.figures import DROP
 from edgeflow.judge import Circumstances, shown, warnings
 from edgeflow.plan import Plan
 from edgeflow.types.figures import Budget, Direction, Reference
@@ -40,13 +41,14 @@ def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str
     if task.least_samples is None:
         return
     for budget in limits(project, plugins, model, target).budgets:
-        drop = budget.metric == f"{task.metric}_drop" and budget.direction == Direction.MAX
-        if not drop and (budget.metric != task.metric or budget.direction == Direction.MAX):
+        drop = budget.metric == f"{task.metric}{DROP}" and budget.direction == Direction.MAX
+        if not drop and (budget.metric not in task.metrics or budget.direction == Direction.MAX):
             continue
         needed = task.least_samples(budget.metric, budget.limit)
         if needed is not None and needed <= has:
             continue
-        flawless = "no change of any answer" if drop else "no wrong answer"
+        alike = "no wrong answer" if task.needs_targets else "no other answer than the source's"
+        flawless = "no change of any answer" if drop else alike
         cure = f"{needed} would do" if needed else "no number would do"
         yield (
             f"{file_of('dataset', config.dataset)}: splits.evaluation: {has} samples are too few for {_limit(budget)} "

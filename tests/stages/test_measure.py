@@ -96,7 +96,7 @@ from edgeflow.plugin import Runtime
 from edgeflow.types.figures import Evidence
 
 plugin = Runtime(
-    id="tiny", description="tiny", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",
+    id="tiny", description="tiny", format="npz", program_suffix="npz", toolchain="core",
     backend=Path(__file__).with_name("tiny_backend.py"), evidence=Evidence.{evidence}, times={times},
     supports=lambda scheme, target: None, compile=None, compile_tolerance=None, runs={runs!r},
 )
@@ -559,6 +559,48 @@ def _judge(setting: Setting, train: Path | None = None, **changes: object) -> Pa
     arguments = ["--input", *inputs, "--output", f"verdict={verdict}"]
     assert command.main(["judge", "--spec", json.dumps(spec), *arguments]) == 0
     return verdict
+
+
+FIDELITY = {
+    "budgets": [
+        {"metric": "signal_to_noise_db", "limit": 10.0, "unit": "decibel", "direction": "min", "evidence": "host"},
+        {"metric": "accuracy_drop", "limit": 0.01, "unit": "ratio", "direction": "max", "evidence": "host"},
+    ],
+    "task": ["signal_to_noise_db", "agreement"],
+    "not_applicable": {"accuracy_drop": "it is of the task classification"},
+}
+
+
+def test_without_labels_the_distance_to_the_model_itself_is_measured(setting: Setting) -> None:
+    x, _ = read_split(setting.inputs.evaluation)
+    write_split(setting.inputs.evaluation, x)
+    figures = setting.edit(task="edgeflow.tasks.fidelity:plugin").figures()
+    noise = figures["signal_to_noise_db"]
+    assert (noise.unit, noise.n, noise.evidence) == ("decibel", SAMPLES, Evidence.DEVICE)
+    assert 10 < noise.value < 40
+    assert noise.interval is not None
+    assert noise.interval.low < noise.value < noise.interval.high
+    assert figures["cosine_similarity"].unit == "ratio"
+    assert 0.5 < figures["agreement"].value < 1  # the output is called logits
+    assert not {"accuracy", "accuracy_drop"} & figures.keys()
+    measured = setting.result()
+    assert [*measured.missing] == ["exact_match"]
+    assert (measured.declared, "inputs" in noise.conditions) == ("", False)
+    assert files.read_as(Verdict, _judge(setting, **FIDELITY)).release == Release.RELEASED
+
+
+def test_random_inputs_are_said_in_every_figure_that_depends_on_them(setting: Setting) -> None:
+    x, _ = read_split(setting.inputs.evaluation)
+    write_split(setting.inputs.evaluation, x, declared="random")
+    figures = setting.edit(task="edgeflow.tasks.fidelity:plugin").figures()
+    for metric in ("signal_to_noise_db", "cosine_similarity"):
+        assert figures[metric].method == f"{metric} on declared random inputs"
+        assert figures[metric].conditions["inputs"] == "declared random"
+    assert "inputs" not in figures["size_bytes"].conditions
+    held = files.read_as(Verdict, _judge(setting, **FIDELITY))
+    assert (held.release, held.status) == (Release.HELD, Status.INSUFFICIENT_EVIDENCE)
+    accepted = files.read_as(Verdict, _judge(setting, **FIDELITY, accept_random_inputs=True))
+    assert accepted.release == Release.RELEASED
 
 
 def _measure_by_command(setting: Setting) -> None:

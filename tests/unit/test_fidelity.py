@@ -194,6 +194,13 @@ def test_agreement_of_a_rung_is_none_where_nothing_is_decided() -> None:
     assert plugin.agreement(Comparison({"ids": X.argmax(1)}, {"ids": X.argmax(1)})) == 1.0
 
 
+def test_least_samples_are_those_that_the_same_decisions_need() -> None:
+    assert plugin.least_samples is not None
+    assert plugin.least_samples("agreement", 0.99) == plugin.least_samples("exact_match", 0.99) == 381
+    assert plugin.least_samples("agreement", 1.0) is None
+    assert plugin.least_samples("signal_to_noise_db", 40.0) == 2
+
+
 @pytest.mark.parametrize(
     ("reference", "answers", "message"),
     [

@@ -11,14 +11,16 @@ import pytest
 
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.config.limits import Limits, limits
-from edgeflow.config.models import ModelConfig
+from edgeflow.config.models import ModelConfig, SchemeConfig
 from edgeflow.config.validate import validate
+from edgeflow.plan import plan
 from edgeflow.plugin import Metric, Task
 from edgeflow.registry import Plugins, discover
 from edgeflow.types.figures import Budget, Direction, Evidence
 
 MODEL, TARGET = "digits_dscnn", "cortex_m4_tflm"
 FIDELITY = {"task": "fidelity"}
+MIXED = {"weights": "int8", "activations": "int8", "mode": "static"}
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +107,13 @@ def test_a_task_of_somebody_else_has_its_own_metrics(loaded: Project, plugins: P
     assert by_metric(found)["error_s"] == Budget("error_s", 0.02, "second", Direction.MAX, Evidence.HOST)
     default = by_metric(held(loaded, others, task="regression"))["worst_s"]
     assert (default.limit, default.direction) == (0.5, Direction.MAX)
+
+
+def test_layers_are_not_chosen_by_a_drop_that_there_is_none_of(loaded: Project, plugins: Plugins) -> None:
+    models = {**loaded.models, MODEL: loaded.models[MODEL].model_copy(update=FIDELITY)}
+    scheme = SchemeConfig.model_validate({**MIXED, "calibration": {"samples": 32}, "mixed_precision": {"drop": "1 %"}})
+    matrix = loaded.matrix.model_copy(update={"schemes": ("mixed",), "targets": ("linux_x86_ort",)})
+    project = replace(loaded, models=models, schemes={**loaded.schemes, "mixed": scheme}, matrix=matrix)
+    assert plan(project, plugins).cells[0].reason == (
+        "mixed_precision keeps a drop within its limit, and signal_to_noise_db of the task fidelity has none"
+    )

@@ -191,13 +191,14 @@ def _figures(info: Program, measured: Measured, verdict: Verdict) -> dict[str, F
     figures = strongest(measured.measurements)
     task = [rung.metric for rung in info.ladder.rungs[-1:]]
     asked = {check.metric: check.reason for check in verdict.checks}
+    units = {check.metric: check.unit for check in verdict.checks}
     why = measured.infeasible or "nothing measured it for this target"
     missing = {
         name: measured.infeasible or asked.get(name, why) for name in (*task, *ASKED, *asked) if name not in figures
     }
     return {
         **{name: _figure(figure) for name, figure in figures.items()},
-        **{name: Figure(unit_of(name), not_measured=reason) for name, reason in missing.items()},
+        **{name: Figure(units.get(name) or unit_of(name), not_measured=reason) for name, reason in missing.items()},
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
 from edgeflow.plugin import Comparison, Metric, Score, Task
-from edgeflow.stats import no_difference, resampled, wilson
+from edgeflow.stats import no_difference, resampled, samples_for_all_right, wilson
 from edgeflow.types.figures import Direction, Interval
 
 if TYPE_CHECKING:
@@ -96,6 +96,13 @@ def agreement(comparison: Comparison) -> float | None:
     outputs = _outputs(comparison)
     decided = [*_agreements(comparison, outputs).values(), *_exact(outputs).values()]
     return min((figure.value for figure in decided), default=None)
+
+
+def least_samples(metric: str, limit: float) -> int | None:
+    """Evaluation samples below which not even the same decisions are within a limit; None: no number is enough."""
+    if metric in (AGREEMENT, EXACT):
+        return samples_for_all_right(limit)
+    return 2  # one says nothing of others
 
 
 def _outputs(comparison: Comparison) -> list[_Output]:
@@ -319,4 +326,5 @@ plugin = Task(
         ),
     },
     needs_targets=False,
+    least_samples=least_samples,
 )

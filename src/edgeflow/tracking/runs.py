@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ _PARAMETERS: Mapping[str, Sequence[tuple[str, ...]]] = {
 }  # fmt: skip
 _ARTIFACTS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized", "compile": "program"}
 _MAX_TEXT = 5000  # characters; stores refuse values of more than 6,000
+_UNTOLD = re.compile(r"[^\w\-. /]")  # what MLflow takes in no name: of outputs of models others may have it
 
 
 @dataclass(frozen=True)
@@ -213,17 +215,17 @@ def _params(variant: Variant, specs: Mapping[str, Mapping[str, Any]]) -> dict[st
 
 
 def _figures(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
-    """[metric, value, step, milliseconds] of every figure, and the interval of ratios."""
-    for metric, figure in variant.figures.items():
-        at = _milliseconds(figure, end_ms)
+    """[metric, value, step, milliseconds] of every figure, and the interval of ratios and decibels."""
+    for name, figure in variant.figures.items():
+        metric, at = _UNTOLD.sub("_", name), _milliseconds(figure, end_ms)
         yield [metric, figure.value, 0, at]
-        if figure.interval and figure.unit == "ratio":
+        if figure.interval and figure.unit in ("ratio", "decibel"):
             yield [f"{metric}_low", figure.interval.low, 0, at]
             yield [f"{metric}_high", figure.interval.high, 0, at]
 
 
 def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
-    """The task metric after each stage, as a curve: 0 is train, 1 convert, 2 optimize, 3 compile."""
+    """The task metric after each stage, as a curve: 0 is train or source, then convert, optimize, compile."""
     for step, rung in enumerate(variant.ladder.rungs):
         if rung.value is not None:
             yield [f"ladder_{rung.metric}", rung.value, step, end_ms]
