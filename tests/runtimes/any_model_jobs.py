@@ -268,6 +268,78 @@ def _asked(path: Path, x: Any) -> Any:
     return InferenceSession(str(path)).run(None, {"x": x})[0]
 
 
+def typed(folder: Path) -> None:
+    """A uint8 image and token ids of any number, three outputs, names that sort against their order: typed.json."""
+    source, runtime = folder / "typed.onnx", onnxruntime.plugin
+    source.write_bytes(_of_many_types())
+    rng = np.random.default_rng(0)
+    samples = {
+        "zoom": rng.integers(0, 255, (SAMPLES, 3, 8, 8)).astype("uint8"),
+        "ids": rng.integers(0, 20, (SAMPLES, 7)),
+    }
+    session = harness.load_backend(str(runtime.backend)).Session(str(source), 1)
+    expected = harness.Program(session, None).ask(samples)
+    feeds = feeds_of(runtime, source, None, samples)
+    said = {}
+    for scheme in SCHEMES:
+        output, program = folder / "typed.out.onnx", folder / "typed.program.onnx"
+        assert _optimize(runtime, "onnx", source, output, scheme, feeds) is None
+        with tempfile.TemporaryDirectory() as work:
+            compiled = runtime.compile(CompileJob(output, program, scheme, TARGET, Path(work)))
+        assert not isinstance(compiled, Unsupported), compiled
+        answers = harness.Program(harness.load_backend(str(runtime.backend)).Session(str(program), 1), None).ask(
+            samples
+        )
+        signature = _signature(runtime, program)
+        assert runtime.activations
+        said[scheme.id] = {
+            "same_labels": float((answers["label"] == expected["label"]).mean()),
+            "distance": max(
+                float(abs(answers[name] - expected[name]).max() / np.ptp(expected[name])) for name in ("steps", "best")
+            ),
+            "signature": [
+                [each["name"], each["dtype"], list(each["shape"])] for side in signature.values() for each in side
+            ],
+            "layers": [each.layer.name for each in runtime.activations(source, output, feeds[:1])],
+        }
+    (folder / "typed.json").write_text(json.dumps(said))
+
+
+def _of_many_types() -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(1)
+    shapes = {"kernel": (4, 3, 3, 3), "table": (20, 8), "matrix": (8, 5), "last": (12, 5)}
+    constants = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    constants |= {"grey": np.array(127, np.float32), "places": np.array([2, 3]), "second": np.array([1])}
+    nodes = [
+        helper.make_node("Cast", ["zoom"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["real", "grey"], ["dark"]),
+        helper.make_node("Add", ["dark", "grey"], ["again"]),
+        helper.make_node("Conv", ["again", "kernel"], ["conv"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["conv"], ["relu"]),
+        helper.make_node("ReduceMean", ["relu", "places"], ["pooled"], keepdims=0),
+        helper.make_node("Gather", ["table", "ids"], ["embedded"]),
+        helper.make_node("MatMul", ["embedded", "matrix"], ["steps"]),
+        helper.make_node("ReduceMean", ["embedded", "second"], ["mean"], keepdims=0),
+        helper.make_node("Concat", ["pooled", "mean"], ["both"], axis=1),
+        helper.make_node("Gemm", ["both", "last"], ["best"]),
+        helper.make_node("ArgMax", ["best"], ["label"], axis=1, keepdims=0),
+    ]
+    value = helper.make_tensor_value_info
+    inputs = [value("zoom", TensorProto.UINT8, ["n", 3, 8, 8]), value("ids", TensorProto.INT64, ["n", "length"])]
+    outputs = [
+        value("steps", TensorProto.FLOAT, ["n", "length", 5]),
+        value("label", TensorProto.INT64, ["n"]),
+        value("best", TensorProto.FLOAT, ["n", 5]),
+    ]
+    stored = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
+    opsets = [helper.make_opsetid("", 18)]
+    content: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return content
+
+
 def calibrate(folder: Path) -> None:
     """Ranges of every tensor, as the library's calibrator finds them in all samples and as we do: calibrate.json."""
     from ai_edge_quantizer import calibrator

@@ -133,6 +133,20 @@ def test_files_without_names_are_quantized_and_layers_kept(
     assert said["kept"] < 0.7 * said["distance"]  # what is left are integers at the borders, and no layers
 
 
+def test_bytes_and_ids_in_and_three_outputs_out(folder: Path, project: Path, edge_python: Path) -> None:
+    for scheme, said in _do(edge_python, project, folder, "typed").items():
+        assert said["signature"] == [
+            ["zoom", "uint8", [1, 3, 8, 8]],
+            ["ids", "int64", [1, "length"]],
+            ["steps", "float32", [1, "length", 5]],
+            ["label", "int64", [1]],
+            ["best", "float32", [1, 5]],
+        ]
+        assert said["distance"] < LIMITS[scheme]
+        assert said["same_labels"] > 0.9
+        assert {"conv", "steps", "best"} <= set(said["layers"])
+
+
 def test_what_an_older_onnx_file_cannot_hold_is_refused(folder: Path, project: Path, edge_python: Path) -> None:
     refusal = "ONNX Runtime's quantizer cannot apply"
     axes, four = "and scales by channel came with 13", "and int4 came with 21"

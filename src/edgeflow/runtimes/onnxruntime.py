@@ -161,10 +161,18 @@ def activations(source: Path, optimized: Path, feeds: Iterable[Feed]) -> Iterato
 
 
 def _to_float16(source: Path, output: Path) -> None:
+    import numpy as np
     import onnx
-    from onnxconverter_common.float16 import convert_float_to_float16
+    from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), output)
+    # What says its own type in an attribute keeps it: the converter changes the tensor and not the attribute.
+    typed = [*DEFAULT_OP_BLOCK_LIST, "Cast", "CastLike", "ConstantOfShape", "EyeLike", "DequantizeLinear"]
+    # By default it cuts constants off at 10,000; the greatest float16 is 65,504.
+    greatest = float(np.finfo(np.float16).max)
+    model = convert_float_to_float16(
+        onnx.load(source), keep_io_types=True, op_block_list=typed, max_finite_val=greatest
+    )
+    onnx.save(model, output)
 
 
 def _quantize_dynamic(source: Path, job: OptimizeJob) -> None:
