@@ -14,8 +14,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,7 +50,7 @@ class Plugins:
     formats: Mapping[str, Format]
     converters: Mapping[str, Converter]
     references: Mapping[tuple[str, str], str]  # (kind, id) → reference
-    unavailable: Mapping[str, str] = field(default_factory=dict)  # toolchain → why this machine cannot have it
+    unavailable: Callable[[str], str] = lambda toolchain: ""  # why this machine cannot have a toolchain; "": it can
 
     def reference(self, kind: str, plugin_id: str) -> str:
         """The reference of a known plugin, e.g. `reference("runtime", "litert")`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ class Routes:
 
     def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
+        self._missing = cache(plugins.unavailable)
         self._ways = cache(self._search)
 
     def find(self, origin: str, wanted: str) -> Way | Unsupported:
@@ -43,15 +44,15 @@ class Routes:
         if lost is None:
             return Unsupported(f"no converter leads from {origin} to {wanted}")
         converters = [self._plugins.converters[edge] for edge in lost.edges]
-        missing = next(converter for converter in converters if not self._usable(converter))
-        return Unsupported(f"{missing.description} cannot be used: {self._plugins.unavailable[missing.toolchain]}")
+        said = ((each.description, self._missing(each.toolchain)) for each in converters)
+        return next(Unsupported(f"{description} cannot be used: {why}") for description, why in said if why)
 
     def _search(self, origin: str, everything: bool) -> Mapping[str, Way]:
-        usable = [c for c in self._plugins.converters.values() if everything or self._usable(c)]
-        return search(usable, origin, takes_itself=origin in self._plugins.formats)
+        def usable(converter: Converter) -> bool:
+            return everything or not self._missing(converter.toolchain)
 
-    def _usable(self, converter: Converter) -> bool:
-        return not self._plugins.unavailable.get(converter.toolchain)
+        takes_itself = origin in self._plugins.formats
+        return search(self._plugins.converters.values(), origin, usable, takes_itself=takes_itself)
 
 
 def format_of(plugins: Plugins, source: Path) -> str | Unsupported:
@@ -85,26 +86,31 @@ def _is_named(candidate: Format, source: Path) -> bool:
     return any(source.name.endswith(s) if s.startswith(".") else (source / s).exists() for s in candidate.suffixes)
 
 
-def search(converters: Iterable[Converter], origin: str, *, takes_itself: bool) -> Mapping[str, Way]:
+def search(
+    converters: Iterable[Converter], origin: str, usable: Callable[[Converter], bool], *, takes_itself: bool
+) -> Mapping[str, Way]:
     """Format → the way there from `origin`: least cost, then fewest edges, then by ids.
 
     A way that begins as the best one begins there too: this is Dijkstra's search, with the origin apart from the format
-    of its name, which only an edge from there to itself, or else `takes_itself`, makes of it.
+    of its name, which only an edge from there to itself, or else `takes_itself`, makes of it. `usable` is asked late:
+    of edges that the best ways need.
     """
+    known = {converter.id: converter for converter in converters}
     edges: dict[str, list[Converter]] = {}
-    for converter in converters:
+    for converter in known.values():
         edges.setdefault(converter.source, []).append(converter)
     ways: dict[str, Way] = {}
     todo: list[tuple[int, int, tuple[str, ...], tuple[str, ...]]] = [(0, 0, (), ())]
     while todo:
         cost, number, ids, formats = heapq.heappop(todo)
-        if formats and formats[-1] in ways:
-            continue
         if formats:
+            if formats[-1] in ways or not usable(known[ids[-1]]):
+                continue
             ways[formats[-1]] = Way(ids, formats)
         for edge in edges.get(formats[-1] if formats else origin, ()):
             if edge.target not in ways and (edge.source != edge.target or not formats):
                 heapq.heappush(todo, (cost + edge.cost, number + 1, (*ids, edge.id), (*formats, edge.target)))
-    if takes_itself and not any(edge.target == origin for edge in edges.get(origin, ())):
+    adopted = origin in ways and len(ways[origin].formats) == 1
+    if takes_itself and not adopted:
         ways[origin] = Way((), (origin,))
     return ways

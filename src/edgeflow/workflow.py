@@ -46,8 +46,7 @@ def open_with_plugins(matrix: Mapping[str, Any] | None = None) -> tuple[Project,
     project = load(Path(), given, plugins)
     for warning in project.warnings:
         print(f"warning: {warning} (the matrix does not use this file)", file=sys.stderr)
-    toolchains = dict.fromkeys(converter.toolchain for converter in plugins.converters.values())
-    plugins = replace(plugins, unavailable={name: why for name in toolchains if (why := why_not(name))})
+    plugins = replace(plugins, unavailable=why_not)
     return project, plugins, plan(project, plugins)
 
 

@@ -101,6 +101,7 @@ def test_the_backend_answers_as_pytorch_does(torch: Toolchain, folder: Path) -> 
         assert answer["outputs"] == ["zeta", "alpha"], name
         assert answer["difference"] == 0, name
         assert answer["operators"] > 5, name
+        assert answer["same"], f"{name}: the format and its backend say different signatures"
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgeflow.formats import torch_export
 from edgeflow.runners import harness
+from edgeflow.types.plain import to_json
 
 BACKEND = str(Path(harness.__file__).with_name("torch_export_backend.py"))
 CHANCE = np.random.default_rng(7)
@@ -47,7 +49,8 @@ def _compared(path: Path, call: Callable[[Callable[..., Any]], Any]) -> dict[str
     theirs: dict[str, Tensor] = call(torch.export.load(path).module())
     differences = [float(abs(ours[name] - value.detach().float().numpy()).max()) for name, value in theirs.items()]
     operators = sum(one["count"] for one in session.operators())
-    return {"outputs": list(ours), "difference": max(differences), "operators": operators}
+    same = json.dumps(to_json(torch_export.signature(path))) == json.dumps(session.signature())
+    return {"outputs": list(ours), "difference": max(differences), "operators": operators, "same": same}
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def make(project: Path, tmp_path: Path, plugins: Plugins, monkeypatch: pytest.Mo
             plugins,
             converters={**plugins.converters, **{each.id: each for each in edges}},
             references={**plugins.references, **references},
-            unavailable=unavailable or {},
+            unavailable=lambda toolchain: (unavailable or {}).get(toolchain, ""),
         )
         given = {"models": ["brought"], "targets": ["linux_x86_ort", "linux_x86_litert"], "schemes": ["fp32"]}
         loaded = load(tmp_path, {**read_matrix(project), **given, **matrix}, with_edges)

@@ -30,7 +30,7 @@ def find(origin: str, wanted: str, *edges: Converter, **unavailable: str) -> Way
     plugins: Any = SimpleNamespace(
         converters={each.id: each for each in edges},
         formats={name: kind(name) for name in ("a", "b", "c")},
-        unavailable=unavailable,
+        unavailable=lambda toolchain: unavailable.get(toolchain, ""),
     )
     return Routes(plugins).find(origin, wanted)
 
@@ -56,12 +56,12 @@ def test_ways_from_one_place_are_a_tree() -> None:
             for target in names
             if rng.random() < 0.3
         ]
-        ways = search(edges, "torch", takes_itself=False)
+        ways = search(edges, "torch", lambda edge: True, takes_itself=False)
         for way in ways.values():
             for i in range(1, len(way.formats)):
                 assert ways[way.formats[i - 1]] == Way(way.edges[:i], way.formats[:i])
         rng.shuffle(edges)
-        assert search(edges, "torch", takes_itself=False) == ways
+        assert search(edges, "torch", lambda edge: True, takes_itself=False) == ways
 
 
 def test_a_file_is_adopted_once_where_an_edge_does_that_and_else_taken_as_it_is() -> None:
@@ -86,6 +86,14 @@ def test_what_this_machine_cannot_do_is_gone_round_or_said() -> None:
     assert find("a", "b", *edges[:2], new=why) == Unsupported("a_to_b! cannot be used: new needs Python 3.12")
     adopted = (*edges[:2], edge("a", "a", toolchain="new"))
     assert find("a", "a", *adopted, new=why) == Way((), ("a",))
+
+
+def test_a_toolchain_is_asked_about_only_where_the_best_way_needs_it() -> None:
+    """To look for another Python takes time, which planning does not have."""
+    asked: list[str] = []
+    edges = [edge("torch", "a"), edge("torch", "b"), edge("a", "b", toolchain="new"), edge("b", "c", toolchain="late")]
+    search(edges, "torch", lambda edge: not asked.append(edge.toolchain), takes_itself=False)
+    assert asked == ["core", "core", "late"]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import yaml
 
 from edgeflow import files, layout
 from edgeflow.config import load, read_matrix
+from edgeflow.config.models import ModelConfig, SchemeConfig
 from edgeflow.config.search import Search as SearchConfig
 from edgeflow.errors import StageError, UsageError
 from edgeflow.registry import Plugins, discover
-from edgeflow.search.candidates import Candidates
+from edgeflow.search.candidates import Candidate, Candidates
 from edgeflow.search.evaluator import Snakemake
 from edgeflow.types.programs import Measured
 
@@ -184,3 +185,28 @@ def test_without_a_scheme_that_people_wrote_what_all_share_is_made(candidates: C
     assert len(evaluator(alone).depends_on()["jobs"]) == 7
     made = [layout.prepare("digits_3x32x32")["info"], *map(layout.train(MODEL, "base").get, ("checkpoint", "outputs"))]
     assert Path("asked.txt").read_text().split() == made
+
+
+def test_a_search_over_an_imported_model_begins_with_its_file(candidates: Candidates) -> None:
+    Path("models").mkdir()
+    Path("models/brought.onnx").write_bytes(b"\x08\x0a")
+    config = {"source": "models/brought.onnx", "dataset": "digits_3x32x32", "task": "classification"}
+    known = {"dataset": ("digits_3x32x32",), "task": ("classification",)}
+    brought = ModelConfig.model_validate(config, context=known)
+    project = replace(candidates.project, models={**candidates.project.models, MODEL: brought})
+    imported = Candidates(project, candidates.plugins, MODEL, TARGET)
+    source = layout.source(MODEL)
+    steps = SchemeConfig.model_validate(
+        {"weights": "float32", "activations": "float32", "mode": "float", "steps": [{"fine_tune": {"epochs": 1}}]}
+    )
+    assert imported.refusal(Candidate("trained", steps, hand_written=False)).startswith(f"{MODEL} is imported")
+    files.write_json(Path(layout.prepare("digits_3x32x32")["info"]), {})
+    files.write_json(Path(source["info"]), {})
+    basis = evaluator(imported).depends_on()
+    stages = [stage for stage, *_ in basis["jobs"]]
+    assert stages == ["source", "convert", "optimize", "sensitivity", "compile", "measure", "judge"]
+    assert source["info"] in basis
+    evaluator(imported).measured(())
+    asked = Path("asked.txt").read_text().split()
+    assert {source["info"], source["outputs"]} <= {*asked}
+    assert not [path for path in asked if path.startswith("results/train")]

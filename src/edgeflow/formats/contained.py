@@ -6,6 +6,7 @@ that crashes over a damaged file, or that a few bytes make allocate for ever.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -68,6 +69,7 @@ def _work(read: Callable[[Path], object], path: Path, writable: int) -> None:
     """In the child: read, say what came of it, end; never returns."""
     try:
         _limit()
+        faulthandler.disable()  # where a library crashes over a file is of no use to who brought it
         try:
             said = {"answer": to_json(read(path))}
         except DataError as refusal:

@@ -100,10 +100,12 @@ def why_not(toolchain: str) -> str:
     lock = Path(layout.toolchain(toolchain)["lock"])
     if toolchain == CORE or not lock.is_file():  # a lock that is missing is said where it is looked for
         return ""
+    least, here = least_python(lock), sys.version_info[:2]
+    if least <= here:
+        return ""
     if system():
-        least, here = least_python(lock), sys.version_info[:2]
         needs = f"{toolchain} needs Python {least[0]}.{least[1]} or newer"
-        return f"{needs}, and EDGEFLOW_ENVS=system runs it in {here[0]}.{here[1]}" if least > here else ""
+        return f"{needs}, and EDGEFLOW_ENVS=system runs it in {here[0]}.{here[1]}"
     try:
         python_of(toolchain)
     except ToolchainError:
