@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,11 @@ def write_splits(folder: Path, evaluation: int, noise: float, distance: float) -
         y = np.arange(n) % 2
         x = rng.normal(0, noise, (n, 1, 10, 8)) + distance * y[:, None, None, None]
         write_split(folder / f"{name}.safetensors", x.astype(np.float32), y)
+
+
+def write_named(path: Path, inputs: Mapping[str, Any], how: Mapping[str, tensors.How]) -> None:
+    """Write a split of several inputs as they are stored, name → [N, …], without labels."""
+    described = {name: (values.dtype.name, values.shape) for name, values in inputs.items()}
+    writer = tensors.split_writer(path, described, how, labelled=False)
+    for name, values in inputs.items():
+        writer.write(tensors.INPUTS + name, 0, values)

@@ -67,6 +67,8 @@ LIES = [
     (_set(*CHECK, "status", "insufficient_evidence"), "check of 'accuracy_drop': is 'insufficient_evidence'"),
     (_set(*CHECK, "status", "unmeasured"), "check of 'accuracy_drop': is 'unmeasured', and not in shipped_without"),
     (_no_more_waiver, "check of 'latency_p90_s': is 'unmeasured', and not in shipped_without"),
+    (_set("verdict", "task", ["agreement"]), TASK),
+    (_set("verdict", "task", ["accuracy_drop", "size_bytes"]), "'size_bytes' is no metric of a task"),
     (_set("shipped_without", []), "shipped_without differs between the package and its verdict"),
     (
         _set(*CHECK, "value", 0.001),

@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -322,7 +323,7 @@ def device(tmp_path: Path) -> Path:
     return folder
 
 
-def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[str]:
+def _run(device: Path, kind: bytes, *, command: Sequence[str] = (), **job: Any) -> subprocess.CompletedProcess[str]:
     (device / "program.bin").write_bytes(kind)
     question = {
         "backend": "backend.py",
@@ -340,7 +341,7 @@ def _run(device: Path, kind: bytes, **job: Any) -> subprocess.CompletedProcess[s
         **job,
     }
     (device / "job.json").write_text(json.dumps(question))
-    command = [sys.executable, "-I", "harness.py", "job.json", "result.json"]
+    command = command or [sys.executable, "-I", "harness.py", "job.json", "result.json"]
     return subprocess.run(command, cwd=device, capture_output=True, text=True, check=False)
 
 
@@ -399,3 +400,69 @@ def test_outputs_that_cannot_be_written_leave_no_result(device: Path) -> None:
     assert done.returncode != 0
     assert "FileNotFoundError" in done.stderr
     assert not (device / "result.json").exists()
+
+
+# A program is a file; an answer is two of the values.
+LEAN = """
+import numpy as np
+
+
+class Session:
+    def __init__(self, program, threads):
+        pass
+
+    def signature(self):
+        def tensor(name, *shape):
+            return {"name": name, "dtype": "float32", "shape": [1, *shape], "scale": None, "zero_point": None}
+
+        return {"inputs": [tensor("x", 3, 96, 96)], "outputs": [tensor("y", 2)]}
+
+    def encode(self, feed):
+        return np.ascontiguousarray(feed["x"])
+
+    def invoke(self, native):
+        return native.reshape(1, -1)[:, :2].copy()
+
+    def decode(self, raw):
+        return {"y": raw}
+
+    def arena_bytes(self):
+        return None
+
+    def operators(self):
+        return []
+
+    def versions(self):
+        return {}
+"""
+
+
+# Runs the harness, and says at its end what memory it had at most.
+TELLING = """
+import os, resource, runpy, sys
+
+def telling(code, end=os._exit):
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    end(code)
+
+os._exit = telling
+sys.argv = ["harness.py", "job.json", "result.json"]
+runpy.run_path("harness.py", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_memory_does_not_grow_with_the_samples(device: Path) -> None:
+    (device / "backend.py").write_text(LEAN)
+    binding = {"inputs": {"input": {"tensor": "x", "axes": []}}, "outputs": {"logits": {"tensor": "y", "axes": []}}}
+    peaks = []
+    for samples in (400, 4000):  # 11 and 105 MiB as they are stored, 42 and 422 as the program takes them
+        how = {"input": tensors.How(0.0, 255.0)}
+        inputs = {"input": ("uint8", (samples, 3, 96, 96))}
+        tensors.split_writer(device / "many.safetensors", inputs, how, labelled=False)
+        job = {"split": "many.safetensors", "binding": binding, "max_runs": 500, "block_runs": 50}
+        done = _run(device, b" ", command=[sys.executable, "-I", "-c", TELLING], **job)
+        assert done.returncode == 0, done.stderr
+        assert len(_answers(device / "outputs.safetensors")["logits"]) == samples
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 8  # MiB

@@ -149,6 +149,14 @@ def test_images_that_were_encoded_again_look_alike(
     assert len(indices(folder, "train")) == len(x) - 24 - found["alike"]
 
 
+def test_where_nothing_but_copies_and_constants_are_there(prepared: Prepare, photos: list[Any]) -> None:
+    folder = prepared([photos[0]] * 40, duplicates="keep")
+    assert (record(folder)["copies"], record(folder)["alike"]) == (16, 0)
+    grey = [np.full((1, 20, 20), i % 200, np.uint8) for i in range(200)]
+    folder = prepared(grey, inputs={"input": Input((1, 16, 16))})
+    assert (record(folder)["copies"], record(folder)["alike"]) == (0, 0)
+
+
 def test_images_that_are_no_copies_do_not(prepared: Prepare, photos: list[Any]) -> None:
     assert record(prepared(photos))["alike"] == 0
     digits = (load_digits().images[:, None] * 15.9).astype(np.uint8)

@@ -96,7 +96,7 @@ from edgeflow.plugin import Runtime
 from edgeflow.types.figures import Evidence
 
 plugin = Runtime(
-    id="tiny", description="tiny", format="npz", program_suffix="npz", layout="NCHW", toolchain="core",
+    id="tiny", description="tiny", format="npz", program_suffix="npz", toolchain="core",
     backend=Path(__file__).with_name("tiny_backend.py"), evidence=Evidence.{evidence}, times={times},
     supports=lambda scheme, target: None, compile=None, compile_tolerance=None, runs={runs!r},
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeflow.converters import borders
+from edgeflow.converters import borders, litert_torch_files
 from edgeflow.converters.silence import REFUSALS, first_line, silenced
 from edgeflow.errors import DataError
 from edgeflow.formats import torch_export
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
 from edgeflow.runners import pt2
-from edgeflow.runtimes import tflite_files
 from edgeflow.types.signatures import Binding, Bound
 
 
@@ -35,7 +34,7 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
             litert_torch.convert(model, tuple(given)).export(str(job.output))
     except REFUSALS as error:
         return Unsupported(f"LiteRT: litert_torch cannot convert the model: {first_line(error)}")
-    job.output.write_bytes(tflite_files.compact(job.output.read_bytes(), named=True))
+    job.output.write_bytes(litert_torch_files.mended(job.output.read_bytes()))
     inputs = {name: Bound(f"args_{i}", borders.CHANNELS_LAST if name in images else ()) for i, name in enumerate(names)}
     outputs = {tensor.name: Bound(f"output_{i}") for i, tensor in enumerate(job.signature.outputs)}
     return Converted(Binding(inputs, outputs))

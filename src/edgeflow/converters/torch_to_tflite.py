@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeflow.converters import torch_modules
+from edgeflow.converters import litert_torch_files, torch_modules
 from edgeflow.converters.silence import first_line
 from edgeflow.formats import tflite
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
-from edgeflow.runtimes import tflite_files
 from edgeflow.types.signatures import Binding, Bound
 
 CHANNELS_LAST = (1, 2, 0)  # of a sample [C, H, W]
@@ -29,7 +28,7 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
         litert_torch.convert(model, tuple(given)).export(str(job.output))
     except (RuntimeError, ValueError) as error:
         return Unsupported(f"LiteRT: litert_torch cannot convert the model: {first_line(error)}")
-    job.output.write_bytes(tflite_files.compact(job.output.read_bytes(), named=True))
+    job.output.write_bytes(litert_torch_files.mended(job.output.read_bytes()))
     axes = [CHANNELS_LAST if tensor.ndim == 4 else () for tensor in examples.values()]
     inputs = {name: Bound(f"args_{i}", axes[i]) for i, name in enumerate(examples)}
     written = {tensor.name for tensor in tflite.signature(job.output).outputs}  # a dict's answers keep their names

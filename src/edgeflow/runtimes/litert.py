@@ -94,7 +94,9 @@ def _quantize(job: OptimizeJob, source: bytes) -> Unsupported | None:
         ranges = _calibrate(job, source, recipe) if job.scheme.mode == "static" else None
         quantized = tool.quantize(ranges, enable_progress_report=False)
     except (RuntimeError, ValueError) as error:
-        return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}")
+        # it calibrates no loops, and says so of a tensor
+        loop = " (in the graph of a WHILE)" if "WHILE" in litert_layers.kinds(job.source) else ""
+        return Unsupported(f"LiteRT: ai-edge-quantizer cannot apply {job.scheme.id}: {error}{loop}")
     model = compact(bytes(quantized.quantized_model))
     if not job.keep and not tflite_files.already(model):
         return Unsupported(f"LiteRT: ai-edge-quantizer finds nothing in the model that {job.scheme.id} applies to")

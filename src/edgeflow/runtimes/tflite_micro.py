@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgeflow.errors import StageError
 from edgeflow.plugin import CRASHES, Compiled, CompileJob, PackageJob, Runtime, Tolerance, Unsupported
+from edgeflow.runtimes import litert_layers
 from edgeflow.runtimes.c_array import Arena, sources
 from edgeflow.runtimes.litert import beginnings, zero_weights
 from edgeflow.types.figures import Evidence
@@ -54,6 +55,13 @@ def compiles_for(scheme: Scheme, target: Target) -> Target:
 
 def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """The program is the model; refuse it when the interpreter does."""
+    if "WHILE" in litert_layers.kinds(
+        job.source
+    ):  # measured: recurrent layers answer otherwise from the first sample on
+        return Unsupported(
+            "TFLite Micro cannot run the model: WHILE: loops answer otherwise than in LiteRT; export recurrent layers "
+            "unrolled"
+        )
     if refusal := _refusal(job.source):
         return Unsupported(f"TFLite Micro cannot run the model: {refusal}")
     content = job.source.read_bytes()

@@ -38,7 +38,7 @@ def add(rest: Sequence[str]) -> int:
         raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
     plugins = discover(plugin_files(read_matrix(Path()), Path()))
     kind = probe.format_of(source, plugins)
-    file = probe.read(source, kind.id, plugins)
+    file = probe.read(source, kind, plugins)
     data = arguments.data and arguments.data.absolute()
     model = imported.described(file, name, samples.found(data, file), arguments.shape)
     content = imported.content(model)

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from edgeflow import layout
-from edgeflow.errors import DataError, ToolchainError, UsageError
-from edgeflow.plugin import Format
+from edgeflow import layout, routes, signature
+from edgeflow.errors import ToolchainError, UsageError
+from edgeflow.plugin import Format, Unsupported
 from edgeflow.registry import Plugins
-from edgeflow.scaffold import reading
 from edgeflow.scaffold.imported import File
 from edgeflow.toolchains import environments
-from edgeflow.types.plain import from_json
-from edgeflow.types.signatures import Signature
 
 
-def format_of(path: Path, plugins: Plugins) -> Format:
-    """The format of a file or folder, by what is in it.
+def format_of(path: Path, plugins: Plugins) -> str:
+    """The id of the format of a file or folder, by what is in it.
 
-    Raises UsageError when there is none, with all that there are.
+    Raises UsageError when there is none, or none that can be built from.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file")
-    found = [plugin for plugin in plugins.formats.values() if plugin.recognizes(path)]
-    if found:
-        return found[0]
-    known = ", ".join(f"{f.description} ({', '.join(f.suffixes)})" for f in plugins.formats.values())
-    raise UsageError(f"{path}: nothing in it says which kind of model it is; known are {known}")
+    found = routes.format_of(plugins, path)
+    if isinstance(found, Unsupported):
+        raise UsageError(found.reason)
+    return found
 
 
-def read(path: Path, name: str, plugins: Plugins) -> File:
-    """Read a file's signature in its format's toolchain, which is made where it is missing. Nothing is executed.
+def read(path: Path, kind: str, plugins: Plugins) -> File:
+    """What a file of a format says, read in the format's toolchain, which is made where it is missing.
 
     Raises DataError for a file that is damaged or may not be read, ToolchainError where there is no toolchain.
     """
-    plugin = plugins.formats[name]
-    python = _python(plugin.toolchain)
-    own = str(Path(layout.__file__).parent.parent)
-    done = subprocess.run(
-        [str(python), "-m", reading.__name__, plugins.reference("format", name), str(path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise DataError(done.stderr.strip() or f"{path} cannot be read")
-    said = json.loads(done.stdout)
-    return File(path, name, said["quantized"], from_json(Signature, said["signature"]), _files(path, plugin))
+    plugin = plugins.formats[kind]
+    _have(plugin.toolchain)
+    said = signature.read(path, plugins)
+    return File(path, kind, said.quantized, said.signature, _files(path, plugin))
 
 
-def _python(toolchain: str) -> Path:
-    """The interpreter of a toolchain, which is made where it is missing."""
+def _have(toolchain: str) -> None:
     try:
-        return environments.python_of(toolchain)
+        environments.python_of(toolchain)
     except ToolchainError:
         paths = layout.toolchain(toolchain)
         environments.create(toolchain, Path(paths["lock"]), Path(paths["stamp"]))
-        return environments.python_of(toolchain)
+
+
+def _files(path: Path, plugin: Format) -> tuple[Path, ...]:
+    """All files that a model is in."""
+    if plugin.files is not None:
+        return plugin.files(path)
+    return (path,) if path.is_file() else tuple(sorted(file for file in path.rglob("*") if file.is_file()))
 
 
 def bring(file: File, place: Path) -> None:
@@ -73,10 +61,3 @@ def bring(file: File, place: Path) -> None:
         copy = place.parent / each.relative_to(file.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
-
-
-def _files(path: Path, plugin: Format) -> tuple[Path, ...]:
-    """All files that a model is in."""
-    if plugin.files is not None:
-        return plugin.files(path)
-    return (path,) if path.is_file() else tuple(sorted(file for file in path.rglob("*") if file.is_file()))

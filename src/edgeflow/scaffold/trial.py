@@ -48,7 +48,7 @@ def trial(rest: Sequence[str]) -> int:
     data = arguments.data and arguments.data.absolute()
     known = {target: _known_target(target) for target in arguments.target}
     with _made(folder):
-        file = probe.read(source, kind.id, plugins)
+        file = probe.read(source, kind, plugins)
         model = imported.described(file, imported.identifier(source), samples.found(data, file), arguments.shape)
         targets = known or _targets(model)
         probe.bring(file, Path(model.source))

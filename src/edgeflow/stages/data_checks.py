@@ -92,7 +92,8 @@ def found(prints: Fingerprints, train: NDArray[np.int64], held_out: NDArray[np.i
     """What of train is in the samples that are held out."""
     by_digest = {prints.digests[index]: index for index in reversed(held_out.tolist())}
     copies = {index: by_digest[prints.digests[index]] for index in train.tolist() if prints.digests[index] in by_digest}
-    alike = {index: other for index, other in _alike(prints, train, held_out) if index not in copies}
+    others = train[[index not in copies for index in train.tolist()]]
+    alike = dict(_alike(prints, others, held_out))
     return Found(copies, dict(sorted(alike.items())), () if y is None else tuple(_contradictions(prints, y)))
 
 
@@ -107,13 +108,15 @@ def _contradictions(prints: Fingerprints, y: Int64) -> Iterator[tuple[int, int]]
 
 
 def _alike(prints: Fingerprints, train: NDArray[np.int64], held_out: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Pairs of a sample of train and a held-out one whose thumbnails are close."""
+    """Samples of train, each with a held-out one whose thumbnail is close."""
     import numpy as np
 
     if len(prints.thumbnails) != len(prints.digests):
         return
     index, x, mean, most = _by_brightness(prints, train)
     others, z, brightness, _ = _by_brightness(prints, held_out)
+    if not len(index):
+        return
     norms = (x**2).sum(axis=1)
     for start in range(0, len(others), BLOCK):
         block = slice(start, start + BLOCK)
@@ -123,9 +126,10 @@ def _alike(prints: Fingerprints, train: NDArray[np.int64], held_out: NDArray[np.
         for begin in range(first, last, 16 * BLOCK):
             part = slice(begin, min(begin + 16 * BLOCK, last))
             squares = norms[part, None] + (z[block] ** 2).sum(axis=1) - 2 * (x[part] @ z[block].T)
-            close = np.sqrt(np.maximum(squares, 0) / x.shape[1]) <= most[part, None]
-            for row, column in zip(*np.nonzero(close), strict=True):
-                yield int(index[part][row]), int(others[block][column])
+            nearest = squares.argmin(axis=1)
+            distance = np.sqrt(np.maximum(squares.min(axis=1), 0) / x.shape[1])
+            for row in np.flatnonzero(distance <= most[part]).tolist():
+                yield int(index[part][row]), int(others[block][nearest[row]])
 
 
 def _by_brightness(
