@@ -104,12 +104,15 @@ def ties(program: str) -> dict[str, list[int]]:
     from edgeflow.runners.tflite_micro_backend import Session as Micro
 
     lite = Lite(program, 1)
-    scale, zero_point = lite._input["quantization"]
-    x = _half_steps(lite._input["shape"], scale)
+    (given,) = lite.signature()["inputs"]
+    scale, zero_point = given["scale"], given["zero_point"]
+    x = _half_steps(given["shape"], scale)
+    detail = {"dtype": np.dtype(given["dtype"]), "quantization": (scale, zero_point)}
+    ((_, by_litert),), (by_micro,) = lite.encode({given["name"]: x}), Micro(program, 1).encode({given["name"]: x})
     return {
-        "litert": lite.encode(x).ravel().tolist(),
-        "tflite_micro": Micro(program, 1).encode(x).ravel().tolist(),
-        "layers": tflite_files.encode(x, lite._input).ravel().tolist(),
+        "litert": by_litert.ravel().tolist(),
+        "tflite_micro": by_micro.ravel().tolist(),
+        "layers": tflite_files.encode(x, detail).ravel().tolist(),
         "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
     }
 

@@ -24,7 +24,8 @@ def load(job):
     """Run the Python code in the options, then give samples."""
     exec(job.options["code"], globals())
     y = np.arange(40) % 2
-    return Samples(np.zeros((40, 1, 4, 4), np.float32) + y[:, None, None, None], y.astype(np.int64), ("a", "b"))
+    x = np.zeros((40, 1, 4, 4), np.float32) + (.9 * y + np.arange(40) / 1000)[:, None, None, None].astype(np.float32)
+    return Samples(x, y.astype(np.int64), ("a", "b"))
 
 
 plugin = DatasetLoader("x", "runs code", "core", load, lambda job: ())
@@ -41,8 +42,15 @@ class Stage:
 
     def arguments(self, code: str, out: str = "out") -> list[str]:
         spec: dict[str, Any] = {
-            **{"dataset": "d", "loader": "loader.py:plugin", "options": {"code": code}, "shape": [1, 4, 4]},
-            **{"mean": [0], "std": [1], "classes": 2, "seed": 0, "calibration": 4, "evaluation": 8, "golden": 2},
+            **{"dataset": "d", "loader": "loader.py:plugin", "options": {"code": code}},
+            **{
+                "inputs": {"input": {"shape": [1, 4, 4]}},
+                "classes": 2,
+                "seed": 0,
+                "calibration": 4,
+                "evaluation": 8,
+                "golden": 2,
+            },
             "source": "made up",
         }
         outputs = [f"{name}={out}/{name}" for name in OUTPUTS]
