@@ -216,6 +216,7 @@ class Converted:
     """A model in another format."""
 
     binding: Binding  # from the source's inputs and outputs to those of the file
+    tolerance: Tolerance | None = None  # what this file deserves in place of the edge's; quantized kernels round apart
 
 
 @dataclass(frozen=True)

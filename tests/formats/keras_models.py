@@ -49,6 +49,34 @@ def nested() -> keras.Model:
     return keras.Sequential([keras.Input((8,), name="x"), inside, layers.Dense(2, name="y")])
 
 
+def older(path: Path) -> None:
+    """A file of Keras 2: it says input shapes and groups in its own way."""
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(4, 1, name="pointwise")(layers.DepthwiseConv2D(3, name="depthwise")(image))
+    keras.Model(image, layers.Dense(2, name="dense")(layers.Flatten(name="flat")(x))).save(path)
+    convolution = {"kernel_size": [3, 3], "groups": 1, "depthwise_initializer": {"class_name": "Zeros", "config": {}}}
+    described = [
+        ("InputLayer", "image", {"batch_input_shape": [None, 8, 8, 3], "sparse": False, "ragged": False}, ""),
+        ("DepthwiseConv2D", "depthwise", convolution, "image"),
+        ("Conv2D", "pointwise", {"filters": 4, "kernel_size": [1, 1], "groups": 1}, "depthwise"),
+        ("Flatten", "flat", {}, "pointwise"),
+        ("Dense", "dense", {"units": 2}, "flat"),
+    ]
+    nodes = [
+        {
+            "class_name": kind,
+            "config": {"name": name, "dtype": "float32", **config},
+            "name": name,
+            "inbound_nodes": [[[before, 0, 0, {}]]] if before else [],
+        }
+        for kind, name, config, before in described
+    ]
+    config = {"name": "model", "layers": nodes, "input_layers": [["image", 0, 0]], "output_layers": [["dense", 0, 0]]}
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
+        file.attrs["keras_version"] = "2.15.0"
+
+
 def executing() -> keras.Model:
     """A layer that executes code of the file."""
 
@@ -120,6 +148,7 @@ def sound(folder: Path) -> None:
         build().save(folder / f"{build.__name__}.keras")
     nested().save(folder / "nested.h5")
     keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3), layers.Flatten()]).save(folder / "image.h5")
+    older(folder / "older.h5")
     net = Net()
     tf.saved_model.save(net, str(folder / "net"), signatures={"serving_default": net.__call__})
     two().export(folder / "two", format="tf_saved_model", verbose=False)

@@ -83,6 +83,7 @@ def test_backends_answer_as_keras_and_tensorflow_do(tf: Toolchain, folder: Path)
         "nested.keras": ["y"],
         "nested.h5": ["y"],
         "image.h5": ["flatten"],
+        "older.h5": ["dense"],
         "net": ["a", "y"],
         "two": ["output_0", "output_1"],
     }

@@ -231,7 +231,7 @@ def _signature(path: Path) -> Signature:
             if archive.is_zip(path):
                 model = keras.saving.deserialize_keras_object(config, safe_mode=True)
             else:
-                model = saving_utils.model_from_config(config)
+                model = saving_utils.model_from_config(config, custom_objects=keras_backend.OLDER)
         sides = keras_backend.describe(model)
     except Exception as error:  # Keras raises whatever its layers do
         first = str(error).strip().splitlines() or [type(error).__name__]

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,17 @@ else:
 
 UNLOADED = (r"A total of \d+ objects could not be loaded", "Skipping nested container at")
 ZIP = b"PK\x03\x04"
+
+
+class _Depthwise(keras.layers.DepthwiseConv2D):  # type: ignore[misc] # Any, where Keras is absent
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """As Keras 2 wrote it: with a number of groups, which was always 1, and which Keras 3 does not take."""
+        kept = {key: value for key, value in config.items() if key != "groups" or value != 1}
+        return keras.layers.DepthwiseConv2D(**kept)
+
+
+OLDER = {"DepthwiseConv2D": _Depthwise}  # layers of files that Keras 3 would refuse
 
 
 class Session:
@@ -116,7 +128,7 @@ def load(program: str) -> Any:
         with warnings.catch_warnings():  # else layers that a file has no weights for would keep random ones
             for message in UNLOADED:
                 warnings.filterwarnings("error", message=message)
-            return keras.saving.load_model(named, compile=False, safe_mode=True)
+            return keras.saving.load_model(named, custom_objects=OLDER, compile=False, safe_mode=True)
 
 
 def _layers(model: Any) -> Iterator[Any]:
@@ -139,6 +151,6 @@ def _set_threads(threads: int) -> None:
         return
     import tensorflow as tf
 
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+    with suppress(RuntimeError):  # something has
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,10 +84,9 @@ class Session:
 
 def _set_threads(threads: int) -> None:
     """For the whole process, and only before anything has run in it."""
-    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
-        return
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with suppress(RuntimeError):  # something has
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _tensor(name: str, spec: Any) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _convert(
         return converted
     before = reference.ladder.binding
     binding = before.then(converted.binding) if before else converted.binding
-    tolerance = converter.tolerance if converter else SAME
+    tolerance = converted.tolerance or (converter.tolerance if converter else SAME)
     compared = compare("convert", output, target, task, reference, tolerance, binding)
     return compared if isinstance(compared, Unsupported) else (*compared, binding)
 
