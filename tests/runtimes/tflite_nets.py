@@ -62,7 +62,7 @@ class Faint(nn.Module):
         self.scores = nn.Conv2d(16, 8, 3, padding=1)
         with torch.no_grad():
             self.scores.weight.mul_(0.3)
-            self.scores.bias.fill_(-6.0)
+            self.scores.bias.fill_(-4.6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(self.scores(torch.relu(self.conv(x)))).flatten(1)
