@@ -1,4 +1,7 @@
-"""Small untrained networks, float32[N, 2, 12, 10] → float32[N, 4] (faint: N, 960), one for each thing that the LiteRT tests look at."""
+"""Small untrained networks, float32[N, 2, 12, 10] → float32[N, 4], one for each thing that the LiteRT tests look at.
+
+`faint` answers with 960 values.
+"""
 
 from __future__ import annotations
 
