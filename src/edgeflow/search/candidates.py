@@ -50,9 +50,12 @@ class Candidates:
 
     @cached_property
     def hand_written(self) -> tuple[Candidate, ...]:
-        """Every scheme of the project that can be built here, the baseline first."""
+        """Every scheme of the project that can be built here, the baseline first.
+
+        What is as it was brought is nothing that a setting led to, unless it is the baseline.
+        """
         baseline = self.project.baseline
-        names = [baseline, *(name for name in self.project.schemes if name != baseline)]
+        names = [baseline, *(n for n, s in self.project.schemes.items() if n != baseline and s.mode != "as_is")]
         own = (Candidate(name, self.project.schemes[name], hand_written=True) for name in names)
         return tuple(candidate for candidate in own if not self.refusal(candidate))
 

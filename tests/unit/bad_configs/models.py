@@ -155,7 +155,7 @@ CASES = [
         WORDS,
         "evaluation: 900",
         "evaluation: 900, test: 5",
-        f"{WORDS}: splits.test: unknown key; known: calibration, evaluation, golden, seed",
+        f"{WORDS}: splits.test: unknown key; known: calibration, duplicates, evaluation, golden, seed",
     ),
     case(
         "a key is missing",
