@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import DataError, MismatchError
+from edgeflow.errors import DataError, DistanceError, MismatchError
 from edgeflow.plugin import Task, Tolerance
 from edgeflow.runners import tensors
 from edgeflow.stages.reference import comparison
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from edgeflow.plugin import Answers, Int64
 
 LOSSY = "lossy by design: the difference is recorded and the budgets judge it"
+ROUNDS = (
+    "lossy: on the same numbers no operator is more than rounding away from the stage before's; the network makes more "
+    "than {:g} of the range of it, and the budgets judge that"
+)
 GOLDEN, EVALUATION = "golden/", "evaluation/"
 ASKED = "edgeflow.evaluation"  # in the header of the file
 
@@ -90,7 +94,7 @@ def rung(
     """Compare a stage's outputs with those of the stage before it; `tolerance` None: the step is lossy by design.
 
     It has a value where the artifact itself was asked the evaluation samples. Raises MismatchError when the outputs
-    have other names or shapes, are not finite, or exceed the tolerance.
+    have other names or shapes or are not finite, DistanceError when they exceed the tolerance.
     """
     _check(stage, outputs, previous, artifact)
     before, digest = previous or outputs, files.sha256_file(artifact)
@@ -107,7 +111,7 @@ def rung(
         if tolerance is not None and worst.greatest > tolerance.relative * worst.scale:
             several = f" '{worst.output}'" if len(outputs.golden) > 1 else ""
             said = "" if value is None else f"{metric} is {value:.4f}. "
-            raise MismatchError(
+            raise DistanceError(
                 f"{stage}: {artifact.name} does not match the stage before it: golden outputs{several} differ by "
                 f"{worst.greatest:.3g}, allowed are {tolerance.relative:g} of their range {worst.scale:.3g} "
                 f"({tolerance.reason}); {said}The tool reported success; its output is wrong. Nothing was written"
