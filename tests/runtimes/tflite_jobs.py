@@ -114,6 +114,16 @@ def ties(program: str) -> dict[str, list[int]]:
     }
 
 
+def rounding(program: str, inputs: str) -> str:
+    """Which operator TFLite Micro answers otherwise than LiteRT; "" where both only round."""
+    from edgeflow.runtimes import tflite_micro
+
+    (given,) = harness.signature(_backend("tflite_micro"), program)["inputs"]
+    samples = asking.to_layout(np.load(inputs)[:4], "NHWC")
+    feeds = [harness.encode({given["name"]: each[None]}, [given]) for each in samples]
+    return tflite_micro.rounding(Path(program), feeds)
+
+
 def _half_steps(shape: Any, scale: float) -> Any:
     """float32[shape]: half steps from −30 to 30, and their neighbours."""
     steps = np.resize(np.arange(-30, 30, 0.5, dtype=np.float32), int(np.prod(shape)) // 2)

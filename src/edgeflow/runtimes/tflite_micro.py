@@ -149,9 +149,11 @@ def _beyond_rounding(expected: NDArray[Any], answered: NDArray[Any]) -> str:
 
 
 def _by_litert(alone: tflite_files.Alone, samples: Iterable[list[Any]]) -> Iterator[list[NDArray[Any]]]:
-    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(model_content=alone.content, num_threads=1)
+    # XNNPACK takes no graph that is given nothing: an operator on constants
+    kernels = OpResolverType.AUTO if alone.inputs else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=alone.content, num_threads=1, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     for sample in samples:
         for place, array in zip(interpreter.get_input_details(), sample, strict=True):
