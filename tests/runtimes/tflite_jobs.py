@@ -100,16 +100,21 @@ def compile_program(runtime: str, source: str, scheme: Any, target: Any, output:
 
 def ties(program: str) -> dict[str, list[int]]:
     """Values at and beside half steps of an integer program's input: as its runners and its layers are given them."""
+    from ai_edge_litert.interpreter import Interpreter
+
     from edgeflow.runners.litert_backend import Session as Lite
     from edgeflow.runners.tflite_micro_backend import Session as Micro
 
-    lite = Lite(program, 1)
-    scale, zero_point = lite._input["quantization"]
-    x = _half_steps(lite._input["shape"], scale)
+    (detail,) = Interpreter(program).get_input_details()
+    scale, zero_point = detail["quantization"]
+    x = _half_steps(detail["shape"], scale)
+    lite, micro = Lite(program, 1), Micro(program, 1)
+    feeds = [{session.signature()["inputs"][0]["name"]: x} for session in (lite, micro)]
+    ((_, by_lite),), (by_micro,) = lite.encode(feeds[0]), micro.encode(feeds[1])
     return {
-        "litert": lite.encode(x).ravel().tolist(),
-        "tflite_micro": Micro(program, 1).encode(x).ravel().tolist(),
-        "layers": tflite_files.encode(x, lite._input).ravel().tolist(),
+        "litert": by_lite.ravel().tolist(),
+        "tflite_micro": by_micro.ravel().tolist(),
+        "layers": tflite_files.encode(x, detail).ravel().tolist(),
         "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
     }
 
