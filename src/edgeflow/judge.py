@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
-from edgeflow.figures import DROP, ELSEWHERE, bad_end, strongest, task_metrics
+from edgeflow.figures import ALIKE, ALIKE_IN_PART, DROP, ELSEWHERE, bad_end, strongest, task_metrics
 from edgeflow.types.figures import Budget, Direction, Measurement, Reference
 from edgeflow.types.ladder import Network
 from edgeflow.types.variants import Cell
@@ -27,6 +27,7 @@ _RELEASES = {  # worst first
 }
 # How an interval of no change was made → in what way two models answer alike.
 _SAME_ANSWERS = {intervals.IDENTICAL: ", bit for bit", intervals.ROUNDING: " but for rounding"}
+_NEARLY_ALIKE = "the source answers all samples nearly alike"
 _NAMED = 3  # parameters in a sentence
 
 
@@ -61,8 +62,8 @@ def judge(
     unmeasured in a release, `not_applicable` says by metric why a budget has nothing to be held against here.
 
     Whether the model still does its task is never excused: without a decided budget on the task metric or its drop
-    the variant is held. So it is where the trained model is not shown to beat chance, and where no real sample was
-    asked, unless the user accepts that.
+    the variant is held. So it is where the trained model is not shown to beat chance, where the source of a distance
+    answers all samples nearly alike, and where no real sample was asked, unless the user accepts that.
     """
     names = (cell.model, cell.target, cell.scheme)
     if infeasible:
@@ -88,6 +89,13 @@ def judge(
         advice = f"train it better, or set accept_chance_level: true in config/models/{cell.model}.yaml"
         reasons += (f"{guesses}; {advice}",)
         statuses.append(Status.INSUFFICIENT_EVIDENCE)
+    alike, in_part = (_said_of(figures, task, condition) for condition in (ALIKE, ALIKE_IN_PART))
+    if alike and not circumstances.accept_chance_level:
+        reasons += (
+            f"{_NEARLY_ALIKE}: {alike}, so that no distance to it shows whether samples are still told apart; give "
+            f"samples that it answers differently, or set accept_chance_level: true in config/models/{cell.model}.yaml",
+        )
+        statuses.append(Status.INSUFFICIENT_EVIDENCE)
     if circumstances.declared and not circumstances.accept_random_inputs:
         reasons += (
             f"only {circumstances.declared} inputs were asked, which says nothing sure of its answers to real ones; "
@@ -98,7 +106,17 @@ def judge(
     release = _RELEASES[status]
     shipped_without = tuple(c.metric for c in excused) if release == Release.RELEASED else ()
     said = warnings(budgets, circumstances)
+    if alike and circumstances.accept_chance_level:
+        said += (f"{_NEARLY_ALIKE}: {alike}, as its model accepts",)
+    if in_part:
+        said += (f"{_NEARLY_ALIKE} in some outputs: {in_part}",)
     return Verdict(*names, status, release, reasons, shipped_without, checks, circumstances.task, said)
+
+
+def _said_of(figures: Mapping[str, Measurement], task: Collection[str], condition: str) -> str:
+    """What a condition of the task's figures says, empty where none has it."""
+    said = (figures[metric].conditions.get(condition) for metric in sorted(task) if metric in figures)
+    return str(next(filter(None, said), ""))
 
 
 def _guesses(reference: Reference | None) -> str:

@@ -22,6 +22,7 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.runtimes import litert, tflite_files
 from edgeflow.types.plain import from_json, to_json
+from edgeflow.types.signatures import Binding, Bound
 from edgeflow.types.variants import Scheme, Target
 
 # --- with the torch toolchain ----------------------------------------------------------------------------------------
@@ -127,6 +128,48 @@ def rounding(program: str, inputs: str) -> str:
     samples = asking.to_layout(np.load(inputs)[:4], "NHWC")
     feeds = [harness.encode({given["name"]: each[None]}, [given]) for each in samples]
     return tflite_micro.rounding(Path(program), feeds)
+
+
+def rung_of_tflite_micro(model: str, inputs: str) -> dict[str, Any]:
+    """What the stage compile says of an integer model that LiteRT answered with, and how far those answers reach."""
+    from edgeflow import files
+    from edgeflow.runners import tensors
+    from edgeflow.stages import compile as stage
+    from edgeflow.stages.ladder import Outputs
+    from edgeflow.types.ladder import Ladder, Rung
+    from edgeflow.types.programs import Program
+
+    x = np.load(inputs)
+    said = harness.signature(_backend("litert"), model)
+    names = [said[side][0]["name"] for side in ("inputs", "outputs")]
+    binding = Binding({"input": Bound(names[0], (1, 2, 0))}, {"logits": Bound(names[1])})
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        split, ladder, answers = work / "split", work / "ladder", work / "answers"
+        writer = tensors.split_writer(
+            split, {"input": (x.dtype.name, x.shape)}, {"input": tensors.How()}, labelled=False
+        )
+        writer.write("inputs/input", 0, x)
+        told = harness.ask(_backend("litert"), model, tensors.Split(split).batches(16), to_json(binding))
+        Outputs(told, told).write(answers)
+        step = Rung("optimize", "", None, 0, 0.0, 0.0, 1.0, None, None, "", files.sha256_file(Path(model)), "LiteRT")
+        files.write_json(ladder, Ladder((step,), binding=binding))
+        spec = stage.Spec(
+            model="faint",
+            target=Target("any", "tflite_micro", "", "cpu"),
+            scheme=Scheme("int8_static", "int8", "int8", "static", calibration_samples=1),
+            runtime="edgeflow.runtimes.tflite_micro:plugin",
+            task="edgeflow.tasks.fidelity:plugin",
+        )
+        made = stage.Outputs(work / "program", work / "info", work / "outputs")
+        stage.run(spec, stage.Inputs(Path(model), answers, split, split, ladder), made)
+        (*_, last) = files.read_as(Program, made.info).ladder.rungs
+    return {
+        "scale": said["outputs"][0]["scale"],
+        "range": float(np.ptp(told["logits"])),
+        "moved": last.golden_max_abs,
+        "stage": last.stage,
+    }
 
 
 def _half_steps(shape: Any, scale: float) -> Any:

@@ -1,4 +1,7 @@
-"""Small untrained networks, float32[N, 2, 12, 10] → float32[N, 4], one for each thing that the LiteRT tests look at."""
+"""Small untrained networks, float32[N, 2, 12, 10] → float32[N, 4], one for each thing that the LiteRT tests look at.
+
+`faint` answers with 960 values.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,24 @@ class Wide(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classifier(torch.relu(self.middle(torch.relu(self.hidden(x.flatten(1))))))
+
+
+class Faint(nn.Module):
+    """Probabilities of which an int8, whose steps they have to have by TFLite's specification, tells nearly none apart.
+
+    A detector's scores are such where it finds nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 16, 3, padding=1)
+        self.scores = nn.Conv2d(16, 8, 3, padding=1)
+        with torch.no_grad():
+            self.scores.weight.mul_(0.3)
+            self.scores.bias.fill_(-4.6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.scores(torch.relu(self.conv(x)))).flatten(1)
 
 
 class Sparse(nn.Module):
@@ -119,7 +140,16 @@ class Eigen(nn.Module):
         return torch.linalg.eigvals(x[:, :, :2, :2]).real.flatten(1)
 
 
-NETS = {"mixed": Mixed, "sine": Sine, "wide": Wide, "roomy": Roomy, "sparse": Sparse, "deep": Deep, "eigen": Eigen}
+NETS = {
+    "mixed": Mixed,
+    "sine": Sine,
+    "wide": Wide,
+    "roomy": Roomy,
+    "sparse": Sparse,
+    "faint": Faint,
+    "deep": Deep,
+    "eigen": Eigen,
+}
 
 
 def build(name: str) -> nn.Module:

@@ -85,8 +85,46 @@ def test_answers_that_are_equal_bit_for_bit_have_the_stated_most_and_nothing_to_
     assert (found.value, found.interval) == (MOST_DB, no_difference(MOST_DB))
     assert found.conditions == {"answers": "equal bit for bit"}
     zero = np.zeros_like(X)
-    assert score({"y": X, "z": zero}, {"y": X.copy(), "z": -zero}).conditions == {"answers": "equal bit for bit"}
+    both = score({"y": X, "z": zero}, {"y": X.copy(), "z": -zero})
+    assert both.conditions == {
+        "answers": "equal bit for bit",
+        "source_alike_in_part": "z: they do not vary from sample to sample",
+    }
     assert "answers" not in figure(further({"y": X, "z": zero}, {"y": X, "z": -zero}), "exact_match/z").conditions
+
+
+def test_a_source_that_answers_all_samples_nearly_alike_says_so_with_a_figure() -> None:
+    """An untrained network: an offset of each class, which int8 keeps well, and beside it next to nothing."""
+    offsets = np.linspace(-3, 3, 10, dtype=np.float32)
+    reference = offsets + 1e-5 * X
+    found = score({"y": reference}, {"y": reference + normal(X.shape, 2, 0.01)})
+    assert found.value > 40  # it looks good, and the noise is a thousand times what tells samples apart
+    assert found.conditions == {
+        "source_alike": "from sample to sample they vary by 0.00052 % of their standard deviation"
+    }
+    again = further({"y": reference}, {"y": reference + normal(X.shape, 2, 0.01)})
+    assert "source_alike" in figure(again, "cosine_similarity").conditions
+    for varied in (offsets + X, offsets + 0.1 * X, 1000 + 1e-2 * X):  # what all values share is no signal
+        assert score({"y": varied}, {"y": varied + normal(X.shape, 2, 0.001)}).conditions == {}
+
+
+def test_one_of_several_outputs_that_hardly_varies_is_named() -> None:
+    fixed = np.linspace(-3, 3, 10, dtype=np.float32) + 1e-5 * X
+    found = score({"scores": X, "boxes": fixed}, {"scores": NOISY, "boxes": fixed + 1e-3})
+    assert found.conditions == {
+        "worst_output": "scores",
+        "source_alike_in_part": "boxes: from sample to sample they vary by 0.00052 % of their standard deviation",
+    }
+    each = further({"scores": X, "boxes": fixed}, {"scores": NOISY, "boxes": fixed + 1e-3})
+    assert "source_alike" in figure(each, "signal_to_noise_db/boxes").conditions
+    assert figure(each, "signal_to_noise_db/scores").conditions == {}
+
+
+def test_one_sample_and_integers_that_never_change() -> None:
+    assert "source_alike" not in score({"y": X[:1]}, {"y": NOISY[:1]}).conditions
+    same = np.full((30, 4), 7, np.int64)
+    found = score({"ids": same}, {"ids": same.copy()})
+    assert (found.value, found.conditions["source_alike"]) == (1.0, "they do not vary from sample to sample")
 
 
 def test_less_noise_than_float32_programs_have_says_nothing_more() -> None:

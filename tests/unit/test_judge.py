@@ -135,6 +135,34 @@ def test_random_inputs_release_nothing_until_the_user_accepts_them() -> None:
     )
 
 
+def alike(**conditions: str) -> Measurement:
+    return replace(noise(45.0, 44.0), conditions=conditions)
+
+
+def test_a_source_that_answers_all_samples_alike_holds_until_the_user_accepts_it() -> None:
+    vary = "from sample to sample they vary by 0.0005 % of their standard deviation"
+    verdict = judged(NOISE, alike(source_alike=vary), FIDELITY)
+    assert (verdict.release, verdict.status) == (Release.HELD, Status.INSUFFICIENT_EVIDENCE)
+    assert verdict.reasons == (
+        f"the source answers all samples nearly alike: {vary}, so that no distance to it shows whether samples are "
+        "still told apart; give samples that it answers differently, or set accept_chance_level: true in "
+        "config/models/resnet8.yaml",
+    )
+    accepted = judged(NOISE, alike(source_alike=vary), replace(FIDELITY, accept_chance_level=True))
+    assert (accepted.release, accepted.warnings) == (
+        Release.RELEASED,
+        (f"the source answers all samples nearly alike: {vary}, as its model accepts",),
+    )
+
+
+def test_some_outputs_that_are_alike_are_a_warning() -> None:
+    verdict = judged(NOISE, alike(source_alike_in_part="boxes: they do not vary from sample to sample"), FIDELITY)
+    assert (verdict.release, verdict.warnings) == (
+        Release.RELEASED,
+        ("the source answers all samples nearly alike in some outputs: boxes: they do not vary from sample to sample",),
+    )
+
+
 # --- one check: what it says ---------------------------------------------------------------------------------------
 
 

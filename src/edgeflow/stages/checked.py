@@ -85,13 +85,21 @@ def compare(
     known = previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
     doing, found = f"executing the model that {stage} made", binding or reference.ladder.binding
     evaluation = reference.evaluation if evaluate and not known else None
-    work = partial(answers, runtime, found, reference.golden, evaluation)
+
+    def work(path: Path) -> tuple[Outputs, dict[str, int]]:
+        may_move = stage == "compile" and tolerance is not None and tolerance.relative > 0  # in other kernels
+        told, operators = answers(runtime, found, reference.golden, evaluation, path)
+        steps = _steps(runtime, found, path, told.golden) if may_move else {}
+        return replace(told, steps=steps), operators
+
     answered = attempt(runtime, doing, artifact, work, partial(_probe, runtime, found, reference.golden))
     if isinstance(answered, Unsupported):
         return answered
     outputs, operators = answered
     evaluated = (
-        replace(outputs, asked=asked) if outputs.evaluation else replace(previous, golden=outputs.golden, origin=None)
+        replace(outputs, asked=asked)
+        if outputs.evaluation
+        else replace(previous, golden=outputs.golden, origin=None, steps=outputs.steps)
     )
     split = splits.opened(reference.evaluation)
     held = partial(
@@ -140,6 +148,14 @@ def answers(
         _ask(runtime, binding, artifact, golden), _ask(runtime, binding, artifact, evaluation) if evaluation else {}
     )
     return told, harness.operators_in(str(runtime.backend), str(artifact))
+
+
+def _steps(runtime: Executor, binding: Binding | None, artifact: Path, outputs: Iterable[str]) -> dict[str, float]:
+    """Output → what one integer more stands for, of those that the artifact answers with quantized integers."""
+    said = harness.signature(str(runtime.backend), str(artifact))["outputs"]
+    scales = {tensor["name"]: tensor["scale"] for tensor in said}
+    tensors = {name: binding.outputs[name].tensor if binding else name for name in outputs}
+    return {name: scale for name, tensor in tensors.items() if (scale := scales.get(tensor)) is not None}
 
 
 def _probe(runtime: Executor, binding: Binding | None, golden: Path, artifact: Path) -> None:

@@ -8,6 +8,7 @@ evaluation samples are asked where the answers may have changed, and once: answe
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 
     from edgeflow.plugin import Answers, Int64
 
+STEPS = 2  # of an output of integers: kernels that are both right round ties apart, measured by as many
 LOSSY = "lossy by design: the difference is recorded and the budgets judge it"
 ROUNDS = (
     "lossy: on the same numbers no operator is more than rounding away from the stage before's; the network makes more "
     "than {:g} of the range of it, and the budgets judge that"
 )
+ROUNDING = 1e-3  # of a step: float32 reals that integers stand for
 GOLDEN, EVALUATION = "golden/", "evaluation/"
 ASKED = "edgeflow.evaluation"  # in the header of the file
 
@@ -54,6 +57,8 @@ class Outputs:
     # What the model that the ladder begins with answers to them, which distances are counted from; None: the same. It
     # is in a file of its own.
     origin: Answers | None = None
+    # What one integer more stands for, by outputs that are quantized integers; not in the file.
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Outputs:
@@ -105,15 +110,16 @@ def rung(
         value, n, metric = score.value, score.n, score.metric or metric
     else:
         compared = comparison(before.golden, outputs.golden, None)
-    worst = _farthest(before.golden, outputs.golden)
+    distances = [_distance(name, before.golden[name], outputs.golden[name]) for name in outputs.golden]
+    worst = max(distances, key=lambda each: each.relative)
     if previous is not None:
         agreement = task.agreement(compared)
-        if tolerance is not None and worst.greatest > tolerance.relative * worst.scale:
-            several = f" '{worst.output}'" if len(outputs.golden) > 1 else ""
+        if tolerance is not None and (far := _beyond(distances, tolerance, outputs.steps)):
+            several = f" '{far.output}'" if len(outputs.golden) > 1 else ""
             said = "" if value is None else f"{metric} is {value:.4f}. "
             raise DistanceError(
                 f"{stage}: {artifact.name} does not match the stage before it: golden outputs{several} differ by "
-                f"{worst.greatest:.3g}, allowed are {tolerance.relative:g} of their range {worst.scale:.3g} "
+                f"{far.greatest:.3g}, allowed are {tolerance.relative:g} of their range {far.scale:.3g} "
                 f"({tolerance.reason}); {said}The tool reported success; its output is wrong. Nothing was written"
             )
     return Rung(
@@ -146,9 +152,17 @@ class _Distance:
         return self.greatest / self.scale if self.scale else float(self.greatest > 0)
 
 
-def _farthest(before: Answers, after: Answers) -> _Distance:
-    """The output that is farthest from what it was, as a part of its range."""
-    return max((_distance(name, before[name], after[name]) for name in after), key=lambda each: each.relative)
+def _beyond(distances: Sequence[_Distance], tolerance: Tolerance, steps: Mapping[str, float]) -> _Distance | None:
+    """The output that is farthest from what it was, of those that moved by more than they may.
+
+    Integers may always move by STEPS: probabilities near 0 use few of theirs, or one, and a part of that range is none.
+    """
+    moved = [
+        each
+        for each in distances
+        if each.greatest > max(tolerance.relative * each.scale, (STEPS + ROUNDING) * steps.get(each.output, 0.0))
+    ]
+    return max(moved, key=lambda each: each.relative, default=None)
 
 
 def _distance(name: str, before: NDArray[Any], after: NDArray[Any]) -> _Distance:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
+from edgeflow.figures import ALIKE, ALIKE_IN_PART
 from edgeflow.plugin import Comparison, Metric, Score, Task
 from edgeflow.stats import no_difference, resampled, samples_for_all_right, wilson
 from edgeflow.types.figures import Direction, Interval
@@ -30,6 +31,8 @@ MOST_DB = 120.0  # as float32 programs differ from each other: less noise than t
 SAME = "equal bit for bit"
 _CONFIDENCE = 0.95
 _CONSTANT = 1e-6  # range / greatest absolute value: an output that is always the same but for rounding
+# Deviation between samples / that of all values; int8 has about as much noise, and keeps what all samples share.
+_ALIKE = 1e-2
 _CHUNK = 2**21  # values that are looked at at once: float64 copies of all answers could be large
 _ROUNDING = 1e-3  # of a sum of probabilities, also in float16
 _BROKEN = 1e100  # the noise of an answer that is not finite: finite itself, so that it can be squared and summed up
@@ -64,7 +67,7 @@ def score(comparison: Comparison) -> Score:
     """
     outputs = _outputs(comparison)
     by_output = _signal_to_noise(outputs)
-    return _worst(by_output) if by_output else _worst(_exact(outputs), EXACT)
+    return _worst(by_output, outputs) if by_output else _worst(_exact(outputs), outputs, EXACT)
 
 
 def further(comparison: Comparison) -> Mapping[str, Score | str]:
@@ -82,7 +85,7 @@ def further(comparison: Comparison) -> Mapping[str, Score | str]:
         *([(EXACT, exact, _NO_EXACT)] if reals else []),
     )
     for metric, by_output, absent in groups:
-        found[metric] = _worst(by_output) if by_output else absent
+        found[metric] = _worst(by_output, outputs) if by_output else absent
     if len(outputs) > 1:
         for metric, by_output in ((SIGNAL_TO_NOISE, reals), (EXACT, exact), *((m, each) for m, each, _ in groups[:2])):
             found |= {f"{metric}/{name}": figure for name, figure in by_output.items()}
@@ -137,18 +140,49 @@ def _output(name: str, reference: Array, answers: Array, said: Mapping[str, str]
     """
     import numpy as np
 
-    conditions = {**said, **({"answers": SAME} if _same(reference, answers) else {})}
+    conditions = {**said, **({"answers": SAME} if _same(reference, answers) else {}), **_alike(reference)}
     if reference.dtype.kind != "f" or not reference.any():
         return _Output(name, reference, answers, None, None, conditions)
-    least, greatest = float(reference.min()), float(reference.max())
-    always_one = greatest - least <= _CONSTANT * max(abs(least), abs(greatest))
-    centre = 0.0 if always_one else float(np.mean(reference, dtype="float64"))
+    centre = _centre(reference)
     sums = np.concatenate([_sums(one, other, centre) for one, other in _chunks(reference, answers)])
     noise, signal, *likeness = sums.T
     # below the least noise that counts a sample is as good as any
     noise = np.maximum(noise, signal.mean() * 10 ** (-MOST_DB / 10))
     columns = (np.stack([noise, signal], axis=1), np.stack([*likeness, signal], axis=1))
     return _Output(name, reference, answers, *columns, conditions)
+
+
+def _centre(reference: Array) -> float:
+    import numpy as np
+
+    least, greatest = float(reference.min()), float(reference.max())
+    always_one = greatest - least <= _CONSTANT * max(abs(least), abs(greatest))
+    return 0.0 if always_one else float(np.mean(reference, dtype="float64"))
+
+
+def _alike(reference: Array) -> dict[str, str]:
+    """That the source's answers hardly depend on what it is asked, with a figure; nothing where they do.
+
+    The signal is then what all answers share, an offset of each class for instance, and even noise that drowns all that
+    tells samples apart is small against it.
+    """
+    import numpy as np
+
+    if len(reference) < 2:
+        return {}
+    centre, mean, between, signal = _centre(reference), 0.0, 0.0, 0.0
+    for part, _ in _chunks(reference, reference):
+        mean = mean + part.sum(axis=0, dtype="float64") / len(reference)
+    for part, _ in _chunks(reference, reference):
+        values = part.astype("float64")
+        between += float(np.square(values - mean).sum())
+        signal += float(np.square(values - centre).sum())
+    varies = math.sqrt(between / signal) if signal else 0.0
+    if varies > _ALIKE:
+        return {}
+    if not varies:
+        return {ALIKE: "they do not vary from sample to sample"}
+    return {ALIKE: f"from sample to sample they vary by {100 * varies:.2g} % of their standard deviation"}
 
 
 def _sums(reference: Array, answers: Array, centre: float) -> Floats:
@@ -286,16 +320,26 @@ def _counted(output: _Output, right: Array) -> Score:
     return Score(count / n, n, interval, conditions=output.conditions)
 
 
-def _worst(by_output: Mapping[str, Score], metric: str = "") -> Score:
+def _worst(by_output: Mapping[str, Score], outputs: Sequence[_Output], metric: str = "") -> Score:
     """The figure of the worst output; its interval begins with the lowest of all and ends with the first to end."""
     name, worst = min(by_output.items(), key=lambda item: (item[1].value, item[1].interval.low))
     low = min(figure.interval.low for figure in by_output.values())
     high = max(worst.value, min(figure.interval.high for figure in by_output.values()))
-    said = dict(worst.conditions)
+    said = {**worst.conditions, **_alike_in(outputs)}
+    if ALIKE_IN_PART in said:
+        said.pop(ALIKE, None)
     if len(by_output) > 1:
         said["worst_output"] = name
     interval = Interval(low, high, worst.interval.confidence, worst.interval.method)
     return Score(worst.value, worst.n, interval, metric, said)
+
+
+def _alike_in(outputs: Sequence[_Output]) -> dict[str, str]:
+    """What is said where the source answers all samples nearly alike, in all its outputs or in some of them."""
+    alike = {output.name: str(output.conditions[ALIKE]) for output in outputs if ALIKE in output.conditions}
+    if len(alike) == len(outputs):
+        return {ALIKE: next(iter(alike.values()))}
+    return {ALIKE_IN_PART: "; ".join(f"{name}: {said}" for name, said in alike.items())} if alike else {}
 
 
 plugin = Task(
