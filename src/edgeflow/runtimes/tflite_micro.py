@@ -63,14 +63,15 @@ def compiles_for(scheme: Scheme, target: Target) -> Target:
 
 def compile_program(job: CompileJob) -> Compiled | Unsupported:
     """The program is the model; refuse it when the interpreter does."""
-    if refusal := _refusal(job.source):
-        return Unsupported(f"TFLite Micro cannot run the model: {refusal}")
+    refusal = _refusal(job.source)  # before anything else reads a file that may be damaged
     if "WHILE" in litert_layers.kinds(job.source):
         # measured: recurrent layers answer otherwise from the first sample on
         return Unsupported(
             "TFLite Micro cannot run the model: WHILE: loops answer otherwise than in LiteRT; export recurrent layers "
             "unrolled"
         )
+    if refusal:
+        return Unsupported(f"TFLite Micro cannot run the model: {refusal}")
     content = job.source.read_bytes()
     job.output.write_bytes(content)
     return Compiled(zero_weights_ratio=zero_weights(content))
