@@ -16,5 +16,5 @@ rule compile:
         " --spec {params.call[spec]:q}"
         " --input model={input.model:q} outputs={input.outputs:q} ladder={input.ladder:q}"
         " source_info={input.source_info:q}"
-        " golden={input.golden:q} evaluation={input.evaluation:q}"
+        " golden={input.golden:q} evaluation={input.evaluation:q} origin={input.origin:q}"
         " --output program={output.program:q} info={output.info:q} outputs={output.outputs:q} > {log:q} 2>&1"

@@ -88,6 +88,10 @@ class MismatchError(EdgeflowError):
     exit_code = 6
 
 
+class DistanceError(MismatchError):
+    """Its answers are well-formed, and farther from those of the stage before than the step may move them."""
+
+
 class StageError(EdgeflowError):
     """A converter, quantizer, compiler or runner failed."""
 

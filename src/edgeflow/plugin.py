@@ -151,6 +151,9 @@ class Tolerance:
 
     relative: float  # greatest absolute difference / range of the golden outputs of the step before
     reason: str  # one line: where that number comes from
+    # Asked where they moved further: model, a few samples as it takes them → the operator that answers otherwise than
+    # the one of the step before to the same numbers, and by how much; "": all only round apart, which the budgets judge
+    rounding: Callable[[Path, Iterable[Feed]], str] | None = None
 
 
 # --- formats and converters ----------------------------------------------------------------------------------------

@@ -180,9 +180,8 @@ class Build:
             "reason": "within"}"""
         )
         passed = files.from_json(Check, budget)
-        missing = dataclasses.replace(
-            passed, metric="latency_p90_s", status=Status.UNMEASURED, value=None, margin=None, evidence=None
-        )
+        unmeasured = {"status": Status.UNMEASURED, "value": None, "margin": None, "evidence": None}
+        missing = dataclasses.replace(passed, metric="latency_p90_s", unit="second", **unmeasured)
         without = ("latency_p90_s",) if release == Release.RELEASED else ()
         self.write(
             "verdict", Verdict("net", "board", "int8_static", status, release, reasons, without, (passed, missing))

@@ -19,7 +19,7 @@ from edgeflow.types.variants import Scheme
 JOBS = Path(__file__).with_name("tflite_jobs.py")
 NUMBERS = itertools.count()
 SAMPLES = 48
-NETS = ("mixed", "sine", "wide", "roomy", "sparse", "faint")  # of tflite_nets.py, those that can be converted
+NETS = ("mixed", "sine", "wide", "roomy", "sparse", "faint", "deep")  # of tflite_nets.py, those that can be converted
 SCHEMES = {
     "fp32": Scheme("fp32", "float32", "float32", "float"),
     "fp16": Scheme("fp16", "float16", "float16", "float"),
@@ -131,7 +131,7 @@ def converted(torch_python: Path, project: Path, tflite_folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def optimized(converted: Path, edge: Toolchain) -> Path:
-    """The same folder, with <net>.<scheme>.tflite for mixed and wide in every scheme, sine and faint in int8."""
+    """The same folder, with <net>.<scheme>.tflite for mixed and wide in every scheme, sine, faint and deep in int8."""
     x = converted / "x.npy"
     variants = [(net, scheme) for net in ("mixed", "wide") for scheme in SCHEMES.values()]
     edge(
@@ -143,7 +143,7 @@ def optimized(converted: Path, edge: Toolchain) -> Path:
                 x if scheme.mode == "static" else None,
                 converted / f"{net}.{scheme.id}.tflite",
             ]
-            for net, scheme in [*variants, ("sine", INT8), ("faint", INT8)]
+            for net, scheme in [*variants, ("sine", INT8), ("faint", INT8), ("deep", INT8)]
         )
     )
     return converted

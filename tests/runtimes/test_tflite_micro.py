@@ -102,6 +102,30 @@ def test_answers_are_those_of_litert_within_the_tolerance(optimized: Path, edge:
 
 
 @toolchain
+def test_what_a_deep_network_makes_of_rounding_is_no_other_function(optimized: Path, edge: Toolchain) -> None:
+    program, x = optimized / "deep.int8_static.tflite", optimized / "x.npy"
+    micro, lite, apart = edge(
+        ["predict", "tflite_micro", program, x], ["predict", "litert", program, x], ["rounding", program, x]
+    )
+    tolerance = compile_tolerance(SCHEMES["int8_static"])
+    assert abs(np.array(micro) - lite).max() > tolerance.relative * np.ptp(lite)
+    assert tolerance.rounding is not None
+    assert apart == ""
+
+
+@toolchain
+def test_the_operator_that_is_another_function_is_named(finer: Path, edge: Toolchain) -> None:
+    """TFLite Micro dequantizes with one scale a tensor what has one for each channel."""
+    x = finer / "x.npy"
+    wrong, right = edge(
+        ["rounding", finer / "mixed.weights8.tflite", x], ["rounding", finer / "mixed.weights8_per_tensor.tflite", x]
+    )
+    assert wrong.startswith("DEQUANTIZE, operator ")
+    assert "differs from LiteRT's on the same numbers by" in wrong
+    assert right == ""
+
+
+@toolchain
 @pytest.mark.parametrize(
     ("net", "scheme", "most"),
     [

@@ -101,21 +101,33 @@ def compile_program(runtime: str, source: str, scheme: Any, target: Any, output:
 
 def ties(program: str) -> dict[str, list[int]]:
     """Values at and beside half steps of an integer program's input: as its runners and its layers are given them."""
+    from ai_edge_litert.interpreter import Interpreter
+
     from edgeflow.runners.litert_backend import Session as Lite
     from edgeflow.runners.tflite_micro_backend import Session as Micro
 
-    lite = Lite(program, 1)
-    (given,) = lite.signature()["inputs"]
-    scale, zero_point = given["scale"], given["zero_point"]
-    x = _half_steps(given["shape"], scale)
-    detail = {"dtype": np.dtype(given["dtype"]), "quantization": (scale, zero_point)}
-    ((_, by_litert),), (by_micro,) = lite.encode({given["name"]: x}), Micro(program, 1).encode({given["name"]: x})
+    (detail,) = Interpreter(program).get_input_details()
+    scale, zero_point = detail["quantization"]
+    x = _half_steps(detail["shape"], scale)
+    lite, micro = Lite(program, 1), Micro(program, 1)
+    feeds = [{session.signature()["inputs"][0]["name"]: x} for session in (lite, micro)]
+    ((_, by_lite),), (by_micro,) = lite.encode(feeds[0]), micro.encode(feeds[1])
     return {
-        "litert": by_litert.ravel().tolist(),
+        "litert": by_lite.ravel().tolist(),
         "tflite_micro": by_micro.ravel().tolist(),
         "layers": tflite_files.encode(x, detail).ravel().tolist(),
         "kernel": _quantized_by_the_kernel(x, scale, zero_point).ravel().tolist(),
     }
+
+
+def rounding(program: str, inputs: str) -> str:
+    """Which operator TFLite Micro answers otherwise than LiteRT; "" where both only round."""
+    from edgeflow.runtimes import tflite_micro
+
+    (given,) = harness.signature(_backend("tflite_micro"), program)["inputs"]
+    samples = asking.to_layout(np.load(inputs)[:4], "NHWC")
+    feeds = [harness.encode({given["name"]: each[None]}, [given]) for each in samples]
+    return tflite_micro.rounding(Path(program), feeds)
 
 
 def rung_of_tflite_micro(model: str, inputs: str) -> dict[str, Any]:

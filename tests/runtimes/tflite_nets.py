@@ -102,6 +102,37 @@ class Roomy(nn.Module):
         return self.pool(torch.relu(self.conv(x))).flatten(1)[:, :4]
 
 
+class Deep(nn.Module):
+    """What nobody trained, standardised layer by layer: whatever differs after the first grows in all that follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.ModuleList(nn.Conv2d(2 if i == 0 else 16, 16, 3, padding=1) for i in range(20))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(16, 4)
+        x = torch.randn(64, 2, 12, 10)
+        with torch.no_grad():
+            x = torch.tanh(x)
+            for layer in self.body:
+                x = torch.relu(_standardised(layer, x))
+            _standardised(self.classifier, self.pool(x).flatten(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(x)
+        for layer in self.body:
+            x = torch.relu(layer(x))
+        return self.classifier(self.pool(x).flatten(1))
+
+
+def _standardised(layer: nn.Conv2d | nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """What the layer answers when each channel is given mean 0 and deviation 1 over all samples."""
+    y = layer(x).transpose(0, 1).flatten(1)
+    deviation = y.std(1)
+    layer.bias.copy_((layer.bias - y.mean(1)) / deviation)
+    layer.weight.div_(deviation.view(-1, *[1] * (layer.weight.ndim - 1)))
+    return layer(x)
+
+
 class Eigen(nn.Module):
     """Something that LiteRT has no operator for."""
 
@@ -109,7 +140,16 @@ class Eigen(nn.Module):
         return torch.linalg.eigvals(x[:, :, :2, :2]).real.flatten(1)
 
 
-NETS = {"mixed": Mixed, "sine": Sine, "wide": Wide, "roomy": Roomy, "sparse": Sparse, "faint": Faint, "eigen": Eigen}
+NETS = {
+    "mixed": Mixed,
+    "sine": Sine,
+    "wide": Wide,
+    "roomy": Roomy,
+    "sparse": Sparse,
+    "faint": Faint,
+    "deep": Deep,
+    "eigen": Eigen,
+}
 
 
 def build(name: str) -> nn.Module:

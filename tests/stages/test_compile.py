@@ -37,6 +37,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeflow.plugin import Compiled, Runtime, Tolerance, Unsupported
+from edgeflow.runners.harness import RefusedError
 from edgeflow.types.figures import Evidence
 
 
@@ -95,6 +96,18 @@ dying = dataclasses.replace(
     plugin, description="Tiny runtime", backend=Path(__file__).with_name("dying.py"), beginnings=cut
 )
 choosy = dataclasses.replace(plugin, backend=Path(__file__).with_name("choosy.py"))
+def rounds(said):
+    tolerance = Tolerance(1e-6, "kernels round", lambda model, feeds: said(feeds))
+    return dataclasses.replace(plugin, compile_tolerance=lambda scheme: tolerance)
+
+
+def refuse(feeds):
+    raise RefusedError("MATMUL does not run by itself")
+
+
+rounding = rounds(lambda feeds: "" if [feed["x"].shape for feed in feeds] == [(1, 6)] * 4 else "wrong feeds")
+wrong = rounds(lambda feeds: "MATMUL, operator 1 of 1, differs by 17 steps")
+alone = rounds(refuse)
 timed = dataclasses.replace(plugin, times=True)
 accelerated = dataclasses.replace(
     plugin, id="npu", compile=accelerate, compiles_from="micro", runs="model"
@@ -243,6 +256,31 @@ def test_a_program_that_answers_differently_is_not_written(setting: Setting) -> 
     with pytest.raises(MismatchError, match=r"compile: .* does not match the stage before it"):
         setting.compile("plugin", "micro", setting.optimized())
     assert not (setting.folder / "plugin" / "program.out").exists()
+
+
+def test_what_rounding_alone_moves_is_a_loss_for_the_budgets(setting: Setting) -> None:
+    golden, evaluation = read_answers(setting.folder / "outputs")
+    write_answers(setting.folder / "outputs", golden * 1.1, evaluation)
+    made = setting.compile("rounding", "micro", setting.optimized())
+    last = files.read_as(Program, made.info).ladder.rungs[-1]
+    assert (last.stage, last.tolerance, last.value, last.n) == ("compile", None, 1.0, SAMPLES)
+    assert last.golden_max_abs == pytest.approx(0.1 * abs(golden).max(), rel=1e-4)
+    assert last.tolerance_reason.startswith("lossy: on the same numbers no operator is more than rounding away")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        ("wrong", "MATMUL, operator 1 of 1, differs by 17 steps"),
+        ("alone", "it cannot be followed: MATMUL does not run by itself"),
+    ],
+)
+def test_another_function_stays_an_error_that_names_its_operator(setting: Setting, plugin: str, words: str) -> None:
+    golden, evaluation = read_answers(setting.folder / "outputs")
+    write_answers(setting.folder / "outputs", golden * 1.1, evaluation)
+    with pytest.raises(MismatchError, match=rf"does not match the stage before it: .*; {words}$"):
+        setting.compile(plugin, "micro", setting.optimized())
+    assert not (setting.folder / plugin / "program.out").exists()
 
 
 def _reason(setting: Setting, plugin: str) -> str:

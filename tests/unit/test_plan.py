@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -101,6 +102,21 @@ def test_what_is_timed_has_its_baseline_also_where_that_is_not_selected(
     assert (simulated.inputs["baseline"], simulated.spec["without_baseline"]) == ([], "")  # unmeasured, and no pass
     assert timed.spec["without_baseline"] == ""
     assert integers.spec["without_baseline"].startswith("fp32 is infeasible on this target: Ethos-U executes int8")
+
+
+def test_rules_hand_over_all_that_their_jobs_read(
+    make: Callable[..., tuple[Project, Plan]], plugins: Plugins, project: Path
+) -> None:
+    """An input that is optional to a stage and forgotten in its rule changes figures, and no job fails."""
+    loaded, planned = make(models=[DSCNN], targets=["cortex_m4_tflm"], schemes=["int8_static"])
+    wiring = Wiring(loaded, plugins, planned)
+    of_variant = {"model": DSCNN, "target": "cortex_m4_tflm", "scheme": "int8_static"}
+    program = dict(zip(COMPILED, (DSCNN, "tflite_micro", "any", "int8_static"), strict=True))
+    for stage, rules, keys in (("compile", "compile", program), ("measure", "validate", of_variant)):
+        text = (project / "rules" / f"{rules}.smk").read_text()
+        shell = text[text.index(f"edgeflow {stage} ") :]
+        handed = set(re.findall(r"\{input\.(\w+):q\}", shell[: shell.index("--output")]))
+        assert handed == {*wiring.job(stage, keys).inputs}, stage
 
 
 def test_what_is_not_timed_says_why_it_has_no_baseline(

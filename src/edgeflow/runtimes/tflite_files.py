@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import StageError
@@ -244,6 +245,31 @@ def beginning(content: bytes, last: int) -> bytes:
     model = _read(content)
     _cut_after(model, last)
     return _write(model)
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One operator of a model's first graph as a model."""
+
+    content: bytes
+    inputs: tuple[int, ...]  # tensors of the graph that it is given, in order: `known` ones
+    outputs: tuple[int, ...]
+
+
+def alone(content: bytes, operator: int, known: Container[int]) -> Alone:
+    """An operator as a model of its own, which takes those of its inputs that are `known`; the others are constants."""
+    model = _read(content)
+    graph = model.subgraphs[0]
+    only = graph.operators[operator]
+    taken = tuple(dict.fromkeys(int(tensor) for tensor in only.inputs if tensor in known))
+    given = tuple(int(tensor) for tensor in only.outputs if tensor >= 0)
+    graph.operators, graph.inputs, graph.outputs, model.signatureDefs = [only], [*taken], [*given], []
+    return Alone(_write(model), taken, given)
+
+
+def first_inputs(content: bytes) -> tuple[int, ...]:
+    """The tensors that the first graph takes, in the file's order."""
+    return tuple(int(tensor) for tensor in _read(content).subgraphs[0].inputs)
 
 
 def _cut_after(model: Any, last: int) -> Any:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeflow import files
-from edgeflow.errors import MismatchError, StageError
+from edgeflow.errors import DistanceError, MismatchError, StageError
 from edgeflow.plugin import Executor, Task, Tolerance, Unsupported
 from edgeflow.runners import harness
 from edgeflow.stages import splits
+from edgeflow.stages.calibration import Feeds
 from edgeflow.stages.isolated import attempt
-from edgeflow.stages.ladder import Asked, Outputs, rung
+from edgeflow.stages.ladder import ROUNDS, Asked, Outputs, rung
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.plain import to_json
 from edgeflow.types.signatures import Binding
+
+if TYPE_CHECKING:
+    from edgeflow.plugin import Feed
+
+FOLLOWED = 4  # golden samples that are followed through the operators
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,8 @@ def compare(
     `binding` is where the model's inputs and outputs are in it; None: where they were. Without `evaluate` the golden
     inputs alone are asked; the default is to do so where the step may change nothing. Unsupported says why the runtime
     cannot execute it. Raises MismatchError when a step that should change nothing changed something, StageError when
-    the artifact is nothing that the runtime can read.
+    the artifact is nothing that the runtime can read. What exceeds its tolerance by rounding alone, as `rounding` of
+    that finds, is no error but a loss.
     """
     evaluate = tolerance is None if evaluate is None else evaluate
     previous = Outputs.read(reference.outputs)
@@ -94,17 +102,42 @@ def compare(
         else replace(previous, golden=outputs.golden, origin=None, steps=outputs.steps)
     )
     split = splits.opened(reference.evaluation)
-    step = rung(
+    held = partial(
+        rung,
         stage=stage,
         outputs=evaluated,
         previous=previous,
         targets=splits.labels(reference.evaluation) if task.needs_targets else split.labels(),
         task=task,
-        tolerance=tolerance,
         artifact=artifact,
         evaluated_on=asked.executor,
     )
+    try:
+        step = held(tolerance=tolerance)
+    except DistanceError as error:
+        if tolerance is None or tolerance.rounding is None:
+            raise
+        if other := _other(tolerance.rounding, runtime, found, artifact, reference.golden):
+            raise DistanceError(f"{error}; {other}") from error
+        step = replace(held(tolerance=None), tolerance_reason=ROUNDS.format(tolerance.relative))
     return replace(step, operators=operators), evaluated
+
+
+def _other(
+    rounding: Callable[[Path, Iterable[Feed]], str],
+    runtime: Executor,
+    binding: Binding | None,
+    artifact: Path,
+    golden: Path,
+) -> str:
+    """The operator that is another function, or why nothing says that there is none; "" where all only round."""
+
+    def work(path: Path) -> str:
+        signature = harness.signature(str(runtime.backend), str(path))
+        return rounding(path, Feeds(splits.opened(golden), FOLLOWED, signature, binding))
+
+    found = attempt(runtime, "following it operator by operator", artifact, work)
+    return f"it cannot be followed: {found.reason}" if isinstance(found, Unsupported) else found
 
 
 def answers(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeflow import files
-from edgeflow.errors import DataError, MismatchError
+from edgeflow.errors import DataError, DistanceError, MismatchError
 from edgeflow.plugin import Task, Tolerance
 from edgeflow.runners import tensors
 from edgeflow.stages.reference import comparison
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 STEPS = 2  # of an output of integers: kernels that are both right round ties apart, measured by as many
 LOSSY = "lossy by design: the difference is recorded and the budgets judge it"
+ROUNDS = (
+    "lossy: on the same numbers no operator is more than rounding away from the stage before's; the network makes more "
+    "than {:g} of the range of it, and the budgets judge that"
+)
 ROUNDING = 1e-3  # of a step: float32 reals that integers stand for
 GOLDEN, EVALUATION = "golden/", "evaluation/"
 ASKED = "edgeflow.evaluation"  # in the header of the file
@@ -95,7 +99,7 @@ def rung(
     """Compare a stage's outputs with those of the stage before it; `tolerance` None: the step is lossy by design.
 
     It has a value where the artifact itself was asked the evaluation samples. Raises MismatchError when the outputs
-    have other names or shapes, are not finite, or exceed the tolerance.
+    have other names or shapes or are not finite, DistanceError when they exceed the tolerance.
     """
     _check(stage, outputs, previous, artifact)
     before, digest = previous or outputs, files.sha256_file(artifact)
@@ -113,7 +117,7 @@ def rung(
         if tolerance is not None and (far := _beyond(distances, tolerance, outputs.steps)):
             several = f" '{far.output}'" if len(outputs.golden) > 1 else ""
             said = "" if value is None else f"{metric} is {value:.4f}. "
-            raise MismatchError(
+            raise DistanceError(
                 f"{stage}: {artifact.name} does not match the stage before it: golden outputs{several} differ by "
                 f"{far.greatest:.3g}, allowed are {tolerance.relative:g} of their range {far.scale:.3g} "
                 f"({tolerance.reason}); {said}The tool reported success; its output is wrong. Nothing was written"

@@ -46,7 +46,7 @@ class Rung:
     golden_range: float
     # Ratio of samples with the same decision as the rung before: evaluation samples, golden ones without a value
     agreement: float | None
-    tolerance: float | None  # greatest golden_max_abs / golden_range allowed; None where the step is lossy by design
+    tolerance: float | None  # greatest golden_max_abs / golden_range allowed; None where the step is lossy
     tolerance_reason: str
     artifact_sha256: str
     evaluated_on: str  # what ran it: "torch 2.13.0", "onnxruntime 1.32.0", "tflite-micro …"
