@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
+from edgeflow.types.figures import DROP, Direction, Evidence, Interval, Measurement
 
-DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
 RATIO = "latency_ratio_fp32"  # median time as a multiple of the baseline's, taken in turn
 # Conditions of a figure: what it is held against is nearly the same for all samples, or is so in some outputs.
 ALIKE, ALIKE_IN_PART = "source_alike", "source_alike_in_part"

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
-from edgeflow.figures import ALIKE, ALIKE_IN_PART, DROP, ELSEWHERE, bad_end, strongest, task_metrics
-from edgeflow.types.figures import Budget, Direction, Measurement, Reference
+from edgeflow.figures import ALIKE, ALIKE_IN_PART, ELSEWHERE, bad_end, strongest, task_metrics
+from edgeflow.types.figures import DROP, Budget, Direction, Measurement, Reference
 from edgeflow.types.ladder import Network
 from edgeflow.types.variants import Cell
 from edgeflow.types.verdicts import Check, Release, Status, Verdict

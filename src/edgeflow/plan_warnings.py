@@ -11,10 +11,9 @@ from edgeflow.config.limits import limits
 from edgeflow.config.problem import file_of
 from edgeflow.config.project import recipe_id
 from edgeflow.errors import DataError
-from edgeflow.figures import DROP
 from edgeflow.judge import Circumstances, shown, warnings
 from edgeflow.plan import Plan
-from edgeflow.types.figures import Budget, Direction, Reference
+from edgeflow.types.figures import DROP, Budget, Direction, Reference
 from edgeflow.types.ladder import Network
 from edgeflow.types.plain import from_json
 

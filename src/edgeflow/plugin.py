@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
-from edgeflow.figures import DROP
-from edgeflow.types.figures import Direction, Evidence, Interval, Measurement
+from edgeflow.types.figures import DROP, Direction, Evidence, Interval, Measurement
 from edgeflow.types.programs import Operators, Program
 from edgeflow.types.signatures import Binding, Signature
 from edgeflow.types.variants import Scheme, Step, Target

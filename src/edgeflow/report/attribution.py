@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from edgeflow.figures import DROP
 from edgeflow.report import show
 from edgeflow.report.variants import Variant
+from edgeflow.types.figures import DROP
 from edgeflow.types.ladder import LayerNoise, Rung
 from edgeflow.types.verdicts import Check
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgeflow.figures import DROP
 from edgeflow.report import show
-from edgeflow.types.figures import Direction, Reference
+from edgeflow.types.figures import DROP, Direction, Reference
 from edgeflow.types.ladder import Ladder
 from edgeflow.units import is_fraction, unit_of
 

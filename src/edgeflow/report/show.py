@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edgeflow import units
-from edgeflow.figures import DROP
-from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.figures import DROP, Evidence, Measurement
 from edgeflow.types.verdicts import Release
 
 NOT_MEASURED = "not measured"

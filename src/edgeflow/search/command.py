@@ -19,10 +19,10 @@ from edgeflow.config.budgets import METRICS
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import FOLDERS, MATRIX, file_of, no_such, not_one_of
 from edgeflow.errors import UsageError
-from edgeflow.figures import DROP, RATIO, may_choose
+from edgeflow.figures import RATIO, may_choose
 from edgeflow.runners import identity
 from edgeflow.search.tried import Rules
-from edgeflow.types.figures import Budget, Direction, Evidence
+from edgeflow.types.figures import DROP, Budget, Direction, Evidence
 from edgeflow.types.plain import to_json
 
 if TYPE_CHECKING:

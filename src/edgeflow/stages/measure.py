@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgeflow import files, stats
 from edgeflow.errors import MismatchError, StageError, UsageError
-from edgeflow.figures import DROP, ELSEWHERE, RATIO, strongest
+from edgeflow.figures import ELSEWHERE, RATIO, strongest
 from edgeflow.plugin import Comparison, Drop, Runtime, Score, Task, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
 from edgeflow.stages import reference, splits
 from edgeflow.stages.isolated import CrashError, check_ending
 from edgeflow.stages.ladder import Outputs as Answers
-from edgeflow.types.figures import Evidence, Measurement
+from edgeflow.types.figures import DROP, Evidence, Measurement
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.programs import Measured, Operators, Program
 from edgeflow.types.variants import Target

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
-from edgeflow.figures import DROP
 from edgeflow.plugin import Comparison, Drop, Score, Task
 from edgeflow.stats import (
     MOST_NEAR,
@@ -20,7 +19,7 @@ from edgeflow.stats import (
     wilson,
     within_rounding,
 )
-from edgeflow.types.figures import Direction
+from edgeflow.types.figures import DROP, Direction
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+DROP = "_drop"  # "accuracy_drop" is how much of "accuracy" was lost
+
 
 class Evidence(StrEnum):
     """How a figure was obtained, strongest first."""
