@@ -98,8 +98,15 @@ def test_editing_a_runtime_rebuilds_what_it_makes(copy: Project) -> None:
     plugin = copy.folder / "src/edgeflow/runtimes/onnxruntime.py"
     plugin.write_text(plugin.read_text() + "\nEDIT = 1\n")
     pending = copy.pending()
-    assert "train" not in rules(pending)
+    assert not {"train", "convert"} & set(rules(pending))
     assert {keys.split("/")[1] for keys in variants(pending, "compile")} == {"onnxruntime"}
+
+
+def test_editing_a_converter_converts_again(copy: Project) -> None:
+    plugin = copy.folder / "src/edgeflow/converters/torch_to_onnx.py"
+    plugin.write_text(plugin.read_text() + "\nEDIT = 1\n")
+    pending = copy.pending()
+    assert "train" not in rules(pending)
     assert {keys.split("/")[-1] for keys in variants(pending, "convert")} == {"onnx"}
 
 

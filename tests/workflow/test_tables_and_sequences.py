@@ -113,7 +113,7 @@ def test_their_package_says_how_to_prepare_a_sample(own: Project, model: str) ->
     assert packages
     for package in packages:
         package_json = manifest(package)
-        said = package_json["preprocessing"]
+        said = package_json["preprocessing"]["input"]
         assert package_json["labels"] == ["2", "9", "10"]
         assert (said["channels"], said["resize"]) == (None, None)
         if model == "motion":
