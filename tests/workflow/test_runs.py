@@ -42,7 +42,8 @@ def test_the_ladder_has_every_stage_on_the_whole_evaluation_split(built: Project
     path = built.folder / "results/compile/tiny_a/litert/any/int8_static/program.json"
     rungs = files.read_as(Program, path).ladder.rungs
     assert [r.stage for r in rungs] == ["train", "convert", "optimize", "compile"]
-    assert {r.n for r in rungs} == {900}
+    # what changes nothing is proved on golden inputs; the others ask every sample
+    assert [(r.n, r.value is None) for r in rungs] == [(900, False), (0, True), (900, False), (900, False)]
     assert rungs[1].tolerance is not None
     assert rungs[2].tolerance is None
     assert rungs[2].golden_max_abs is not None
@@ -103,7 +104,7 @@ def test_a_converter_that_lies_is_caught(fresh: Callable[..., Project]) -> None:
     done = project.run(check=False)
     assert done.returncode != 0
     log = (project.folder / "results/logs/convert/tiny_a/base/onnx.log").read_text()
-    assert "MismatchError: convert:" in log
+    assert "DistanceError: convert:" in log
     assert "does not match the stage before it" in log
     assert not list((project.folder / "results/convert/tiny_a/base").rglob("*.onnx"))
 
