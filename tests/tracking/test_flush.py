@@ -88,7 +88,8 @@ def test_a_variant_has_parameters_figures_curves_and_links(
     losses = [[step, value] for step, value, _ in run["history"]["train_loss"]]
     assert losses == [[epoch, value] for epoch, value in enumerate(training["curves"]["train_loss"], 1)]
     assert len(losses) == 2
-    assert [step for step, _, _ in run["history"]["ladder_accuracy"]] == [0, 1, 2, 3]
+    # convert and optimize change nothing of fp32: they are proved on golden inputs, and evaluate nothing
+    assert [step for step, _, _ in run["history"]["ladder_accuracy"]] == [0, 3]
     digest = files.sha256_file(tracked.package())
     tags = run["tags"]
     assert (tags["edgeflow.package.sha256"], tags["edgeflow.verdict"]) == (digest, "pass")
