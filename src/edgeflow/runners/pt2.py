@@ -501,7 +501,7 @@ def _is_symbol(node: ast.Call) -> bool:
 
 
 def _power(node: ast.AST) -> float:
-    """The exponent of a power or a shift, which must be a small number; 1 for anything else: powers of powers multiply."""
+    """The exponent of a power or a shift, which must be a small number; 1 for anything else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.LShift | ast.RShift):
         exponent: ast.AST = node.right
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in POWERS:
