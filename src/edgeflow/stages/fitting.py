@@ -117,15 +117,9 @@ def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> d
     return {name: wanted[name] for name in dataset}
 
 
-def _sample(tensor: Tensor) -> tuple[int | str, ...]:
-    """The axes of one sample: all but the batch, which axis 0 is where it is free or 1."""
-    batched = bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] == 1)
-    return tensor.shape[1:] if batched else tensor.shape
-
-
 def _fitting(tensor: Tensor, given: Given, layout: str) -> list[tuple[int, ...]]:
     """The orders of a sample's axes that fit the file, as they are first."""
-    return [axes for axes in _orders(len(given.shape), layout) if _fits(_sample(tensor), given.shape, axes)]
+    return [axes for axes in _orders(len(given.shape), layout) if _fits(tensor.sample, given.shape, axes)]
 
 
 def _orders(axes: int, layout: str) -> Iterator[tuple[int, ...]]:
