@@ -440,3 +440,17 @@ def test_samples_beyond_the_range_are_clipped(optimized: Path, edge: Toolchain) 
         beyond, at_the_edge = edge(["predict", runtime, program, far], ["predict", runtime, program, edges])
         assert beyond == at_the_edge
     assert len(x) == SAMPLES
+
+
+@toolchain
+def test_two_axes_of_any_length_take_that_of_what_is_fed(edge_python: Path, project: Path, tmp_path: Path) -> None:
+    job = Path(__file__).with_name("lengths_jobs.py")
+    environment = {**os.environ, "PYTHONPATH": str(project / "src")}
+    done = subprocess.run([edge_python, job, tmp_path], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    for who in ("backend", "example"):
+        answers = np.load(tmp_path / f"{who}.npz")
+        assert {length: answer.tolist() for length, answer in answers.items()} == {
+            "3": [[0, 11, 22]],
+            "5": [[0, 11, 22, 33, 44]],
+        }

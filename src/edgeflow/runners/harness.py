@@ -17,7 +17,7 @@ A backend is a file with a class `Session`:
     arena_bytes() -> int where the runtime knows its working memory exactly, else None
     operators() -> [{"operator", "count", "placement"}…] of the graph that really runs
     versions() -> {"onnxruntime": "1.32.0", …}  (static method)
-A program that is sound and that the runtime refuses raises RefusedError, from Session or invoke, with the path of the
+A program that is sound and that the runtime refuses raises RefusedError, from all of these, with the path of the
 program and what the runtime says; ValueError where a file is no program, or none for this harness.
 A backend may also have a function operators_in(program: str) -> {name: count}: the operators in the file as it is,
 before anything is fused at start-up.

@@ -56,12 +56,20 @@ class Session:
         """
         inputs, _ = self._at
         native = encode(feed, self._inputs)
-        for name, details in inputs.items():
-            if list(details["shape"]) != list(native[name].shape):
-                self._interpreter.resize_tensor_input(details["index"], native[name].shape)
-                details["shape"] = native[name].shape
-                self._interpreter.allocate_tensors()
+        other = {name: array.shape for name, array in native.items() if array.shape != tuple(inputs[name]["shape"])}
+        for name, shape in other.items():
+            self._interpreter.resize_tensor_input(inputs[name]["index"], shape)
+            inputs[name]["shape"] = shape
+        if other:  # after all of them: operators may want equal lengths
+            self._allocate()
         return [(inputs[name]["index"], values) for name, values in native.items()]
+
+    def _allocate(self) -> None:
+        try:
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            name = f"LiteRT {version('ai-edge-litert')}"
+            raise RefusedError(f"{self._program}: {name} cannot run it on samples of this shape: {error}") from error
 
     def invoke(self, native: list[tuple[int, Array]]) -> list[Array]:
         """All outputs, in the order of the signature, in the program's own types."""

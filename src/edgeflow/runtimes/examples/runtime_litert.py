@@ -10,6 +10,12 @@ def load(path, threads=1):
     inputs, outputs = places(interpreter)
 
     def run(feed):
+        shapes = {detail["index"]: tuple(detail["shape"]) for detail in interpreter.get_input_details()}
+        other = {inputs[name]: given.shape for name, given in feed.items() if given.shape != shapes[inputs[name]]}
+        for place, shape in other.items():  # axes of any length take that of the feed
+            interpreter.resize_tensor_input(place, shape)
+        if other:
+            interpreter.allocate_tensors()
         for name, given in feed.items():
             interpreter.set_tensor(inputs[name], given)
         interpreter.invoke()
