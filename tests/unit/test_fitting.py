@@ -33,7 +33,7 @@ PICTURE = {"input": Given("float32", (3, 32, 48))}
         ((1, 3, 32, 48), "", ()),
         ((1, 32, 48, 3), "", (1, 2, 0)),
         (("?", "h", "w", 3), "", (1, 2, 0)),
-        (("?", "?", "?", "?"), "", ()),
+        (("?", "?", "?", "?"), "NCHW", ()),
         (("?", "?", "?", "?"), "NHWC", (1, 2, 0)),
         ((3, 32, 48), "", ()),  # no axis is the batch's
     ],
@@ -44,6 +44,24 @@ def test_the_axes_of_a_single_input_are_found_by_its_shape(
     layouts = {"image": layout} if layout else {}
     found = fit("m", signature(image(*shape)), PICTURE, layouts)
     assert found == Binding({"input": Bound("image", axes)}, {"logits": Bound("logits"), "boxes": Bound("boxes")})
+
+
+SQUARE = Tensor("x", "float32", (1, 8, 8))
+
+
+def test_samples_that_nobody_recorded_go_in_as_they_are() -> None:
+    found = fit("m", signature(SQUARE), {"input": Given("float32", (8, 8))}, {}, recorded=False)
+    assert found.inputs == {"input": Bound("x")}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "layouts"),
+    [(SQUARE, (8, 8), "NCL } }', or NLC"), (image("?", "?", "?", "?"), (3, 32, 48), "NCHW } }', or NHWC")],
+)
+def test_channels_that_may_be_first_or_last_are_asked_for(tensor: Tensor, shape: tuple[int, ...], layouts: str) -> None:
+    said = f"channels first, and last; say which in the model's file: 'inputs: {{ {tensor.name}: {{ layout: {layouts}."
+    with pytest.raises(DataError, match=re.escape(said)):
+        fit("m", signature(tensor), {"input": Given("float32", shape)}, {})
 
 
 def test_a_sequence_may_have_its_channels_last() -> None:

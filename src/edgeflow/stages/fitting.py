@@ -34,12 +34,19 @@ class Given:
 
 
 def fit(
-    model: str, signature: Signature, dataset: Mapping[str, Given], layouts: Mapping[str, str], output: str = ""
+    model: str,
+    signature: Signature,
+    dataset: Mapping[str, Given],
+    layouts: Mapping[str, str],
+    output: str = "",
+    *,
+    recorded: bool = True,
 ) -> Binding:
     """Where the inputs of a dataset and the outputs of a model are in the model's file.
 
     A single input is found whatever its name. `layouts`: order of the axes by input of the model, where its
-    configuration says it; else the shapes say it. `output`: the only one that is looked at; "": all of them.
+    configuration says it; else the shapes say it. `output`: the only one that is looked at; "": all of them. Samples
+    that nobody `recorded` have no channels that could be taken for something else.
     Raises DataError that lists both sides and says what to do.
     """
     pairs = _paired(model, signature, dataset)
@@ -49,12 +56,14 @@ def fit(
         )
     inputs = {}
     for name, tensor in pairs.items():
-        axes = _axes(tensor, dataset[name], layouts.get(tensor.name, ""))
-        if axes is None:
+        orders = _fitting(tensor, dataset[name], layouts.get(tensor.name, ""))
+        if not orders:
             raise DataError(f"model {model}: {_misfit(tensor, dataset[name], layouts)}. {_both(signature, dataset)}")
+        if recorded and len(orders) > 1:
+            raise DataError(f"model {model}: {_ambiguous(tensor, dataset[name])}. {_both(signature, dataset)}")
         if problem := _other_type(tensor, dataset[name]):
             raise DataError(f"model {model}: {problem}. {_both(signature, dataset)}")
-        inputs[name] = Bound(tensor.name, axes)
+        inputs[name] = Bound(tensor.name, orders[0])
     outputs = [tensor.name for tensor in signature.outputs]
     if output and output not in outputs:
         raise DataError(f"model {model}: output: its file has no {output!r}, only {_names(signature.outputs)}")
@@ -108,16 +117,9 @@ def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> d
     return {name: wanted[name] for name in dataset}
 
 
-def _sample(tensor: Tensor) -> tuple[int | str, ...]:
-    """The axes of one sample: all but the batch, which axis 0 is where it is free or 1."""
-    batched = bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] == 1)
-    return tensor.shape[1:] if batched else tensor.shape
-
-
-def _axes(tensor: Tensor, given: Given, layout: str) -> tuple[int, ...] | None:
-    """The order of a sample's axes in the file; None where it does not fit in any."""
-    fitting = (axes for axes in _orders(len(given.shape), layout) if _fits(_sample(tensor), given.shape, axes))
-    return next(fitting, None)
+def _fitting(tensor: Tensor, given: Given, layout: str) -> list[tuple[int, ...]]:
+    """The orders of a sample's axes that fit the file, as they are first."""
+    return [axes for axes in _orders(len(given.shape), layout) if _fits(tensor.sample, given.shape, axes)]
 
 
 def _orders(axes: int, layout: str) -> Iterator[tuple[int, ...]]:
@@ -144,6 +146,14 @@ def _misfit(tensor: Tensor, given: Given, layouts: Mapping[str, str]) -> str:
     return (
         f"input {tensor.name} does not take samples of shape [{', '.join(map(str, given.shape))}]{layout}; "
         "correct the dataset's shape, or the model's 'inputs'"
+    )
+
+
+def _ambiguous(tensor: Tensor, given: Given) -> str:
+    first, last = ("NCHW", "NHWC") if len(given.shape) == 3 else ("NCL", "NLC")
+    return (
+        f"input {tensor.name} takes samples of shape [{', '.join(map(str, given.shape))}] with their channels first, "
+        f"and last; say which in the model's file: 'inputs: {{ {tensor.name}: {{ layout: {first} }} }}', or {last}"
     )
 
 
