@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import wait_for_end
+from tests.rights import heed_modes
 from tests.toolchains.conftest import Stage
 
 from edgeflow import host
@@ -85,6 +86,15 @@ def test_limits_hold(warm: Stage) -> None:
     assert done.returncode == 1
     assert "MemoryError" in done.stderr
     assert warm.run("bytearray(4 << 30)").returncode == 0
+
+
+def test_a_job_may_no_more_than_who_gives_it(own: Stage, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.write_text("kept from others")
+    closed.chmod(0)
+    code = f"print(os.access({str(closed)!r}, os.R_OK))"
+    assert own.run("pass").returncode == 0  # its worker may what these tests may
+    assert own.run(code, preexec_fn=heed_modes).stdout == "False\n"
 
 
 def test_warm_and_cold_write_the_same_bytes(warm: Stage, cold: Stage) -> None:

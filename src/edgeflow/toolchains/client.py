@@ -300,8 +300,8 @@ def private_folder() -> str:
 
 
 def _key(toolchain: str, python: str) -> str:
-    """Names the worker: other code, another lock, toolchain, interpreter, host, allocation, niceness or set of limits
-    is another.
+    """Names the worker: other code, another lock, toolchain, interpreter, host, allocation, niceness, or other limits
+    or rights is another.
     """
     from edgeflow import layout
 
@@ -326,7 +326,16 @@ def _key(toolchain: str, python: str) -> str:
     for name in sorted(vars(resource)):
         if name.startswith("RLIMIT_"):
             parts.append(b"%d %d" % resource.getrlimit(getattr(resource, name)))
-    return _digest(b"\0".join(parts))
+    return _digest(b"\0".join([*parts, *_rights()]))
+
+
+def _rights() -> list[bytes]:
+    """What this process may do beside what its user may: a job must not have more of it from its worker."""
+    try:
+        with open("/proc/self/status", "rb") as stream:
+            return [line for line in stream if line.startswith((b"Groups", b"Cap", b"NoNewPrivs"))]
+    except FileNotFoundError:  # Linux only
+        return []
 
 
 def _contents(*paths: str) -> bytes:
