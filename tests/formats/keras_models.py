@@ -44,8 +44,9 @@ def by_key() -> keras.Model:
 
 
 def nested() -> keras.Model:
-    """A model in a model."""
+    """A model in a model, which was trained by itself."""
     inside = keras.Sequential([layers.Dense(4, activation="gelu"), layers.Dropout(0.1)], name="inside")
+    inside.compile(keras.optimizers.Adam(), keras.losses.MeanSquaredError(), [keras.metrics.MeanAbsoluteError()])
     return keras.Sequential([keras.Input((8,), name="x"), inside, layers.Dense(2, name="y")])
 
 
@@ -170,6 +171,8 @@ def hostile(folder: Path) -> None:
     rewriter = Rewriter(folder.parent / "sound" / "nested.keras", folder)
     rewriter.write("module", layer={"module": "os", "class_name": "System", "registered_name": None})
     rewriter.write("function", layer={"module": "keras.utils", "class_name": "get_file", "registered_name": None})
+    trained = {"optimizer": {"module": "os", "class_name": "System", "config": {}, "registered_name": None}}
+    rewriter.write("trained_inside", layer={"compile_config": trained})
     rewriter.write("unsafe", layer={"module": "keras.config", "class_name": "function", "config": "enable_unsafe"})
     rewriter.write("own", layer={"module": None, "class_name": "Mine", "registered_name": "acme>Mine"})
     rewriter.write("other_model", layer={"module": "keras.layers", "class_name": "TFSMLayer"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,22 @@ def test_who_computes_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "CPU_S", 1)
     with pytest.raises(DataError, match="takes more than 1 s of computing"):
         contained(str, read, FILE)
+
+
+def test_who_waits_for_what_never_comes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        threading.Event().wait()
+        return ""
+
+    monkeypatch.setattr(module, "WAIT_S", 1)
+    with pytest.raises(DataError, match="takes more than 1 s: it is damaged"):
+        contained(str, read, FILE)
+
+
+def test_who_says_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    with pytest.raises(DataError, match="fills more than 1,000 bytes"):
+        contained(str, lambda _: "x" * 1_000_000, FILE)
 
 
 def test_who_ends_without_an_answer_is_refused() -> None:

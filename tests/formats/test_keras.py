@@ -19,6 +19,7 @@ KERAS = {
     "lambda.keras": "its layer Lambda executes Python code that is in the file",
     "lambda.h5": "its layer Lambda executes Python code that is in the file",
     "module.keras": "os.System is none of Keras's layers",
+    "trained_inside.keras": "os.System is none of Keras's layers",
     "function.keras": "keras.utils.get_file is none of Keras's layers",
     "unsafe.keras": "keras.config.function is none of Keras's layers",
     "own.keras": "'acme>Mine' is a class of somebody's own",

@@ -19,7 +19,7 @@ from unittest import mock
 import asking
 import numpy as np
 
-from edgeflow.converters import torch_to_onnx
+from edgeflow.converters import onnx_graphs
 from edgeflow.errors import StageError
 from edgeflow.plugin import CompileJob, OptimizeJob, Unsupported
 from edgeflow.runners import harness
@@ -137,7 +137,7 @@ def refuse(folder: Path) -> None:
     said = {"unknown_operator": _refusal(folder, Eigenvalues()), "two_outputs": _refusal(folder, TwoOutputs())}
     with mock.patch("torch.onnx.export", fixed_batch):
         said["fixed_batch"] = _refusal(folder, Convolution())
-    with mock.patch.object(torch_to_onnx, "OPSET", 17):
+    with mock.patch.object(onnx_graphs, "OPSET", 17):
         said["opset"] = _refusal(folder, Convolution())
     (folder / "refused.json").write_text(json.dumps(said))
 

@@ -17,7 +17,7 @@ import pytest
 from tests.splits import write_split
 
 from edgeflow.converters import torch_to_onnx
-from edgeflow.converters.torch_to_onnx import OPSET
+from edgeflow.converters.onnx_graphs import OPSET
 from edgeflow.runners import harness
 from edgeflow.runtimes.onnxruntime import compile_tolerance, compiles_for, plugin, profile, supports
 from edgeflow.stages.ladder import Outputs

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from edgeflow.converters import borders, onnx_graphs
+from edgeflow.converters import borders, onnx_graphs, torch_to_onnx
 from edgeflow.converters.borders import Border
 from edgeflow.converters.silence import first_line, silenced
-from edgeflow.converters.torch_to_onnx import EXPORTER
-from edgeflow.errors import StageError
 from edgeflow.formats import torch_export
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
-
-if TYPE_CHECKING:
-    import onnx
 
 
 def convert(job: ConvertJob) -> Converted | Unsupported:
@@ -43,21 +36,10 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
         why = first_line(error.__cause__ or error)
         return Unsupported(f"ONNX Runtime: torch.onnx.export cannot export the model: {why}")
     model = onnx.load(job.output)
-    _check(model, border)
+    torch_to_onnx.check(model, list(border.inputs.values()), list(border.outputs.values()))
     onnx_graphs.name_axes(model)
     onnx_graphs.save(model, job.output)
     return Converted(border.binding())
-
-
-def _check(model: onnx.ModelProto, border: Border) -> None:
-    """The exporter falls back to another opset with exit code 0, and counts names up where it has too few."""
-    opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset != onnx_graphs.OPSET:
-        raise StageError(f"convert: torch.onnx.export wrote opset {opset}, not {onnx_graphs.OPSET} as asked")
-    wrote = [value.name for value in (*model.graph.input, *model.graph.output)]
-    wanted = [*border.inputs.values(), *border.outputs.values()]
-    if wrote != wanted:
-        raise StageError(f"convert: torch.onnx.export wrote {', '.join(wrote)}, and not {', '.join(wanted)} as asked")
 
 
 plugin = Converter(
@@ -68,5 +50,5 @@ plugin = Converter(
     toolchain="torch",
     convert=convert,
     tolerance=Tolerance(1e-4, "float32: another order of additions; measured 3e-7"),
-    preload=EXPORTER,
+    preload=torch_to_onnx.EXPORTER,
 )

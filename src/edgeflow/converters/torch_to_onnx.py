@@ -8,22 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeflow.converters import torch_modules
+from edgeflow.converters import onnx_graphs, torch_modules
+from edgeflow.converters.silence import first_line
 from edgeflow.errors import StageError
 from edgeflow.plugin import Converted, Converter, ConvertJob, Tolerance, Unsupported
-from edgeflow.runtimes import onnxruntime_layers
 from edgeflow.types.signatures import Binding, Bound
 
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 21  # the first with 16-bit QuantizeLinear: the quantizer raises a lower one without being asked
-
 
 def convert(job: ConvertJob) -> Converted | Unsupported:
     """Export an nn.Module with a dynamic batch; Unsupported says what the exporter cannot express.
 
-    Raises StageError when it reports success and wrote another opset or another signature.
+    Raises StageError when it reports success and wrote another opset, another signature or a fixed batch.
     """
     import onnx
     import torch
@@ -39,7 +37,7 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
                 tuple(doubled),
                 str(job.output),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=onnx_graphs.OPSET,
                 input_names=list(examples),
                 output_names=names,
                 dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in doubled),
@@ -47,13 +45,13 @@ def convert(job: ConvertJob) -> Converted | Unsupported:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        why = str(error.__cause__ or error).strip().partition("\n")[0]
+        why = first_line(error.__cause__ or error)
         return Unsupported(f"ONNX Runtime: torch.onnx.export cannot export the model: {why}")
     model = onnx.load(job.output)
-    _check(model, list(examples), names)
-    onnxruntime_layers.name_nodes(model)
-    _drop_notes(model)
-    onnx.save(model, job.output)
+    check(model, list(examples), names)
+    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input):
+        raise StageError("convert: torch.onnx.export fixed the batch; the model's code must not depend on its size")
+    onnx_graphs.save(model, job.output)
     return Converted(Binding({name: Bound(name) for name in examples}, {name: Bound(name) for name in names}))
 
 
@@ -72,29 +70,15 @@ def _quiet(*loggers: str) -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _check(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """The exporter falls back to another opset or to a fixed batch with exit code 0."""
+def check(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """StageError for another opset or other names, which the exporter falls back to with success."""
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
-    if opset != OPSET:
-        raise StageError(f"convert: torch.onnx.export wrote opset {opset}, not {OPSET} as asked")
+    if opset != onnx_graphs.OPSET:
+        raise StageError(f"convert: torch.onnx.export wrote opset {opset}, not {onnx_graphs.OPSET} as asked")
     wrote = [value.name for value in (*model.graph.input, *model.graph.output)]
     if wrote != [*inputs, *outputs]:
         expected = f"inputs {', '.join(inputs)} and outputs {', '.join(outputs)}"
         raise StageError(f"convert: expected {expected}, torch.onnx.export wrote {', '.join(wrote)}")
-    if not all(value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input):
-        raise StageError("convert: torch.onnx.export fixed the batch; the model's code must not depend on its size")
-
-
-def _drop_notes(model: onnx.ModelProto) -> None:
-    """Remove the exporter's notes on where each node comes from: paths of this machine, a third of a small file."""
-    graphs = [model.graph]
-    for graph in graphs:  # grows while it is walked: control flow holds graphs in attributes
-        for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-            part.ClearField("doc_string")
-            part.ClearField("metadata_props")
-        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    model.ClearField("doc_string")
-    model.ClearField("metadata_props")
 
 
 EXPORTER = (  # what torch.onnx.export imports when it is first used: two seconds

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 MEMORY_BYTES = 384 * 2**20  # more than what this process has already; with it below 512 MiB in all
 CPU_S = 120
+WAIT_S = 600  # in all, on a machine that has others to do: a library may wait for what never comes
 MOST_BYTES = 16 * 2**20  # of an answer
 
 
@@ -41,14 +42,17 @@ def contained(kind: type[T], read: Callable[[Path], T], path: Path) -> T:
     os.close(writable)
     try:
         with os.fdopen(readable, "rb") as pipe:
-            said = pipe.read(MOST_BYTES)
+            said = pipe.read(MOST_BYTES + 1)
         status = os.waitpid(child, 0)[1]
     except BaseException:  # an interrupt: nobody waits for the child any more
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
-    if not said:
-        raise DataError(f"{path}: {_ending(os.waitstatus_to_exitcode(status))}")
+    if len(said) > MOST_BYTES:
+        raise DataError(f"{path}: what it takes and gives fills more than {MOST_BYTES:,} bytes: no model is that large")
+    code = os.waitstatus_to_exitcode(status)
+    if code != 0 or not said:
+        raise DataError(f"{path}: {_ending(code)}")
     answer = json.loads(said)
     if "refused" in answer:
         raise DataError(answer["refused"])
@@ -62,6 +66,8 @@ def _ending(code: int) -> str:
     name = signal.Signals(-code).name
     if name == "SIGXCPU":
         return f"reading it takes more than {CPU_S} s of computing: it is damaged, or made to do that"
+    if name == "SIGALRM":
+        return f"reading it takes more than {WAIT_S} s: it is damaged, or made to do that"
     return f"reading it ends in a crash ({name}): it is damaged, or made to do that"
 
 
@@ -94,6 +100,8 @@ def _limit() -> None:
     """Let this process take little memory and time, where the system keeps to that: Linux."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     used_s = resource.getrusage(resource.RUSAGE_SELF)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WAIT_S)
     _lower(resource.RLIMIT_CPU, int(used_s.ru_utime + used_s.ru_stime) + CPU_S)
     if sys.platform == "linux":  # elsewhere the limit does not hold, or cannot be set below what is taken
         status = Path("/proc/self/status").read_text()

@@ -23,10 +23,12 @@ from edgeflow.types.signatures import Signature, Tensor
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+TRAINING = "compile_config"  # key of a description
 CONFIG_BYTES = 16 * 2**20
 MOST_OBJECTS = 100_000  # groups and arrays of an HDF5 file
-MODULES = re.compile(  # whose classes build layers
+MODULES = re.compile(  # whose classes build layers, and say how a model in a model is trained
     r"keras(\.(layers|initializers|regularizers|constraints|activations|dtype_policies|quantizers|models))?"
+    r"|keras\.(losses|metrics|optimizers(\.schedules)?)"
     r"|keras\.src\.(models\.(functional|sequential|model)|ops\.\w+|engine\.(functional|sequential)|layers(\.\w+)+)"
 )
 CLASS = re.compile(r"[A-Z]\w*", re.ASCII)
@@ -180,8 +182,11 @@ def _arrays(path: Path, root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _check_config(path: Path, config: dict[str, Any]) -> None:
-    """Refuse what Keras would build from other than its own layers; how the model was trained is not built."""
-    todo: list[Any] = [config]
+    """Refuse what Keras would build from other than its own layers.
+
+    How the model was trained is not built; how a model in it was is.
+    """
+    todo: list[Any] = [{key: part for key, part in config.items() if key != TRAINING}]
     while todo:
         value = todo.pop()
         if isinstance(value, list):
@@ -191,7 +196,7 @@ def _check_config(path: Path, config: dict[str, Any]) -> None:
                 _check_class(path, value)
             elif "module" in value or "registered_name" in value:
                 raise DataError(f"{path}: its description names a module for no class: it is damaged")
-            todo += [part for key, part in value.items() if key != "compile_config"]
+            todo += value.values()
 
 
 def _check_class(path: Path, value: dict[str, Any]) -> None:
@@ -216,6 +221,15 @@ def _quantized(config: dict[str, Any]) -> str:
     return "float16" if re.search(r'"DTypePolicy", "config": \{"name": "float16"\}|"dtype": "float16"', text) else ""
 
 
+def _untrained(part: Any) -> Any:
+    """A description without how its models are trained: optimizers have variables with values."""
+    if isinstance(part, list):
+        return [_untrained(one) for one in part]
+    if isinstance(part, dict):
+        return {key: _untrained(value) for key, value in part.items() if key != TRAINING}
+    return part
+
+
 def _signature(path: Path) -> Signature:
     """In a child that has Keras: the model is built with variables that have shapes and no values."""
     import keras
@@ -224,8 +238,7 @@ def _signature(path: Path) -> Signature:
 
     from edgeflow.runners import keras_backend
 
-    config = _config(path)
-    config.pop("compile_config", None)
+    config = _untrained(_config(path))
     try:
         with StatelessScope():
             if archive.is_zip(path):
