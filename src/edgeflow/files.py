@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, digests, canonical JSON, arrays without pickle."""
+"""Files that are whole or not there: atomic writes, digests, canonical JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from edgeflow import host
 from edgeflow.errors import DataError
 from edgeflow.types.plain import from_json, to_json
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -90,34 +87,6 @@ def read_as(cls: type[T], path: Path) -> T:
         return from_json(cls, read_json(path))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
-
-
-def write_npz(path: Path, **arrays: NDArray[Any]) -> None:
-    """Write arrays as an uncompressed .npz; equal arrays give equal bytes (numpy stamps members with 1980-01-01)."""
-    import numpy as np
-
-    with atomic(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
-
-
-def read_npz(path: Path, *names: str) -> tuple[NDArray[Any], ...]:
-    """Read the named arrays; nothing is unpickled.
-
-    Raises DataError that names the file and the array when one is missing or the file is damaged.
-    """
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return tuple(archive[name] for name in names)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except KeyError as error:
-        raise DataError(f"{path}: {str(error).strip(chr(39) + chr(34))}; expected arrays {', '.join(names)}") from None
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:  # TypeError: one bare array
-        raise DataError(f"{path}: not a readable .npz archive: {error}") from None
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgeflow import files, host
@@ -121,42 +120,6 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o640
-
-
-def test_equal_arrays_give_equal_bytes(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        files.write_npz(tmp_path / f"{name}.npz", x=np.arange(6, dtype=np.float32), y=np.zeros(2, np.int64))
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-
-
-def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "evil.npz"
-    np.savez(path, x=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(DataError, match=r"not a readable \.npz archive"):
-        files.read_npz(path, "x")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "no such file"),
-        (b"not an archive", "not a readable .npz archive"),
-        (b"PK\x03\x04 truncated", "not a readable .npz archive"),
-    ],
-)
-def test_unreadable_arrays_name_the_file(tmp_path: Path, content: bytes | None, message: str) -> None:
-    path = tmp_path / "data.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        files.read_npz(path, "x")
-    assert str(path) in str(caught.value)
-
-
-def test_a_missing_array_is_named(tmp_path: Path) -> None:
-    files.write_npz(tmp_path / "data.npz", x=np.zeros(1))
-    with pytest.raises(DataError, match=r"data\.npz: .*y.*expected arrays x, y"):
-        files.read_npz(tmp_path / "data.npz", "x", "y")
 
 
 def test_read_as_names_file_and_field(tmp_path: Path) -> None:

@@ -81,8 +81,9 @@ def compare(
     previous = Outputs.read(reference.outputs)
     if reference.origin:
         previous = replace(previous, origin=Outputs.read(reference.origin).evaluation)
-    asked = Asked(files.sha256_file(artifact), versions(runtime), files.sha256_file(reference.evaluation))
-    known = previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
+    executor = versions(runtime)
+    asked = Asked(files.sha256_file(artifact), executor, files.sha256_file(reference.evaluation)) if evaluate else None
+    known = asked is not None and previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
     doing, found = f"executing the model that {stage} made", binding or reference.ladder.binding
     evaluation = reference.evaluation if evaluate and not known else None
 
@@ -101,16 +102,15 @@ def compare(
         if outputs.evaluation
         else replace(previous, golden=outputs.golden, origin=None, steps=outputs.steps)
     )
-    split = splits.opened(reference.evaluation)
     held = partial(
         rung,
         stage=stage,
         outputs=evaluated,
         previous=previous,
-        targets=splits.labels(reference.evaluation) if task.needs_targets else split.labels(),
+        targets=splits.targets(reference.evaluation, task),
         task=task,
         artifact=artifact,
-        evaluated_on=asked.executor,
+        evaluated_on=executor,
     )
     try:
         step = held(tolerance=tolerance)

@@ -100,8 +100,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     figures = Figures(spec, info, runtime, job, result)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
-    asked = splits.opened(inputs.evaluation)
-    labels = splits.labels(inputs.evaluation) if task.needs_targets else asked.labels()
+    labels, declared = splits.targets(inputs.evaluation, task), splits.opened(inputs.evaluation).declared
     trained = Answers.read(inputs.reference).evaluation
     _check_shapes(answers, trained, inputs)
     compared = reference.comparison(trained, answers, labels, spec.output)
@@ -114,7 +113,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, task, compared, asked.declared),
+            *_task_figures(figures, task, compared, declared),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -126,7 +125,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         not_applicable=not_applicable,
         reference=reference.score(task, compared),
         missing=reference.missing(task, compared),
-        declared=asked.declared,
+        declared=declared,
     )
     files.write_json(outputs.measurement, measured)
 

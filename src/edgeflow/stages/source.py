@@ -79,8 +79,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     tools = versions(kind)
     asked = ladder.Asked(files.sha256_file(path), tools, files.sha256_file(inputs.evaluation))
     told = replace(told, asked=asked)
-    split = splits.opened(inputs.evaluation)
-    labels = splits.labels(inputs.evaluation) if task.needs_targets else split.labels()
+    labels = splits.targets(inputs.evaluation, task)
     step = ladder.rung("source", told, None, labels, task, None, path, tools)
     said = {
         "model": spec.model,
@@ -91,7 +90,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         "signature": signature,
         "reference": score(task, comparison(told.evaluation, told.evaluation, labels)),
         "tools": tools,
-        "samples": len(split),
+        "samples": len(splits.opened(inputs.evaluation)),
     }
     told.write(outputs.outputs)
     files.write_json(outputs.ladder, Ladder((replace(step, operators=operators),), binding=binding))

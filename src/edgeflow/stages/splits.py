@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgeflow.plugin import Float32, Int64
+    from edgeflow.plugin import Float32, Int64, Task
 
 T = TypeVar("T")
 
@@ -38,6 +38,11 @@ def labels(path: Path) -> Int64:
     if found is None:
         raise DataError(f"{path}: has no labels, which this task needs")
     return found
+
+
+def targets(path: Path, task: Task) -> Int64 | None:
+    """int64[N], the class of each sample where somebody says; DataError where nobody does and the task needs them."""
+    return labels(path) if task.needs_targets else opened(path).labels()
 
 
 def raw(path: Path, rows: Sequence[int]) -> dict[int, dict[str, NDArray[Any]]]:
@@ -89,12 +94,3 @@ class Rows:
         stored = [self._split.stored(self._name, row, row + 1) for row in rows.tolist()]
         x: Float32 = self._split.how[self._name].applied(np.concatenate(stored))
         return x
-
-
-def whole(path: Path) -> Float32:
-    """All samples of a split with one input, float32[N, …], as the model takes them."""
-    split = opened(path)
-    if len(split.names) != 1:
-        raise DataError(f"{path}: has {len(split.names)} inputs ({', '.join(split.names)}); expected one")
-    x: Float32 = split.batch()[split.names[0]]
-    return x
