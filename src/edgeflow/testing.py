@@ -18,7 +18,6 @@ from edgeflow.plugin import Converted, Converter, ConvertJob, Format, Unsupporte
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.types.plain import to_json
-from edgeflow.types.signatures import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,7 +73,7 @@ class ConverterContract(PluginContract):
         tensors = {bound["tensor"] for bound in binding["inputs"].values()}
         _hold(len(tensors) == len(binding["inputs"]), "two inputs are bound to one tensor")
         expected = self.answers(job)
-        batched = {tensor.name: _batched(tensor) for tensor in job.signature.inputs}
+        batched = {tensor.name: tensor.batched for tensor in job.signature.inputs}
         given = {name: sample if batched[name] else sample[None] for name, sample in job.example.items()}
         try:
             answers = harness.ask(backend, str(job.output), [given], binding)
@@ -203,10 +202,6 @@ def failures(contract: type[PluginContract]) -> dict[str, str]:
                 except AssertionError as error:
                     failed[name] = str(error)
     return failed
-
-
-def _batched(tensor: Tensor) -> bool:
-    return bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] == 1)
 
 
 def _backend(target: Format) -> Path:

@@ -120,6 +120,15 @@ class Writer(tf.Module):
         return tf.cond(tf.reduce_sum(x) > 0, touch, lambda: x)
 
 
+class Mapped(tf.Module):
+    """Reads one by an operator whose name does not say so."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], name="x")])
+    def __call__(self, x: Any) -> Any:
+        """float32[N, 8] → float32[N, 8]."""
+        return x + tf.raw_ops.ImmutableConst(dtype=tf.float32, shape=[8], memory_region_name="/etc/passwd")
+
+
 class Saver(tf.Module):
     """Writes one with an operator that every SavedModel has, where it must not be."""
 
@@ -182,7 +191,8 @@ def hostile(folder: Path) -> None:
     (folder / "cut.h5").write_bytes((folder.parent / "sound" / "nested.h5").read_bytes()[:2000])
     with h5py.File(folder / "weights.h5", "w") as file:
         file["w"] = np.ones(3)
-    for name, net in (("reader", Reader()), ("writer", Writer()), ("saver", Saver()), ("python", Python())):
+    nets = {"reader": Reader(), "writer": Writer(), "mapped": Mapped(), "saver": Saver(), "python": Python()}
+    for name, net in nets.items():
         tf.saved_model.save(net, str(folder / name), signatures={"serving_default": net.__call__})
     good = folder.parent / "sound" / "net"
     shutil.copytree(good, folder / "linked_out")
@@ -193,7 +203,11 @@ def hostile(folder: Path) -> None:
     shutil.copytree(good, folder / "cut")
     graph = folder / "cut" / "saved_model.pb"
     graph.write_bytes(graph.read_bytes()[:-50])
+    _joined(folder / "writer", folder / "graph_twice", b"\x12\x00")  # an empty graph, field 2
+    _joined(folder / "writer", folder / "long_number", b"\x92\x80\x80\x80\x10\x00")  # 2 in the lower 32 bits
     _changed(good, folder / "called", _call_the_saver)
+    _changed(good, folder / "replaced", _replace_by_the_saver)
+    _changed(good, folder / "same_name", lambda graph: _copy_of(graph.graph_def.library.function))
     _changed(good, folder / "unnamed", lambda graph: graph.signature_def.pop("serving_default"))
     _changed(good, folder / "older", lambda graph: graph.ClearField("object_graph_def"))
 
@@ -202,7 +216,7 @@ def live(folder: Path) -> None:
     """What executes its payload if Keras and TensorFlow themselves load and run it."""
     for name in ("lambda.keras", "lambda.h5"):
         shutil.copy(folder.parent / "hostile" / name, folder / name)
-    for name in ("writer", "saver"):
+    for name in ("writer", "saver", "graph_twice"):
         shutil.copytree(folder.parent / "hostile" / name, folder / name)
 
 
@@ -213,9 +227,33 @@ def _changed(good: Path, output: Path, change: Callable[[Any], Any]) -> None:
     (output / "saved_model.pb").write_bytes(model.SerializeToString())
 
 
+def _joined(good: Path, output: Path, field: bytes) -> None:
+    """With a field behind the others of the graph's message."""
+    shutil.copytree(good, output)
+    model = saved_model_pb2.SavedModel.FromString((good / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].SerializeToString() + field
+    number = len(graph)
+    length = bytes((number >> shift & 127) | (128 if number >> shift + 7 else 0) for shift in (0, 7, 14, 21))
+    (output / "saved_model.pb").write_bytes(b"\x08\x01\x12" + length.rstrip(b"\0") + graph)
+
+
+def _copy_of(functions: Any) -> None:
+    functions.add().CopyFrom(functions[0])
+
+
+def _saving(graph: Any) -> Any:
+    return next(f for f in graph.graph_def.library.function if "traced_save" in f.signature.name)
+
+
+def _replace_by_the_saver(graph: Any) -> None:
+    """Have TensorFlow call the function that writes a checkpoint in the place of another."""
+    for function in (_saving(graph), next(f for f in graph.graph_def.library.function if "_call_" in f.signature.name)):
+        function.attr["api_implements"].s = b"one"
+
+
 def _call_the_saver(graph: Any) -> None:
     """Have loading call the function that writes a checkpoint."""
-    save = next(f.signature.name for f in graph.graph_def.library.function if "traced_save" in f.signature.name)
+    save = _saving(graph).signature.name
     graph.object_graph_def.concrete_functions[save].CopyFrom(
         next(iter(graph.object_graph_def.concrete_functions.values()))
     )

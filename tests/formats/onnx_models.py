@@ -188,6 +188,7 @@ def hostile(folder: Path) -> None:
     (folder / "text.onnx").write_bytes(b"\x08\x0aversion https://git-lfs.github.com/spec/v1\n")
     (folder / "deep.onnx").write_bytes(_deep(3000))
     (folder / "many.onnx").write_bytes(_field(7, b"\x0a\x00" * 20_000_000))
+    (folder / "graph_twice.onnx").write_bytes(several().SerializeToString() + _field(7, b""))
     (folder / "unending.onnx").write_bytes(b"\x08" + b"\xff" * 1000)
 
 

@@ -43,6 +43,11 @@ KERAS = {
 FOLDERS = {
     "reader": "its operator ReadFile may read or write files",
     "writer": "its operator WriteFile may read or write files",
+    "mapped": "its operator ImmutableConst may read or write files",
+    "graph_twice": "a field 2 twice where one is all that there can be",
+    "long_number": "a field of the number 536,870,914",
+    "replaced": "its operator SaveV2 may read or write files",
+    "same_name": "two functions are called",
     "saver": "its operator SaveV2 may read or write files",
     "called": "its operator SaveV2 may read or write files",
     "python": "its operator PyFunc may read or write files, or run code",

@@ -40,6 +40,7 @@ REFUSALS = {
     "text": "damaged, or something else than its name says",
     "deep": "graphs inside graphs, more than 16 deep",
     "many": "its graph has more than 2,000,000 parts",
+    "graph_twice": "a field 7 twice where one is all that there can be",
     "unending": "a number without an end",
 }
 

@@ -95,7 +95,10 @@ def hostile(folder: Path) -> None:
     kind.write("older_weights", {"data/weights/model.pt": buffer.getvalue()})
     kind.write("machine_code", {"data/aotinductor/model/model.so": b"\x7fELF"})
     kind.write("expression", graph=_expression(f"{PAYLOAD} or Symbol('s0')"))
+    kind.write("expression_put_together", graph=_expression(f'Max("{PAYLOAD}" + "", Integer(3))'))
+    kind.write("expression_by_keyword", graph=_expression(f'Rational(p="{PAYLOAD}")'))
     kind.write("power", graph=_expression("9**9**9**9"))
+    kind.write("powers", graph=_expression("((9**62)**62)**62"))
     kind.write("expression_in_a_mapping", graph=_expression({"as_string": PAYLOAD}))
     kind.write("function", graph=_target("torch.os.system"))
     kind.write("reads", graph=_target("torch.ops.aten.from_file.default"))
@@ -128,7 +131,7 @@ def live(folder: Path) -> None:
     torch.save(Pickled(), buffer)
     kind.write("sample_inputs", {"data/sample_inputs/model.pt": buffer.getvalue()})
     kind.write("guards", graph=lambda program: program.update(guards_code=[PAYLOAD]))
-    for name in ("pickled_weight", "pickled_constant", "expression", "name"):
+    for name in ("pickled_weight", "pickled_constant", "expression", "expression_put_together", "name"):
         (folder / f"{name}.pt2").write_bytes((folder.parent / "hostile" / f"{name}.pt2").read_bytes())
 
 

@@ -268,6 +268,17 @@ def test_a_package_of_the_second_version_is_verified(lie):
     assert len(manifest.golden.raw["x"]) == manifest.golden.samples
 
 
+def test_an_axis_of_any_length_of_the_second_version_has_a_name_today(lie):
+    def both(fields):
+        _as_the_second_version(fields)
+        for side in ("inputs", "outputs"):
+            fields["signature"][side][0]["shape"][0] = -1
+
+    content = lie(both)
+    signature = efpkg.verify_stream(io.BytesIO(content), len(content), "it").signature
+    assert [tensor.shape for tensor in (*signature.inputs, *signature.outputs)] == [("?", 49, 10, 1), ("?", 2)]
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import numpy as np
 import pytest
 
 from edgeflow.errors import DataError
-from edgeflow.stages.fitting import Given, fit
+from edgeflow.stages.fitting import Given, check_values, fit
 from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 
 OUTPUTS = (Tensor("logits", "float32", ("batch", 10)), Tensor("boxes", "float32", ("batch", "n", 4)))
@@ -29,7 +33,7 @@ PICTURE = {"input": Given("float32", (3, 32, 48))}
         ((1, 3, 32, 48), "", ()),
         ((1, 32, 48, 3), "", (1, 2, 0)),
         (("?", "h", "w", 3), "", (1, 2, 0)),
-        (("?", "?", "?", "?"), "", ()),
+        (("?", "?", "?", "?"), "NCHW", ()),
         (("?", "?", "?", "?"), "NHWC", (1, 2, 0)),
         ((3, 32, 48), "", ()),  # no axis is the batch's
     ],
@@ -40,6 +44,24 @@ def test_the_axes_of_a_single_input_are_found_by_its_shape(
     layouts = {"image": layout} if layout else {}
     found = fit("m", signature(image(*shape)), PICTURE, layouts)
     assert found == Binding({"input": Bound("image", axes)}, {"logits": Bound("logits"), "boxes": Bound("boxes")})
+
+
+SQUARE = Tensor("x", "float32", (1, 8, 8))
+
+
+def test_samples_that_nobody_recorded_go_in_as_they_are() -> None:
+    found = fit("m", signature(SQUARE), {"input": Given("float32", (8, 8))}, {}, recorded=False)
+    assert found.inputs == {"input": Bound("x")}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "layouts"),
+    [(SQUARE, (8, 8), "NCL } }', or NLC"), (image("?", "?", "?", "?"), (3, 32, 48), "NCHW } }', or NHWC")],
+)
+def test_channels_that_may_be_first_or_last_are_asked_for(tensor: Tensor, shape: tuple[int, ...], layouts: str) -> None:
+    said = f"channels first, and last; say which in the model's file: 'inputs: {{ {tensor.name}: {{ layout: {layouts}."
+    with pytest.raises(DataError, match=re.escape(said)):
+        fit("m", signature(tensor), {"input": Given("float32", shape)}, {})
 
 
 def test_a_sequence_may_have_its_channels_last() -> None:
@@ -125,3 +147,50 @@ def test_what_does_not_fit(tensors: tuple[Tensor, ...], layouts: dict[str, str],
     with pytest.raises(DataError) as error:
         fit("m", signature(*tensors), PIXELS, layouts, output)
     assert str(error.value) == message
+
+
+def given(dtype: str, scale: float, zero_point: int, values: Any) -> None:
+    """What the dataset gives goes into a quantized input."""
+    tensor = Tensor("image", dtype, (1, 32, 48, 3), scale, zero_point)
+    check_values("m", signature(tensor), Binding({"input": Bound("image")}, {}), {"input": np.float32(values)})
+
+
+PIXEL = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 48))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "values"),
+    [
+        ("uint8", 1 / 128, 128, PIXEL / 128 - 1),
+        ("uint8", 1.0, 0, PIXEL),
+        ("int8", 1 / 40, 0, np.random.default_rng(0).normal(size=PIXEL.shape)),
+        ("int8", 1 / 64, 0, np.random.default_rng(0).normal(size=PIXEL.shape)),  # 5 % of them are clipped
+        ("uint8", 1.0, 0, PIXEL > 127),  # few values, each as it is
+        ("uint8", 0.5, 0, np.full(PIXEL.shape, 0.7)),
+    ],
+)
+def test_values_that_a_quantized_input_holds(dtype: str, scale: float, zero_point: int, values: Any) -> None:
+    given(dtype, scale, zero_point, values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "zero_point", "values", "message"),
+    [
+        (
+            "uint8",
+            1 / 128,
+            128,
+            PIXEL,
+            "model m: input image holds values from -1 to 0.9922 in steps of 0.007812 (uint8), and the dataset gives "
+            "some from 0 to 255, which come in as 2 different ones: bring them into its range with 'range' and "
+            "'normalize' in the dataset's file",
+        ),
+        ("int8", 1.0, -128, PIXEL / 255, "holds values from 0 to 255 in steps of 1 .* from 0 to 1, which .* as 2 "),
+        ("uint8", 1 / 255, 0, np.full(PIXEL.shape, 255), "holds values from 0 to 1 .* from 255 to 255, .* as 1 "),
+    ],
+)
+def test_values_that_a_quantized_input_cannot_hold(
+    dtype: str, scale: float, zero_point: int, values: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=re.escape(message) if message.startswith("model") else message):
+        given(dtype, scale, zero_point, values)

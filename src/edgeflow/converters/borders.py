@@ -61,7 +61,7 @@ def source(job: ConvertJob) -> Path:
 
 def images(tensors: Iterable[Tensor]) -> list[str]:
     """Those that have four axes of which the first is the batch's."""
-    return [t.name for t in tensors if len(t.shape) == 4 and (isinstance(t.shape[0], str) or t.shape[0] == 1)]
+    return [t.name for t in tensors if len(t.shape) == 4 and t.batched]
 
 
 def fed(binding: Binding, example: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

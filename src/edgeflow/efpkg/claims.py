@@ -12,7 +12,6 @@ from edgeflow.efpkg.manifest import ITEM_BYTES, NAME, Array, Common, Manifest, q
 from edgeflow.figures import bad_end, of_the_machine, task_metrics
 from edgeflow.paths import clash
 from edgeflow.types.figures import Direction
-from edgeflow.types.signatures import Tensor
 from edgeflow.types.verdicts import Check, Release, Status
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -109,7 +108,7 @@ def _interface(manifest: Common) -> Iterator[str]:
     elif isinstance(manifest, Manifest):
         shape = outputs[last.output].shape
         classes = shape[-1] if shape else 1
-        if isinstance(classes, int) and classes not in (-1, len(manifest.labels)):
+        if isinstance(classes, int) and classes != len(manifest.labels):
             yield f"labels: {len(manifest.labels)} names for the {classes} values of output {quote(last.output)}"
 
 
@@ -126,7 +125,7 @@ def _binding(manifest: Manifest) -> Iterator[str]:
             yield f"binding.{side}: {quote(places)} are not the {side} of the signature, {quote(sorted(by_name))}"
             continue
         for name, place in bound.items():
-            if place.axes and sorted(place.axes) != [*range(len(_sample(by_name[place.tensor])))]:
+            if place.axes and sorted(place.axes) != [*range(len(by_name[place.tensor].sample))]:
                 yield f"binding.{side}: {quote(name)}: {quote([*place.axes])} are not the axes of {quote(place.tensor)}"
     if {*manifest.preprocessing} != {*manifest.binding.inputs}:
         yield f"preprocessing: {quote(sorted(manifest.preprocessing))} are not the model's inputs"
@@ -168,7 +167,7 @@ def _golden(manifest: Manifest) -> Iterator[str]:
             continue
         for tensor in tensors:
             dtype = manifest.preprocessing[own[tensor.name]].dtype if side == "prepared" else tensor.dtype
-            if misfit := _misfit(arrays[tensor.name], dtype, (golden.samples, *_sample(tensor))):
+            if misfit := _misfit(arrays[tensor.name], dtype, (golden.samples, *tensor.sample)):
                 yield f"golden.{side}: {quote(tensor.name)}: {misfit}"
     named = {f"{side} {quote(name)}": array for side in sides for name, array in getattr(golden, side).items()}
     raw = {f"raw {i}": array for arrays in golden.raw.values() for i, array in enumerate(arrays)}
@@ -197,16 +196,10 @@ def _raw(manifest: Manifest) -> Iterator[str]:
                 yield f"golden.raw {i}: preprocessing.scale says nothing of {array.dtype}"
 
 
-def _sample(tensor: Tensor) -> tuple[int | str, ...]:
-    """The axes of a sample: without the first where that is the batch, which is of any length or 1."""
-    batch = bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] in (-1, 1))
-    return tensor.shape[1:] if batch else tensor.shape
-
-
 def _misfit(array: Array, dtype: str, shape: tuple[int | str, ...]) -> str:
-    """Why an array is not what the signature says; a text in its shape names an axis of any length, as -1 is one."""
-    known = [-1 if isinstance(axis, str) else axis for axis in shape]
-    fits = len(array.shape) == len(known) and all(b in (-1, a) for a, b in zip(array.shape, known, strict=True))
+    """Why an array is not what the signature says; a text in its shape names an axis of any length."""
+    axes = zip(array.shape, shape, strict=False)
+    fits = len(array.shape) == len(shape) and all(isinstance(b, str) or a == b for a, b in axes)
     return (
         "" if fits and array.dtype == dtype else f"is {quote(array.dtype)}{[*array.shape]}, expected {dtype}{[*shape]}"
     )

@@ -17,7 +17,7 @@ from edgeflow.types.figures import Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json, to_json
 from edgeflow.types.programs import Operators
-from edgeflow.types.signatures import Binding, Bound, Signature
+from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
 from edgeflow.types.verdicts import Verdict
 
 SCHEMA = "edgeflow.package/v3"
@@ -240,11 +240,11 @@ def _of_today(older: ManifestV2) -> Manifest:
     signature, golden = older.signature, older.golden
     if len(signature.inputs) != 1 or len(signature.outputs) != 1:
         raise ValueError(f"schema {older.schema!r} is of one input and one output")
-    (given,), (output,) = signature.inputs, signature.outputs
+    (given,), (output,) = (tuple(map(_named_axes, side)) for side in (signature.inputs, signature.outputs))
     last = signature.layout == "NHWC" and len(given.shape) == 4
     fields = {field.name: getattr(older, field.name) for field in dataclasses.fields(Common)}
     return Manifest(
-        **{**fields, "signature": Signature(signature.inputs, signature.outputs)},
+        **{**fields, "signature": Signature((given,), (output,))},
         binding=Binding({given.name: Bound(given.name, (1, 2, 0) if last else ())}, {output.name: Bound(output.name)}),
         preprocessing={given.name: older.preprocessing},
         golden=Golden(
@@ -256,6 +256,10 @@ def _of_today(older: ManifestV2) -> Manifest:
         ),
         example=older.example,
     )
+
+
+def _named_axes(tensor: Tensor) -> Tensor:
+    return dataclasses.replace(tensor, shape=tuple("?" if axis == -1 else axis for axis in tensor.shape))
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class _Model:
         for number, kind, _ in message.fields():
             if MODEL.get(number) != kind:
                 raise message.damaged(f"a field {number} of wire type {kind}, which no ONNX model has")
-        graph = message.first(7)
+        graph = message.only(7)
         if graph is None:
             raise message.damaged("no graph")
         opsets = {opset.text(1): opset.number(2) for opset in message.all(8)}
@@ -167,10 +167,13 @@ class _Model:
         constant = _Constant(kind, dims, tensor)
         bits = TYPES[kind][1]
         needed = (constant.count * bits + 7) // 8
-        if tensor.number(14) == EXTERNAL:
+        where_kept = tensor.number(14)
+        if where_kept not in (0, EXTERNAL):
+            raise DataError(f"{where} is kept in a way {where_kept} that is not known: it is damaged")
+        if where_kept == EXTERNAL:
             self.external.add(_location(where, self.path, tensor, needed))
             return constant
-        raw = tensor.first(9)
+        raw = tensor.only(9)
         if raw is not None and bits and len(raw.content) != needed:
             raise DataError(
                 f"{where} has {len(raw.content):,} bytes where its shape asks for {needed:,}: it is damaged"
@@ -292,11 +295,11 @@ def _signature(path: Path) -> Signature:
 
 def _declared(path: Path, value: Message) -> Tensor | None:
     """An input or output as it is written down; None where its type or its number of axes is not."""
-    name, kind = value.text(1), value.first(2)
-    tensor = kind.first(1) if kind is not None else None
+    name, kind = value.text(1), value.only(2)
+    tensor = kind.only(1) if kind is not None else None
     if kind is not None and tensor is None and any(number != 6 for number, _, _ in kind.fields()):
         raise DataError(f"{path}: {name!r} is a sequence, a map or an optional; models here take and give tensors")
-    shape = tensor.first(2) if tensor is not None else None
+    shape = tensor.only(2) if tensor is not None else None
     if tensor is None or shape is None or tensor.number(1) == 0:
         return None
     return Tensor(name, _dtype(tensor.number(1)), tuple(_axis(axis) for axis in shape.all(1)))
@@ -393,7 +396,7 @@ def _scalar(constant: _Constant | None) -> float | int | None:
     if constant is None or constant.count != 1 or constant.message.number(14) == EXTERNAL:
         return None
     letter = {1: "f", 2: "B", 3: "b", 4: "H", 5: "h", 6: "i", 10: "e", 11: "d"}.get(constant.kind)
-    raw = constant.message.first(9)
+    raw = constant.message.only(9)
     if letter is None:
         return None
     if raw is not None:

@@ -47,6 +47,8 @@ class Message:
                 raise DataError(f"{self._path}: its graph has more than {MOST_FIELDS:,} parts: no model is that large")
             key, at = self._varint(at)
             number, kind = key >> 3, key & 7
+            if not 8 <= key < 2**32:  # beyond that parsers cut it off, and see another field
+                raise self.damaged(f"a field of the number {number:,}")
             if kind == VARINT:
                 value, at = self._varint(at)
                 yield number, kind, value
@@ -56,7 +58,7 @@ class Message:
                 size, at = self._varint(at)
             elif not size:
                 raise self.damaged(f"a field of wire type {kind}")
-            if number == 0 or size > end - at:
+            if size > end - at:
                 raise self.damaged(f"a field that says {size:,} bytes where {end - at:,} are left")
             yield number, kind, Message(self.content[at : at + size], self._path, self._left)
             at += size
@@ -67,10 +69,15 @@ class Message:
             if found == number and isinstance(value, Message):
                 yield value
 
-    def first(self, number: int) -> Message | None:
-        """The last one of a field, which is the one that counts; None where there is none."""
+    def only(self, number: int) -> Message | None:
+        """The message, text or bytes of a field that comes once; None where there is none.
+
+        DataError where it comes twice: parsers join messages then, and who looks at one of them has not seen the other.
+        """
         found = None
         for message in self.all(number):
+            if found is not None:
+                raise self.damaged(f"a field {number} twice where one is all that there can be")
             found = message
         return found
 
@@ -102,7 +109,7 @@ class Message:
 
     def text(self, number: int) -> str:
         """A text field; "" where there is none."""
-        message = self.first(number)
+        message = self.only(number)
         return message.as_text() if message else ""
 
     def texts(self, number: int) -> list[str]:

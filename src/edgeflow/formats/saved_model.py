@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from edgeflow.errors import DataError
 from edgeflow.formats.contained import contained
 from edgeflow.formats.protobuf import Message
 from edgeflow.formats.signatures import UNKNOWN, checked
+from edgeflow.formats.tensorflow_operators import COMPUTING
 from edgeflow.plugin import Format
 from edgeflow.types.signatures import Signature, Tensor
 
@@ -26,12 +27,10 @@ TYPES = {  # DataType of types.proto → name
     **{9: "int64", 10: "bool", 14: "bfloat16", 17: "uint16", 18: "complex128", 19: "float16", 20: "a resource"},
     **{21: "a variant", 22: "uint32", 23: "uint64"},
 }
-# Operators that read or write files, reach over the network or run Python: every name of them has one of these words.
-REACHING = re.compile(
-    "File|Dataset|Record|Reader|PyFunc|Checkpoint|Save|Restore|Debug|Print|Summary|Sql|Event|Library|Remote|Rpc|Lmdb"
-    "|Collective|^_?Send|^_?Recv|^_?HostSend|^_?HostRecv|XlaHost|Stage|Queue|^TPU|CustomCall|Bigtable|Kafka|Avro|Dump"
-)
-SAVING = ("SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename")  # in functions for `save` and `restore` alone
+SAVING = ("SaveV2", "RestoreV2", "MergeV2Checkpoints")  # in functions for `save` and `restore` alone
+NAMING = "ShardedFilename"  # puts a text together
+FUNCTION = re.compile(r"__[a-z]+_")  # what names of functions begin with, and those of no operator
+REPLACEABLE = "api_implements"  # of a function that TensorFlow calls in the place of others which say the same
 OWN = "__saved_model_init_op"  # a signature that every file has
 
 
@@ -76,11 +75,11 @@ class _Model:
         if len(served) != 1:
             raise DataError(f"{path}: it has {len(served)} graphs with the tag 'serve' instead of one; save it again")
         self._graph = served[0]
-        objects = self._graph.first(7)
+        objects = self._graph.only(7)
         if objects is None:
             raise DataError(f"{path}: it is of TensorFlow 1; save it again with tf.saved_model.save of TensorFlow 2")
         self._check_operators({entry.text(1) for entry in objects.all(2)})
-        signatures = {entry.text(1): entry.first(2) for entry in self._graph.all(5)}
+        signatures = {entry.text(1): entry.only(2) for entry in self._graph.all(5)}
         self._signatures = {name: found for name, found in signatures.items() if found is not None and name != OWN}
         self.key = self._choose()
 
@@ -100,8 +99,8 @@ class _Model:
         return checked(self._path, *sides)
 
     def _tensor(self, entry: Message) -> Tensor:
-        name, info = entry.text(1), entry.first(2)
-        shape = info.first(3) if info is not None else None
+        name, info = entry.text(1), entry.only(2)
+        shape = info.only(3) if info is not None else None
         if info is None or shape is None or shape.number(3):
             raise DataError(f"{self._path}: how many axes {name!r} has is not in it; save it with an input_signature")
         sizes = [axis.number(1) for axis in shape.all(2)]
@@ -115,25 +114,34 @@ class _Model:
 
         `concrete`: functions that loading may call. What saves must not be among them, nor be called by any other.
         """
-        graph = self._graph.first(2)
+        graph = self._graph.only(2)
         if graph is None:
             raise DataError(f"{self._path}: {GRAPH} has no graph: it is damaged")
-        library = graph.first(2)
-        functions = {f.text(1): fun for fun in (library.all(1) if library else ()) if (f := fun.first(1)) is not None}
+        library = graph.only(2)
+        functions: dict[str, Message] = {}
+        for function in library.all(1) if library else ():
+            described = function.only(1)
+            name = described.text(1) if described is not None else ""
+            if not name or name in functions:
+                raise DataError(f"{self._path}: two functions are called {name!r}, or one has no name: it is damaged")
+            functions[name] = function
         calls = {name: set(_called(fun.all(3))) for name, fun in functions.items()}
-        saver = self._graph.first(3)
+        saver = self._graph.only(3)
         ends = {saver.text(i).partition(":")[0] for i in (1, 2, 3)} if saver is not None else set()
         saving = _reached(set(_called(node for node in graph.all(1) if node.text(1) in ends)), calls)
         others = _reached(concrete | set(_called(node for node in graph.all(1) if node.text(1) not in ends)), calls)
         for name, function in functions.items():
-            alone = name in saving and name not in others
-            self._check_nodes(function.all(3), SAVING if alone else ())
-        self._check_nodes(graph.all(1), ())
+            replaceable = any(entry.text(1) == REPLACEABLE for entry in function.all(5))
+            alone = name in saving and name not in others and not replaceable
+            self._check_nodes(function.all(3), functions, SAVING if alone else ())
+        self._check_nodes(graph.all(1), functions, ())
 
-    def _check_nodes(self, nodes: Iterator[Message], allowed: tuple[str, ...]) -> None:
+    def _check_nodes(self, nodes: Iterator[Message], functions: Container[str], allowed: tuple[str, ...]) -> None:
+        """Operators may compute, and be functions of the file, which are looked through themselves."""
         for node in nodes:
             operator = node.text(2)
-            if operator not in allowed and operator not in SAVING[3:] and REACHING.search(operator):
+            calls = operator in functions and FUNCTION.match(operator)
+            if operator not in COMPUTING and operator not in (*allowed, NAMING) and not calls:
                 raise DataError(
                     f"{self._path}: its operator {operator} may read or write files, or run code that is not in it; "
                     "save the model without it"
@@ -141,7 +149,7 @@ class _Model:
 
 
 def _tags(graph: Message) -> list[str]:
-    info = graph.first(1)
+    info = graph.only(1)
     return info.texts(4) if info is not None else []
 
 
@@ -150,10 +158,10 @@ def _called(nodes: Iterator[Message]) -> Iterator[str]:
     for node in nodes:
         yield node.text(2)
         for attribute in node.all(5):
-            value = attribute.first(2)
+            value = attribute.only(2)
             if value is None:
                 continue
-            listed = value.first(1)
+            listed = value.only(1)
             for named in (*value.all(10), *(listed.all(9) if listed is not None else ())):
                 yield named.text(1)
 

@@ -64,7 +64,7 @@ IsNonOverlappingAndDenseIndicator TruncToFloat TruncToInt RoundToInt RoundDecima
 """
 FUNCTIONS = set(LENGTHS.split())
 POWERS = {"Pow", "PowByNatural", "FloatPow", "LShift", "RShift"}
-MOST_EXPONENT = 62
+MOST_EXPONENT = 62  # of all powers of a length together: numbers of a few thousand bits
 SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}", re.ASCII)
 TEXTS = ("expr_str", "target", "as_operator", "in_spec", "out_spec", "name", "as_name", "as_string")
 NODES = (ast.Expression, ast.Load, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.keyword)
@@ -329,9 +329,13 @@ class Program:
         try:
             if len(text) > EXPRESSION_BYTES:
                 raise ValueError
-            for node in ast.walk(tree := ast.parse(text, mode="eval")):
+            nodes = list(ast.walk(ast.parse(text, mode="eval")))
+            for node in nodes:
                 _check_node(node)
-            if sum(_power(node) for node in ast.walk(tree)) > 4:
+            texts = sum(isinstance(node, ast.Constant) and isinstance(node.value, str) for node in nodes)
+            if texts != sum(isinstance(node, ast.Call) and _is_symbol(node) for node in nodes):
+                raise ValueError  # sympy evaluates texts, also those that others are put together to
+            if math.prod(map(_power, nodes)) > MOST_EXPONENT:
                 raise ValueError
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._error(
@@ -477,9 +481,8 @@ def _check_node(node: ast.AST) -> None:
     if isinstance(node, ast.Call):
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS | POWERS:
             raise ValueError
-        named = node.func.id == "Symbol"
         texts = [one for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-        if len(texts) != (1 if named else 0) or not all(SYMBOL.fullmatch(str(one.value)) for one in texts):
+        if len(texts) != _is_symbol(node) or not all(SYMBOL.fullmatch(str(one.value)) for one in texts):
             raise ValueError
         if any(one.arg is None or not isinstance(one.value, ast.Constant) for one in node.keywords):
             raise ValueError
@@ -493,8 +496,12 @@ def _check_node(node: ast.AST) -> None:
         raise ValueError
 
 
-def _power(node: ast.AST) -> int:
-    """1 for a power or a shift, whose exponent must be a small number; 0 for anything else."""
+def _is_symbol(node: ast.Call) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == "Symbol"
+
+
+def _power(node: ast.AST) -> float:
+    """The exponent of a power or a shift, which must be a small number; 1 for anything else."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.LShift | ast.RShift):
         exponent: ast.AST = node.right
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in POWERS:
@@ -502,11 +509,11 @@ def _power(node: ast.AST) -> int:
             raise ValueError
         exponent = node.args[1]
     else:
-        return 0
+        return 1
     if isinstance(exponent, ast.UnaryOp):
         exponent = exponent.operand
     if not isinstance(exponent, ast.Constant) or not isinstance(exponent.value, int | float):
         raise ValueError
     if abs(exponent.value) > MOST_EXPONENT:
         raise ValueError
-    return 1
+    return max(2, abs(exponent.value))  # no more than five of them, whatever they are

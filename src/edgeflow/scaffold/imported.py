@@ -104,7 +104,7 @@ def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tup
 def _scored(file: File, classes: Sequence[str]) -> str:
     """The output that holds a score for each class; "" where there is only one output."""
     outputs = file.signature.outputs
-    fitting = [tensor.name for tensor in outputs if sample_shape(tensor)[-1:] == (len(classes),)]
+    fitting = [tensor.name for tensor in outputs if tensor.sample[-1:] == (len(classes),)]
     if not fitting:
         shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
         raise UsageError(
@@ -141,14 +141,8 @@ def inputs(file: File, shapes: Mapping[str, tuple[int, ...]], *, images: bool = 
     return tuple(_input(file, tensor, shapes.get(tensor.name), images) for tensor in file.signature.inputs)
 
 
-def sample_shape(tensor: Tensor) -> tuple[int | str, ...]:
-    """Without the batch, which is the first axis where it is free or 1."""
-    first = tensor.shape[0] if tensor.shape else None
-    return tensor.shape[1:] if first == 1 or isinstance(first, str) else tensor.shape
-
-
 def _input(file: File, tensor: Tensor, given: tuple[int, ...] | None, images: bool) -> Input:
-    declared = sample_shape(tensor)
+    declared = tensor.sample
     shape = _filled(tensor.name, declared, given)
     layout = layout_of(file.format, shape) if images else ""
     if layout == "NHWC":

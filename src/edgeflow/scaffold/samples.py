@@ -54,7 +54,7 @@ def link(path: Path) -> None:
 
 def _images(path: Path, file: File) -> Data:
     one, *others = file.signature.inputs
-    if others or imported.layout_of(file.format, imported.sample_shape(one)) == "":
+    if others or imported.layout_of(file.format, one.sample) == "":
         taken = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.inputs)
         raise UsageError(f"--data {path}: images are for a model that takes one; {file.path.name} takes {taken}")
     samples = image_folder.plugin.load(LoadJob(path.name, {"folder": path.name}, path.parent))
@@ -84,7 +84,7 @@ def _arrays(path: Path, file: File) -> Data:
 
 def _input(tensor: Tensor) -> Input:
     """As the loader is asked: it leaves arrays as they are."""
-    return Input(tuple(axis if isinstance(axis, int) else 1 for axis in imported.sample_shape(tensor)), tensor.dtype)
+    return Input(tuple(axis if isinstance(axis, int) else 1 for axis in tensor.sample), tensor.dtype)
 
 
 def _names(path: Path) -> list[str]:
@@ -123,5 +123,5 @@ def _classes(path: Path, samples: Samples, file: File) -> tuple[tuple[str, ...],
 
 def _scores(file: File) -> list[int]:
     """How many classes there could be, by outputs of one score for each."""
-    shapes = (imported.sample_shape(tensor) for tensor in file.signature.outputs)
+    shapes = (tensor.sample for tensor in file.signature.outputs)
     return [shape[0] for shape in shapes if len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 1]

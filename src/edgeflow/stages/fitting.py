@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
+from edgeflow.runners import harness
+from edgeflow.types.plain import to_json
 from edgeflow.types.signatures import Binding, Bound, Signature, Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHANNELS_LAST: Mapping[int, tuple[int, ...]] = {3: (1, 2, 0), 2: (1, 0)}  # by the axes of a sample: [C, H, W], [C, L]
 CHANNELS_FIRST = ("NCHW", "NCL")
+# Of the standard deviation of values, the greatest root mean square of what they lose as integers: of 12 dB, two bits.
+# 8 bits that are made for their values keep 40 dB and more.
+MOST_LOST = 0.25
 
 
 @dataclass(frozen=True)
@@ -25,12 +34,19 @@ class Given:
 
 
 def fit(
-    model: str, signature: Signature, dataset: Mapping[str, Given], layouts: Mapping[str, str], output: str = ""
+    model: str,
+    signature: Signature,
+    dataset: Mapping[str, Given],
+    layouts: Mapping[str, str],
+    output: str = "",
+    *,
+    recorded: bool = True,
 ) -> Binding:
     """Where the inputs of a dataset and the outputs of a model are in the model's file.
 
     A single input is found whatever its name. `layouts`: order of the axes by input of the model, where its
-    configuration says it; else the shapes say it. `output`: the only one that is looked at; "": all of them.
+    configuration says it; else the shapes say it. `output`: the only one that is looked at; "": all of them. Samples
+    that nobody `recorded` have no channels that could be taken for something else.
     Raises DataError that lists both sides and says what to do.
     """
     pairs = _paired(model, signature, dataset)
@@ -40,16 +56,49 @@ def fit(
         )
     inputs = {}
     for name, tensor in pairs.items():
-        axes = _axes(tensor, dataset[name], layouts.get(tensor.name, ""))
-        if axes is None:
+        orders = _fitting(tensor, dataset[name], layouts.get(tensor.name, ""))
+        if not orders:
             raise DataError(f"model {model}: {_misfit(tensor, dataset[name], layouts)}. {_both(signature, dataset)}")
+        if recorded and len(orders) > 1:
+            raise DataError(f"model {model}: {_ambiguous(tensor, dataset[name])}. {_both(signature, dataset)}")
         if problem := _other_type(tensor, dataset[name]):
             raise DataError(f"model {model}: {problem}. {_both(signature, dataset)}")
-        inputs[name] = Bound(tensor.name, axes)
+        inputs[name] = Bound(tensor.name, orders[0])
     outputs = [tensor.name for tensor in signature.outputs]
     if output and output not in outputs:
         raise DataError(f"model {model}: output: its file has no {output!r}, only {_names(signature.outputs)}")
     return Binding(inputs, {name: Bound(name) for name in ([output] if output else outputs)})
+
+
+def check_values(model: str, signature: Signature, binding: Binding, samples: Mapping[str, NDArray[Any]]) -> None:
+    """Raise DataError where the integers of a quantized input cannot hold what the dataset gives: [n, …] by input.
+
+    They would be clipped to a few values, or rounded to them, and the model would answer to those.
+    """
+    tensors = {tensor.name: tensor for tensor in signature.inputs}
+    for name, bound in binding.inputs.items():
+        tensor = tensors[bound.tensor]
+        if tensor.scale is not None and (problem := _unheld(tensor, tensor.scale, samples[name])):
+            raise DataError(f"model {model}: {problem}")
+
+
+def _unheld(tensor: Tensor, scale: float, given: NDArray[Any]) -> str:
+    """Why a quantized tensor does not hold values; "" where it does."""
+    import numpy as np
+
+    values = np.asarray(given, np.float32)
+    held = harness.decoded(harness.encoded(values, to_json(tensor)), to_json(tensor))
+    low, high = float(values.min()), float(values.max())
+    lost = float(np.sqrt(np.mean((held - values) ** 2, dtype=np.float64)))
+    if lost <= (MOST_LOST * float(values.std(dtype=np.float64)) if low < high else scale):
+        return ""
+    limits = np.iinfo(tensor.dtype)
+    least, most = (scale * (end - (tensor.zero_point or 0)) for end in (limits.min, limits.max))
+    return (
+        f"input {tensor.name} holds values from {least:.4g} to {most:.4g} in steps of {scale:.4g} ({tensor.dtype}), "
+        f"and the dataset gives some from {low:.4g} to {high:.4g}, which come in as {np.unique(held).size} different "
+        "ones: bring them into its range with 'range' and 'normalize' in the dataset's file"
+    )
 
 
 def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> dict[str, Tensor]:
@@ -68,16 +117,9 @@ def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> d
     return {name: wanted[name] for name in dataset}
 
 
-def _sample(tensor: Tensor) -> tuple[int | str, ...]:
-    """The axes of one sample: all but the batch, which axis 0 is where it is free or 1."""
-    batched = bool(tensor.shape) and (isinstance(tensor.shape[0], str) or tensor.shape[0] == 1)
-    return tensor.shape[1:] if batched else tensor.shape
-
-
-def _axes(tensor: Tensor, given: Given, layout: str) -> tuple[int, ...] | None:
-    """The order of a sample's axes in the file; None where it does not fit in any."""
-    fitting = (axes for axes in _orders(len(given.shape), layout) if _fits(_sample(tensor), given.shape, axes))
-    return next(fitting, None)
+def _fitting(tensor: Tensor, given: Given, layout: str) -> list[tuple[int, ...]]:
+    """The orders of a sample's axes that fit the file, as they are first."""
+    return [axes for axes in _orders(len(given.shape), layout) if _fits(tensor.sample, given.shape, axes)]
 
 
 def _orders(axes: int, layout: str) -> Iterator[tuple[int, ...]]:
@@ -104,6 +146,14 @@ def _misfit(tensor: Tensor, given: Given, layouts: Mapping[str, str]) -> str:
     return (
         f"input {tensor.name} does not take samples of shape [{', '.join(map(str, given.shape))}]{layout}; "
         "correct the dataset's shape, or the model's 'inputs'"
+    )
+
+
+def _ambiguous(tensor: Tensor, given: Given) -> str:
+    first, last = ("NCHW", "NHWC") if len(given.shape) == 3 else ("NCL", "NLC")
+    return (
+        f"input {tensor.name} takes samples of shape [{', '.join(map(str, given.shape))}] with their channels first, "
+        f"and last; say which in the model's file: 'inputs: {{ {tensor.name}: {{ layout: {first} }} }}', or {last}"
     )
 
 

@@ -120,8 +120,7 @@ def _follow(
     names = harness.Names(to_json(info.signature), to_json(binding))
     fed = [names.feed(split.batch(row, row + 1), 0, 1) for row in rows]
     given, answering = _tensors(info, binding)
-    batched = {name: harness.has_batch(to_json(tensor)) for name, tensor in given.items()}
-    prepared = {name: np.stack([each[name][0] if batched[name] else each[name] for each in fed]) for name in fed[0]}
+    prepared = {n: np.stack([each[n][0] if tensor.batched else each[n] for each in fed]) for n, tensor in given.items()}
     inputs = {name: encoded(values, given[name]) for name, values in prepared.items()}
     outputs = {
         bound.tensor: encoded(_turned(answers[name][list(rows)], bound), answering[bound.tensor])

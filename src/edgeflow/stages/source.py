@@ -17,9 +17,10 @@ from edgeflow import files
 from edgeflow.errors import DataError
 from edgeflow.plugin import Format, Task, Unsupported
 from edgeflow.registry import load_reference
+from edgeflow.runners import harness
 from edgeflow.stages import ladder, splits
 from edgeflow.stages.checked import answers, versions
-from edgeflow.stages.fitting import Given, fit
+from edgeflow.stages.fitting import Given, check_values, fit
 from edgeflow.stages.isolated import attempt
 from edgeflow.stages.reference import comparison, score
 from edgeflow.types.ladder import Ladder
@@ -71,9 +72,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     if kind.backend is None:
         raise DataError(f"{where}: nothing here can run {kind.description} files, so nothing could be compared with it")
     signature, quantized = _done(attempt(kind, f"reading {path}", path, partial(_read, kind)), where)
-    golden = splits.opened(inputs.golden).batch(0, 1)
+    split = splits.opened(inputs.golden)
+    golden = split.batch(0, harness.READ)
     given = {name: Given(array.dtype.name, array.shape[1:]) for name, array in golden.items()}
-    binding = fit(spec.model, signature, given, spec.layouts, spec.output)
+    binding = fit(spec.model, signature, given, spec.layouts, spec.output, recorded=not split.declared)
+    check_values(spec.model, signature, binding, golden)
     ask = partial(answers, kind, binding, inputs.golden, inputs.evaluation)
     told, operators = _done(attempt(kind, f"executing {path}", path, ask), where)
     tools = versions(kind)

@@ -16,6 +16,16 @@ class Tensor:
     scale: float | None = None  # real = scale · (quantized − zero_point)
     zero_point: int | None = None
 
+    @property
+    def batched(self) -> bool:
+        """Whether axis 0 is the batch: it is free or 1. Else the tensor is a sample as a whole."""
+        return bool(self.shape) and (isinstance(self.shape[0], str) or self.shape[0] == 1)
+
+    @property
+    def sample(self) -> tuple[int | str, ...]:
+        """The axes of one sample."""
+        return self.shape[1:] if self.batched else self.shape
+
 
 @dataclass(frozen=True)
 class Signature:
