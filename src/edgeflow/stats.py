@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING, TypeAlias
@@ -86,6 +87,7 @@ def within_rounding(near: int, n: int, confidence: float = 0.90) -> Interval:
     return Interval(-bound, bound, confidence, ROUNDING)
 
 
+@cache  # each of many targets has the same limit
 def samples_for_no_change(limit: float, confidence: float = 0.90) -> int | None:
     """The fewest paired samples on which no change at all, nothing lost and nothing gained, is within a limit > 0.
 
@@ -94,6 +96,7 @@ def samples_for_no_change(limit: float, confidence: float = 0.90) -> int | None:
     return _fewest(lambda n: paired_difference(0, 0, n, confidence).high <= limit) if limit > 0 else None
 
 
+@cache
 def samples_for_all_right(limit: float, confidence: float = 0.95) -> int | None:
     """The fewest samples of which all are right that show a proportion of at least a limit < 1; None as above."""
     return _fewest(lambda n: wilson(n, n, confidence).low >= limit) if limit < 1 else None

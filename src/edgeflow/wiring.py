@@ -74,14 +74,22 @@ class Job:
 
     def fingerprint(self) -> str:
         """Digest of the code behind this job; changes when an edit may change the result."""
-        core = self.toolchain == CORE
-        lock = None if core and not self.libraries else Path(layout.toolchain(self.toolchain)["lock"])
-        libraries = self.libraries if core else ()
-        code = _fingerprint(self.stage, self.references, self.files, lock, libraries, installed=system())
+        code = _fingerprint(self.stage, self.references, self.files, self.toolchain, self.libraries, system())
         return f"{code}-{self.content}" if self.content else code
 
 
-_fingerprint = cache(fingerprint)  # many jobs have the same
+@cache  # many jobs have the same
+def _fingerprint(
+    stage: str,
+    references: tuple[str, ...],
+    files: tuple[Path, ...],
+    toolchain: str,
+    libraries: tuple[str, ...],
+    installed: bool,
+) -> str:
+    core = toolchain == CORE
+    lock = None if core and not libraries else Path(layout.toolchain(toolchain)["lock"])
+    return fingerprint(stage, references, files, lock, libraries if core else (), installed=installed)
 
 
 def identity_of_run() -> Mapping[str, str]:
@@ -105,11 +113,12 @@ class Wiring:
         self.plan = plan
         # the same for thousands of jobs
         self._target_json = cache(lambda target: to_json(project.target(target)))
+        self._identity = cache(self._identity_of)
         # what a table says about a scheme changes nothing that is made
         self._scheme_json = cache(lambda scheme: to_json(replace(project.scheme(scheme), description="")))
         self._fault = cache(reach.fault)
         self._named = cache(self._files_named)
-        self._limits = cache(lambda model, target: limits(project, plugins, model, target))
+        self._limits_json = cache(lambda model, target: to_json(limits(project, plugins, model, target)))
 
     def job(self, stage: str, keys: Mapping[str, str]) -> Job:
         """The job of a stage for the values of its wildcards.
@@ -451,7 +460,7 @@ class Wiring:
             return None, f"{name} is infeasible on this target: {baseline.reason}"
         return (self._compiled(baseline), "") if runtime.times else (None, "")
 
-    def _identity(self, target: str) -> Mapping[str, str]:
+    def _identity_of(self, target: str) -> Mapping[str, str]:
         """The machine that times of a target are to come from: figures of another one are measured again."""
         device = self.project.device_of(target)
         return (self.project.pinned(device) if device else {}) or identity_of_run()
@@ -486,19 +495,19 @@ class Wiring:
         return self.plugins.runtimes[self.project.target(target).runtime].times
 
     def _judge(self, model: str, target: str, scheme: str) -> Job:
-        held, config = self._limits(model, target), self.project.models[model]
+        held, config = self._limits_json(model, target), self.project.models[model]
         return Job(
             "judge",
             {
                 "model": model,
                 "target": target,
                 "scheme": scheme,
-                "budgets": to_json(held.budgets),
+                "budgets": held["budgets"],
                 "release_without": self.project.targets[target].release_without,
                 "accept_chance_level": config.accept_chance_level,
                 "accept_random_inputs": config.accept_random_inputs,
-                "task": held.task,
-                "not_applicable": held.not_applicable,
+                "task": held["task"],
+                "not_applicable": held["not_applicable"],
             },
             {
                 **_pick(layout.measure(model, target, scheme), "measurement"),

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.errors import UsageError
-from edgeflow.plugin import Score
+from edgeflow.plugin import Comparison, Score
 from edgeflow.registry import Plugins, discover
 from edgeflow.report import show
 from edgeflow.search.command import rules_for
 from edgeflow.search.conclusion import conclude
+from edgeflow.search.evaluator import lost
 from edgeflow.search.tried import Ending, Figure, Rules, Tried
 from edgeflow.types.figures import Budget, Direction, Evidence, Interval
+from edgeflow.types.programs import Measured
 from edgeflow.types.verdicts import Release
 
 MODEL, TARGET = "digits_dscnn", "cortex_m4_tflm"
@@ -87,3 +90,19 @@ def test_no_figure_of_a_task_is_a_cost(imported: Project, plugins: Plugins) -> N
     with pytest.raises(UsageError, match="--budget signal_to_noise_db: '3 %' is not a quantity in decibel"):
         rules_for(imported, plugins, MODEL, TARGET, "size_bytes", [f"{NOISE}=3 %"])
     assert show.value(NOISE, 0.0) == "0.0 dB"
+
+
+def test_outputs_without_the_metric_that_is_searched_for_are_no_figure_of_it(rules: Rules, plugins: Plugins) -> None:
+    task, real = plugins.tasks["fidelity"], {"logits": np.linspace(0, 1, 40, dtype="float32").reshape(10, 4)}
+    found = lost(task, Comparison(real, {"logits": real["logits"] + np.float32(1e-3)}, None))
+    assert isinstance(found, Score)
+    assert rules.excess(found) == ""
+    labels = {"label": np.arange(10)}
+    said = lost(task, Comparison(labels, labels, None))
+    assert said == f"its outputs have no {NOISE}, which is searched for, but exact_match: there is nothing to search"
+    measured = Measured(MODEL, TARGET, "int8", "", (), (), None, missing={NOISE: "every output is of integers"})
+    kept = rules.tried("int8", "a test", True, measured)
+    assert (kept.ending, kept.reason) == (
+        Ending.FAILED,
+        f"has no {NOISE}, which is searched for: every output is of integers",
+    )

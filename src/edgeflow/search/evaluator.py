@@ -22,7 +22,7 @@ from edgeflow.config.project import recipe_id
 from edgeflow.errors import StageError, UsageError
 from edgeflow.failures import reason
 from edgeflow.figures import RATIO
-from edgeflow.plugin import Drop, Score
+from edgeflow.plugin import Comparison, Drop, Score, Task
 from edgeflow.search.candidates import Candidate, Candidates, write
 from edgeflow.search.tried import Figure
 from edgeflow.stages import splits
@@ -41,6 +41,18 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 20  # for jobs that are told to end
 LOCKED = "LockException"  # Snakemake's, where another one builds in this folder
+
+
+def lost(task: Task, compared: Comparison) -> Drop | Score | str:
+    """What answers lose against the model itself, or why there is no figure of what is searched for: a limit in one
+    unit decides nothing of a figure in another.
+    """
+    if task.drop:
+        return task.drop(compared)
+    score = task.score(compared)
+    if score.metric in ("", task.metric):
+        return score
+    return f"its outputs have no {task.metric}, which is searched for, but {score.metric}: there is nothing to search"
 
 
 class OutOfTimeError(Exception):
@@ -96,13 +108,13 @@ class Snakemake:
         answers = {name: Path(paths["outputs"]) for name, paths in made.items() if name not in failed}
         return {**failed, **{name: self._drop(path) for name, path in answers.items()}}
 
-    def _drop(self, outputs: Path) -> Drop | Score:
+    def _drop(self, outputs: Path) -> Drop | Score | str:
         config = self._candidates.project.models[self._model]
         task, asked = self._candidates.plugins.tasks[config.task], Path(layout.prepare(self._dataset)["evaluation"])
         y = splits.labels(asked) if task.needs_targets else splits.opened(asked).labels()
         before, after = (Outputs.read(path).evaluation for path in (Path(self._reference), outputs))
         compared = comparison(before, after, y, config.output or "")
-        return task.drop(compared) if task.drop else task.score(compared)
+        return lost(task, compared)
 
     def measured(self, schemes: Sequence[Candidate]) -> Mapping[str, Measured | str]:
         """See `Evaluator`."""

@@ -129,7 +129,9 @@ class Rules:
         reason = "; ".join(verdict.reasons)
         for metric in (self.drop, self.objective):
             if metric not in figures:
-                reason = f"has no {metric}, which is searched for; choose another --objective"
+                why = measured.missing.get(metric)
+                advice = f": {why}" if why else "; choose another --objective"
+                reason = f"has no {metric}, which is searched for{advice}"
                 return Tried(scheme, words, hand_written, Ending.FAILED, reason)
         evidence = figures[self.objective].evidence
         demanded = next((b.evidence for b in self.budgets if b.metric == self.objective), None)
