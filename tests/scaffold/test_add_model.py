@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tests.scaffold.conftest import StandIns, run
@@ -68,3 +71,58 @@ def test_what_cannot_be_added_changes_nothing(own: Path, stand_ins: StandIns, tm
     done = run("add", "model", file, folder=outside)
     assert done.returncode == 2
     assert "this is no project" in done.stderr
+
+
+def test_a_file_of_the_project_stays_where_it_is(own: Path, stand_ins: StandIns) -> None:
+    (own / "nets").mkdir()
+    shutil.copyfile(stand_ins.torch("listing") / "listing.onnx", own / "nets/mine.onnx")
+    done = run("add", "model", "nets/mine.onnx", folder=own)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((own / "config/models/mine.yaml").read_text())["source"] == "nets/mine.onnx"
+    assert not (own / "models").exists()
+
+
+def test_another_file_of_the_same_name_and_the_same_samples_go_beside_it(
+    own: Path, stand_ins: StandIns, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Files that weights are in have one name for many models, and none is written over."""
+    for number, text in enumerate(("first", "second")):
+        folder = tmp_path_factory.mktemp(text)
+        script = [str(stand_ins.torch_python), "-c", EXTERNAL, str(folder), str(number)]
+        subprocess.run(script, check=True)
+        samples = stand_ins.folder / "for_both.npz"
+        np.savez(samples, x=np.random.default_rng(0).random((200, 3), np.float32))
+        done = run("add", "model", folder / "net.onnx", "--id", text, "--data", samples, folder=own)
+        assert done.returncode == 0, done.stderr
+    weights = {name: np.fromfile(own / name, np.float32).max() for name in ("models/weights", "models/second/weights")}
+    assert weights == {"models/weights": 0, "models/second/weights": 1}
+    sources = [yaml.safe_load((own / f"config/models/{id_}.yaml").read_text())["source"] for id_ in ("first", "second")]
+    assert sources == ["models/net.onnx", "models/second/net.onnx"]
+    assert os.listdir(own / "data") == ["for_both.npz"]
+    splits = yaml.safe_load((own / "config/datasets/second_samples.yaml").read_text())["splits"]
+    assert splits == {"calibration": 128, "evaluation": 56, "golden": 16}  # as many as int8_static of the project takes
+
+
+def test_fewer_samples_than_a_scheme_takes_are_refused(own: Path, stand_ins: StandIns, tmp_path: Path) -> None:
+    script = [str(stand_ins.torch_python), "-c", EXTERNAL, str(tmp_path), "0"]
+    subprocess.run(script, check=True)
+    np.savez(tmp_path / "few.npz", x=np.zeros((60, 3), np.float32))
+    before = everything(own)
+    done = run("add", "model", "net.onnx", "--data", "few.npz", folder=own)
+    assert (done.returncode, everything(own)) == (2, before)
+    assert "60 samples, of which the schemes of this project take 128 for ranges: bring more, or lower" in done.stderr
+
+
+EXTERNAL = """
+import sys
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+weights = numpy_helper.from_array(np.full((3, 400), float(sys.argv[2]), np.float32), "w")
+x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
+y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 400])
+graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "net", [x], [y], [weights])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+onnx.save(model, f"{sys.argv[1]}/net.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+"""

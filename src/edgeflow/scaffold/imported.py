@@ -12,6 +12,7 @@ from pathlib import Path
 from edgeflow.errors import UsageError
 from edgeflow.types.signatures import Signature, Tensor
 
+MODELS = "models"
 CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
@@ -69,6 +70,7 @@ class Model:
     inputs: tuple[Input, ...]
     data: Data | None  # None: random values
     output: str = ""  # the one that labels are of, where there are several
+    calibrated: int = 0  # samples that the project's schemes take for ranges
 
     @property
     def labelled(self) -> bool:
@@ -79,16 +81,29 @@ class Model:
         """How many there are."""
         if self.data is not None:
             return self.data.count
-        return 200 if self.file.size_bytes > LARGE_BYTES else 1000
+        return max(200 if self.file.size_bytes > LARGE_BYTES else 1000, 2 * self.calibrated)
 
     @property
     def calibration(self) -> int:
         """How many of them are for the ranges of int8."""
-        return max(1, min(128, self.samples // 4))
+        return max(1, min(128, self.samples // 4), self.calibrated)
+
+    @property
+    def golden(self) -> int:
+        """How many of them each step is compared on."""
+        return max(1, min(16, self.samples // 10))
+
+    @property
+    def evaluation(self) -> int:
+        """How many are left for the figures, of which more than 2,000 tell little more."""
+        return max(1, min(2000, self.samples - self.golden - self.calibration))
 
 
-def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
-    """What is written about a model with an id; `shapes` as for `inputs`.
+def described(
+    file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]], *, source: str = ""
+) -> Model:
+    """What is written about a model with an id; `shapes` as for `inputs`, `source` where its file is below the project,
+    by default in models/.
 
     Raises UsageError for an axis that nobody gives a length, and for labels that no output can be held against.
     """
@@ -97,8 +112,7 @@ def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tup
     if data is not None and data.loader == "npz" and taken[0].layout:
         data = replace(data, options={**data.options, "layout": taken[0].layout})
     output = _scored(file, data.classes) if data is not None and data.classes else ""
-    source = f"models/{file.path.name}"
-    return Model(name, f"{name}_samples", source, file, taken, data, output)
+    return Model(name, f"{name}_samples", source or f"{MODELS}/{file.path.name}", file, taken, data, output)
 
 
 def _scored(file: File, classes: Sequence[str]) -> str:
@@ -318,13 +332,11 @@ def _keys(each: Input, model: Model) -> list[str]:
 
 def _splits(model: Model) -> list[str]:
     """Of what there is: a few to compare stages with, up to 128 for ranges, the rest for evaluation."""
-    golden = max(1, min(16, model.samples // 10))
-    evaluation = max(1, min(2000, model.samples - golden - model.calibration))
     return [
         f"splits: # of {model.samples:,} samples",
         f"  calibration: {model.calibration} # for the ranges of int8",
-        f"  evaluation: {evaluation} # for every figure of the answers",
-        f"  golden: {golden} # that each step is compared on",
+        f"  evaluation: {model.evaluation} # for every figure of the answers",
+        f"  golden: {model.golden} # that each step is compared on",
     ]
 
 

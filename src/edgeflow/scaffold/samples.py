@@ -21,8 +21,9 @@ BY_NAME = (
 TOO_FEW = 8  # one for ranges, one to compare stages with, and no interval of what is left
 
 
-def found(path: Path | None, file: File) -> Data | None:
-    """What is known of samples, of which none is read; None where nobody brings any.
+def found(path: Path | None, file: File, place: str = "") -> Data | None:
+    """What is known of samples, of which none is read; None where nobody brings any. `place`: where they will be in the
+    project, by default in data/.
 
     Raises UsageError for what no loader reads, and for arrays that are not those of the model.
     """
@@ -30,10 +31,11 @@ def found(path: Path | None, file: File) -> Data | None:
         return None
     if not path.exists():
         raise UsageError(f"--data {path}: no such file or folder")
+    place = place or default_place(path)
     if path.is_dir() and not any(path.glob("*.npy")):
-        data = _images(path, file)
+        data = _images(path, file, place)
     elif path.is_dir() or zipfile.is_zipfile(path):
-        data = _arrays(path, file)
+        data = _arrays(path, file, place)
     else:
         raise UsageError(f"--data {path}: expected a folder of images, or an .npz file")
     if data.count < TOO_FEW:
@@ -41,24 +43,25 @@ def found(path: Path | None, file: File) -> Data | None:
     return data
 
 
-def place(path: Path) -> str:
-    """Where samples are in the project."""
+def default_place(path: Path) -> str:
+    """Where samples are in a project that has none of this name."""
     return f"{FOLDER}/{path.name}"
 
 
-def link(path: Path) -> None:
-    """Have samples in the project, where they are large, without a copy."""
-    Path(FOLDER).mkdir(exist_ok=True)
-    Path(place(path)).symlink_to(path)
+def link(path: Path, place: str = "") -> None:
+    """Have samples in the project, where they are large, without a copy; `place` as for `found`."""
+    there = Path(place or default_place(path))
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.symlink_to(path)
 
 
-def _images(path: Path, file: File) -> Data:
+def _images(path: Path, file: File, place: str) -> Data:
     one, *others = file.signature.inputs
     if others or imported.layout_of(file.format, one.sample) == "":
         taken = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.inputs)
         raise UsageError(f"--data {path}: images are for a model that takes one; {file.path.name} takes {taken}")
     samples = image_folder.plugin.load(LoadJob(path.name, {"folder": path.name}, path.parent))
-    options, count = {"folder": place(path)}, len(samples.names)
+    options, count = {"folder": place}, len(samples.names)
     if samples.y is None:
         return Data("image_folder", options, count)
     if len(samples.labels) in _scores(file):
@@ -67,7 +70,7 @@ def _images(path: Path, file: File) -> Data:
     return Data("image_folder", options, count, notes=(few,))
 
 
-def _arrays(path: Path, file: File) -> Data:
+def _arrays(path: Path, file: File, place: str) -> Data:
     names = _names(path)
     declared = {tensor.name: _input(tensor) for tensor in file.signature.inputs}
     options: dict[str, object] = {"file": path.name}
@@ -76,7 +79,7 @@ def _arrays(path: Path, file: File) -> Data:
     samples = npz.plugin.load(LoadJob(path.name, options, path.parent, declared))
     rows = samples.inputs if isinstance(samples.inputs, Mapping) else dict.fromkeys(declared, samples.inputs)
     count = len(next(iter(rows.values())))
-    options["file"] = place(path)
+    options["file"] = place
     if samples.y is None:
         return Data("npz", options, count)
     return Data("npz", options, count, *_classes(path, samples, file))
