@@ -178,7 +178,7 @@ def test_the_edited_pointer_of_a_dataset_makes_a_build_dirty(tmp_path: Path, mon
     assert git.dirty()
 
 
-OUTPUTS = ("/decoder/Sigmoid_output_0", "..", ".", "x/", "a:0", "a_0", "y", "y_low", "n" * 300, "n" * 299, "Größe\n", "")
+OUTPUTS = ("/decoder/Sigmoid_output_0", "..", ".", "x/", "a:0", "a_0", "y", "y_low", "n" * 300, "n" * 299, "ß\n", "")
 
 
 def test_figures_of_outputs_with_any_name_have_names_that_stores_take_and_are_told_apart(
