@@ -111,6 +111,22 @@ def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each()
         written(file(x, outputs=(boxes,)), data)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "judged"),
+    [
+        ((LOGITS,), ["signal_to_noise_db"]),
+        ((Tensor("p", "int8", (1, 10), 1 / 256, -128),), ["signal_to_noise_db"]),  # integers that stand for reals
+        ((LOGITS, Tensor("classes", "int64", ("batch",))), ["signal_to_noise_db", "exact_match"]),
+        ((Tensor("mask", "bool", ("batch", 8, 8)),), ["exact_match"]),
+    ],
+)
+def test_every_kind_of_answers_has_a_budget(outputs: tuple[Tensor, ...], judged: list[str]) -> None:
+    it = file(Tensor("x", "float32", ("batch", 4)), outputs=outputs)
+    model, _ = written(it)
+    assert [*model["budgets"]] == judged
+    assert imported.described(it, "it", None, {}).metric == judged[0]
+
+
 def test_few_samples_are_split_so_that_every_split_has_some() -> None:
     for count in (8, 30, 500, 50_000):
         data = Data("npz", {"file": "data/it.npz"}, count)

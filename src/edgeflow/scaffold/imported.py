@@ -16,6 +16,7 @@ CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
+SIGNAL_TO_NOISE, EXACT = "signal_to_noise_db", "exact_match"  # of tasks/fidelity.py
 MODELS = "models"  # folder of the project
 LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
@@ -86,6 +87,21 @@ class Model:
         return self.data is not None and bool(self.data.classes)
 
     @property
+    def real(self) -> bool:
+        """Whether there are answers that can be close."""
+        return any(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def counted(self) -> bool:
+        """Whether there are answers that are the same or not: integers that stand for nothing else."""
+        return not all(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def metric(self) -> str:
+        """The primary one of its task."""
+        return "accuracy" if self.labelled else SIGNAL_TO_NOISE if self.real else EXACT
+
+    @property
     def samples(self) -> int:
         """How many there are."""
         if self.data is not None:
@@ -96,6 +112,10 @@ class Model:
     def calibration(self) -> int:
         """How many of them are for the ranges of int8."""
         return max(1, min(128, self.samples // 4))
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.scale is not None or tensor.dtype.startswith("float")
 
 
 def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
@@ -228,21 +248,28 @@ def model_file(model: Model) -> str:
     if layouts := {each.name: each.layout for each in model.inputs if each.layout}:
         lines.append("inputs: # samples of datasets have their channels first")
         lines += [f"  {_text(name)}: {{ layout: {layout} }}" for name, layout in layouts.items()]
-    if model.labelled:
-        lines += [
-            "budgets:",
-            "  # at most one point below the file itself",
-            "  accuracy_drop: { max: 1 %, evidence: host }",
-        ]
-    else:
-        lines += [
-            "budgets:",
-            "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
-            "  signal_to_noise_db: { min: 20 dB, evidence: host }",
-        ]
+    lines += ["budgets:", *_budgets(model)]
     if model.data is None:
         lines.append("# accept_random_inputs: true # release variants although only random inputs were asked")
     return "\n".join(lines) + "\n"
+
+
+def _budgets(model: Model) -> list[str]:
+    """A limit for every kind of answers: what has none is not judged."""
+    if model.labelled:
+        return [
+            "  # at most one point below the file itself",
+            "  accuracy_drop: { max: 1 %, evidence: host }",
+        ]
+    of_reals = [
+        "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
+        f"  {SIGNAL_TO_NOISE}: {{ min: 20 dB, evidence: host }}",
+    ]
+    of_counted = [
+        "  # answers that are integers: one sample of a hundred may be answered otherwise",
+        f"  {EXACT}: {{ min: 99 %, evidence: host }}",
+    ]
+    return [*(of_reals if model.real else ()), *(of_counted if model.counted else ())]
 
 
 def _description(model: Model) -> str:
