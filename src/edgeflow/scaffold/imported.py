@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
 SIGNAL_TO_NOISE, EXACT = "signal_to_noise_db", "exact_match"  # of tasks/fidelity.py
 MODELS = "models"  # folder of the project
+MOST_BYTES = 256 * 2**20  # of answers, and of samples that are made up: pictures for pictures take some MiB each
 LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
 
@@ -106,12 +108,41 @@ class Model:
         """How many there are."""
         if self.data is not None:
             return self.data.count
-        return 200 if self.file.size_bytes > LARGE_BYTES else 1000
+        bytes_of_one = self.answer_bytes + sum(_bytes(each.shape, each.dtype) for each in self.inputs)
+        return min(200 if self.file.size_bytes > LARGE_BYTES else 1000, _affordable(bytes_of_one))
+
+    @property
+    def answer_bytes(self) -> int:
+        """What the answers to one sample take; an axis of any length is taken to be as long as the longest given."""
+        longest = max((axis for each in self.inputs for axis in each.shape), default=1)
+        outputs = [tensor for tensor in self.file.signature.outputs if self.output in ("", tensor.name)]
+        return sum(_bytes([a if isinstance(a, int) else longest for a in t.sample], t.dtype) for t in outputs)
+
+    @property
+    def evaluation(self) -> int:
+        """How many of them are for every figure of the answers, all of which stages have in memory."""
+        most = min(2000, _affordable(self.answer_bytes))
+        return max(1, min(most, self.samples - self.golden - self.calibration))
+
+    @property
+    def golden(self) -> int:
+        """How many of them each step is compared on."""
+        return max(1, min(16, self.samples // 10, _affordable(self.answer_bytes) // 4))
 
     @property
     def calibration(self) -> int:
         """How many of them are for the ranges of int8."""
         return max(1, min(128, self.samples // 4))
+
+
+def _bytes(shape: Sequence[int], dtype: str) -> int:
+    """Of a sample of a tensor; real numbers are float32 at least, whatever a file makes of them."""
+    return math.prod(shape) * (8 if dtype.endswith("64") else 4)
+
+
+def _affordable(bytes_of_one: int) -> int:
+    """How many of such a size fit into memory, a few at least."""
+    return max(8, MOST_BYTES // max(1, bytes_of_one))
 
 
 def _is_real(tensor: Tensor) -> bool:
@@ -363,13 +394,11 @@ def _keys(each: Input, model: Model) -> list[str]:
 
 def _splits(model: Model) -> list[str]:
     """Of what there is: a few to compare stages with, up to 128 for ranges, the rest for evaluation."""
-    golden = max(1, min(16, model.samples // 10))
-    evaluation = max(1, min(2000, model.samples - golden - model.calibration))
     return [
         f"splits: # of {model.samples:,} samples",
         f"  calibration: {model.calibration} # for the ranges of int8",
-        f"  evaluation: {evaluation} # for every figure of the answers",
-        f"  golden: {golden} # that each step is compared on",
+        f"  evaluation: {model.evaluation} # for every figure of the answers",
+        f"  golden: {model.golden} # that each step is compared on",
     ]
 
 
