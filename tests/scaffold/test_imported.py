@@ -13,7 +13,7 @@ import yaml
 from edgeflow.config.models import DatasetConfig, ModelConfig
 from edgeflow.config.validate import validate
 from edgeflow.errors import UsageError
-from edgeflow.scaffold import imported
+from edgeflow.scaffold import imported, options
 from edgeflow.scaffold.imported import Data, File
 from edgeflow.types.signatures import Signature, Tensor
 
@@ -160,6 +160,9 @@ def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each()
     model, dataset = written(file(x, outputs=(boxes, LOGITS)), data)
     assert (model["task"], model["output"], dataset["classes"]) == ("classification", "logits", 10)
     assert [*model["budgets"]] == ["accuracy_drop"]
+    grid = Tensor("grid", "float32", (1, 4, 10))  # of 4 places
+    model, _ = written(file(x, outputs=(grid, LOGITS)), data)
+    assert model["output"] == "logits"
     named = Data("image_folder", {"folder": "data/it"}, 500, ("yes", "no"), named=True, notes=("Look here.",))
     image = Tensor("x", "float32", (1, 3, 8, 8))
     _, dataset = written(file(image, outputs=(Tensor("p", "float32", (1, 2)),)), named)
@@ -186,7 +189,15 @@ def test_few_samples_are_split_so_that_every_split_has_some() -> None:
         ("2024_net.keras", "model_2024_net"),
         ("Größe.onnx", "groe"),
         ("模型.onnx", "model"),
+        ("null.onnx", "model_null"),  # which YAML takes for something else than text
+        ("on.tflite", "model_on"),
     ],
 )
 def test_ids_are_made_of_file_names(name: str, expected: str) -> None:
     assert imported.identifier(Path(name)) == expected
+
+
+def test_a_path_that_ends_above_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "photos/deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "photos/deeper")
+    assert options.absolute(Path("..")) == tmp_path / "photos"

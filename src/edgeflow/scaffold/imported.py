@@ -16,6 +16,7 @@ CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
+MODELS = "models"  # folder of the project
 LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
 
@@ -28,6 +29,11 @@ class File:
     quantized: str  # what it is already: "int8 weights and activations"; "": float32
     signature: Signature
     files: tuple[Path, ...]  # that it is in
+
+    @property
+    def weights_beside(self) -> bool:
+        """Whether it names other files, which have to lie beside it."""
+        return not self.path.is_dir() and len(self.files) > 1
 
     @property
     def size_bytes(self) -> int:
@@ -72,6 +78,11 @@ class Model:
     output: str = ""  # the one that labels are of, where there are several
 
     @property
+    def place(self) -> str:
+        """What in the project is the model's alone: the file, or the folder with all that it names."""
+        return self.source.rpartition("/")[0] if self.file.weights_beside else self.source
+
+    @property
     def labelled(self) -> bool:
         return self.data is not None and bool(self.data.classes)
 
@@ -99,8 +110,15 @@ def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tup
     if data is not None:
         data = _fitted(data, taken)
     output = _scored(file, data.classes) if data is not None and data.classes else ""
-    source = f"models/{file.path.name}"
-    return Model(name, f"{name}_samples", source, file, taken, data, output)
+    return Model(name, f"{name}_samples", _source(file, name), file, taken, data, output)
+
+
+def _source(file: File, name: str) -> str:
+    """Where the file of a model with an id is in the project, so that no other model's files are called alike."""
+    if file.weights_beside:  # which it knows by their names
+        return f"{MODELS}/{name}/{file.path.name}"
+    named = file.path.name if name == identifier(file.path) else name + ("" if file.path.is_dir() else file.path.suffix)
+    return f"{MODELS}/{named}"
 
 
 def _brought(file: File, data: Data | None) -> dict[str, tuple[int, ...]]:
@@ -171,7 +189,7 @@ def _axes(shape: Sequence[int]) -> str:
 def _scored(file: File, classes: Sequence[str]) -> str:
     """The output that holds a score for each class; "" where there is only one output."""
     outputs = file.signature.outputs
-    fitting = [tensor.name for tensor in outputs if tensor.sample[-1:] == (len(classes),)]
+    fitting = [tensor.name for tensor in outputs if tensor.sample == (len(classes),)]
     if not fitting:
         shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
         raise UsageError(
@@ -193,7 +211,7 @@ def identifier(path: Path) -> str:
     """An id after a file's name: "My Detector-v2.onnx" is my_detector_v2."""
     plain = unicodedata.normalize("NFKD", path.name.split(".")[0]).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    return words if words[:1].isalpha() else f"model_{words}".rstrip("_")
+    return words if words[:1].isalpha() and words not in _WORDS else f"model_{words}".rstrip("_")
 
 
 def inputs(file: File, shapes: Mapping[str, tuple[int, ...]], *, images: bool = True) -> tuple[Input, ...]:
