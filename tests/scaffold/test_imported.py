@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,65 @@ def test_a_given_shape_fills_them() -> None:
         written(file(clip))
     _, dataset = written(file(clip), shapes={"clip": (3, 20, 30)})
     assert dataset["shape"] == [3, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind", "given", "layout", "note"),
+    [
+        ((1, 3, 32, 32), "onnx", (3, 32, 32), None, ""),
+        ((1, 3, 32, 32), "onnx", (32, 32, 3), "NHWC", ""),
+        ((1, 3, 32, 32), "onnx", (28, 30, 3), "NHWC", "Images of 28x30 pixels are resized to the 32x32 "),
+        ((1, 3, 32, 32), "onnx", (32, 32), None, ""),  # grey
+        ((1, 32, 32, 3), "tflite", (3, 32, 32), None, ""),
+        ((1, 32, 32, 3), "tflite", (32, 32, 3), "NHWC", ""),
+        ((1, 32, 32, 3), "tflite", (32, 32, 1), "NHWC", ""),
+        ((1, 28, 28, 1), "keras", (28, 28), None, ""),
+        ((1, 1, 12), "onnx", (12,), None, ""),  # the axis of a single channel may be left away
+    ],
+)
+def test_arrays_say_themselves_how_their_images_lie(
+    declared: tuple[int, ...], kind: str, given: tuple[int, ...], layout: str | None, note: str
+) -> None:
+    it = file(Tensor("image", "float32", declared), kind=kind)
+    data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"image": given})
+    _, dataset = written(it, data)
+    assert dataset["options"].get("layout") == layout
+    assert f"# {note}" in imported.dataset_file(imported.described(it, "it", data, {}))
+
+
+@pytest.mark.parametrize(
+    ("declared", "given", "told"),
+    [
+        (
+            (1, 3, 32, 32),
+            (5, 32, 32),
+            r"takes samples of shape \[3, 32, 32\], and those of the array have \[5, 32, 32\]",
+        ),
+        ((1, 3, 32, 32), (1, 3, 32, 32), r"save the array as \[samples, 3, 32, 32\]"),
+        ((1, 40), (41,), r"--data it.npz: input 'image' takes samples of shape \[40\]"),
+        ((1, 3, 64), (64, 3), r"those of the array have \[64, 3\]"),
+    ],
+)
+def test_arrays_that_cannot_become_what_a_model_takes_are_refused(
+    declared: tuple[int, ...], given: tuple[int, ...], told: str
+) -> None:
+    data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"image": given})
+    with pytest.raises(UsageError, match=told):
+        written(file(Tensor("image", "float32", declared)), data)
+
+
+def test_samples_give_open_axes_their_lengths_unless_somebody_says_others() -> None:
+    tokens = file(Tensor("ids", "int64", ("batch", "length")))
+    data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"ids": (12,)})
+    _, dataset = written(tokens, data)
+    assert dataset["shape"] == [12]
+    with pytest.raises(UsageError, match=r"takes samples of shape \[10\], and those of the array have \[12\]"):
+        written(tokens, data, {"ids": (10,)})
+    clip = file(Tensor("clip", "float32", ("batch", "?", "?", 3)))
+    _, dataset = written(clip, replace(data, shapes={"clip": (20, 30, 3)}))
+    assert dataset["shape"] == [3, 20, 30]
+    with pytest.raises(UsageError, match="--shape clip="):
+        written(clip, replace(data, shapes={"clip": (3, 20, 30)}))
 
 
 def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each() -> None:

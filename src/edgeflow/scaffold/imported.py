@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeflow.errors import UsageError
@@ -54,6 +54,7 @@ class Data:
     classes: tuple[str, ...] = ()  # names in the order of the model's answers; () without labels
     named: bool = False  # the configuration has to say them
     notes: tuple[str, ...] = ()  # what the owner has to look at
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of a sample in the arrays, by input
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,13 @@ def _is_real(tensor: Tensor) -> bool:
 def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     """What is written about a model with an id; `shapes` as for `inputs`.
 
-    Raises UsageError for an axis that nobody gives a length, and for labels that no output can be held against.
+    Raises UsageError for an axis that nobody gives a length, for arrays of samples that cannot become what the file
+    takes, and for labels that no output can be held against.
     """
     several_arrays = data is not None and data.loader == "npz" and len(file.signature.inputs) > 1
-    taken = inputs(file, shapes, images=not several_arrays)
-    if data is not None and data.loader == "npz" and taken[0].layout:
-        data = replace(data, options={**data.options, "layout": taken[0].layout})
+    taken = inputs(file, {**_brought(file, data), **shapes}, images=not several_arrays)
+    if data is not None:
+        data = _fitted(data, taken)
     output = _scored(file, data.classes) if data is not None and data.classes else ""
     return Model(name, f"{name}_samples", _source(file, name), file, taken, data, output)
 
@@ -168,6 +170,71 @@ def _source(file: File, name: str) -> str:
         return f"{MODELS}/{name}/{file.path.name}"
     named = file.path.name if name == identifier(file.path) else name + ("" if file.path.is_dir() else file.path.suffix)
     return f"{MODELS}/{named}"
+
+
+def _brought(file: File, data: Data | None) -> dict[str, tuple[int, ...]]:
+    """Shapes that samples in arrays give to the inputs whose axes the file leaves open."""
+    shapes = data.shapes if data is not None else {}
+    open_axes = {
+        tensor.name: tensor.sample
+        for tensor in file.signature.inputs
+        if tensor.name in shapes and any(isinstance(axis, str) for axis in tensor.sample)
+    }
+    return {name: shapes[name] for name, declared in open_axes.items() if _fills(shapes[name], declared)}
+
+
+def _fills(given: Sequence[int], declared: Sequence[int | str]) -> bool:
+    """Whether a shape has the axes that are declared, with any length where that is open."""
+    pairs = zip(given, declared, strict=False)
+    return len(given) == len(declared) and all(axis == said for axis, said in pairs if isinstance(said, int))
+
+
+def _fitted(data: Data, taken: Sequence[Input]) -> Data:
+    """Samples in arrays, with the order of their images' axes, and a note where images are resized.
+
+    Raises UsageError for arrays that cannot become what the inputs take.
+    """
+    for one in taken:
+        given = data.shapes.get(one.name)
+        if given is None:
+            continue
+        if len(one.shape) == 3 and one.dtype in ("float32", "uint8"):  # as stages/prepare.py takes for images
+            data = _of_images(data, given, one) if len(taken) == 1 else data
+        elif one.shape not in (given, (1, *given)):  # the axis of a single channel may be left away
+            raise _no_fit(data, given, one)
+    return data
+
+
+def _of_images(data: Data, given: tuple[int, ...], one: Input) -> Data:
+    """As `_fitted`, of images [H, W] or with their channels first or last."""
+    channels, *size = one.shape
+    taken = {1, channels, *((3,) if channels == 1 else ())}
+    places = {"": given} if len(given) == 2 else {"NCHW": given[1:], "NHWC": given[:2]} if len(given) == 3 else {}
+    count = {"NCHW": given[:1], "NHWC": given[-1:]}
+    fitting = [layout for layout in places if not layout or taken.issuperset(count[layout])]
+    if not fitting:
+        raise _no_fit(data, given, one)
+    own = one.layout or "NCHW"
+    layout = own if own in fitting else fitting[0]
+    if layout == "NHWC":
+        data = replace(data, options={**data.options, "layout": layout})
+    if [*places[layout]] == size:
+        return data
+    resized = f"Images of {_axes(places[layout])} pixels are resized to the {_axes(size)} that the model takes."
+    return replace(data, notes=(*data.notes, resized))
+
+
+def _no_fit(data: Data, given: Sequence[int], one: Input) -> UsageError:
+    shape = [*one.shape[1:], one.shape[0]] if one.layout else [*one.shape]
+    file = Path(str(data.options["file"])).name
+    return UsageError(
+        f"--data {file}: input {one.name!r} takes samples of shape {shape}, and those of the array have {[*given]}: "
+        f"save the array as [samples, {', '.join(map(str, shape))}]"
+    )
+
+
+def _axes(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _scored(file: File, classes: Sequence[str]) -> str:
@@ -231,8 +298,7 @@ def _filled(name: str, declared: Sequence[int | str], given: tuple[int, ...] | N
                 f"input {name!r} has axes of any length ({said}): say what a sample has, e.g. --shape {name}={example}"
             )
         return tuple(axis for axis in declared if isinstance(axis, int))
-    pairs = zip(given, declared, strict=False)
-    if len(given) != len(declared) or any(axis != said for axis, said in pairs if isinstance(said, int)):
+    if not _fills(given, declared):
         shown = "x".join(map(str, given))
         raise UsageError(f"--shape {name}={shown} does not fit: the file has {example} without the batch")
     return given

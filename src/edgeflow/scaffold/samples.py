@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeflow.errors import UsageError
 from edgeflow.loaders import image_folder, npz
+from edgeflow.loaders.rows import Rows
 from edgeflow.plugin import Input, LoadJob, Samples
 from edgeflow.scaffold import imported
 from edgeflow.scaffold.imported import Data, File
@@ -81,9 +82,10 @@ def _arrays(path: Path, file: File, there: str) -> Data:
     rows = samples.inputs if isinstance(samples.inputs, Mapping) else dict.fromkeys(declared, samples.inputs)
     count = len(next(iter(rows.values())))
     options["file"] = there
+    shapes = {name: tuple(array.shape[1:]) for name, array in rows.items() if isinstance(array, Rows)}
     if samples.y is None:
-        return Data("npz", options, count)
-    return Data("npz", options, count, *_classes(path, samples, file))
+        return Data("npz", options, count, shapes=shapes)
+    return Data("npz", options, count, *_classes(path, samples, file), shapes=shapes)
 
 
 def _input(tensor: Tensor) -> Input:
@@ -116,12 +118,15 @@ def _classes(path: Path, samples: Samples, file: File) -> tuple[tuple[str, ...],
         most = max(map(int, samples.labels)) + 1
         if fitting := [count for count in scores if count >= most]:
             return tuple(map(str, range(fitting[0]))), len(samples.labels) < fitting[0]
+        said = f"y has class {most - 1}"
     elif len(samples.labels) in scores:
         return samples.labels, True
+    else:
+        said = f"{len(samples.labels)} classes"
     shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.outputs)
     raise UsageError(
-        f"--data {path}: {len(samples.labels)} classes, and {file.path.name} gives {shown}: no output has a score for "
-        "each. Let y be numbers of the model's classes, or leave y away"
+        f"--data {path}: {said}, and {file.path.name} gives {shown}: no output has a score for each. Let y be numbers "
+        "of the model's classes, from 0, or leave y away"
     )
 
 
