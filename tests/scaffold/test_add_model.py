@@ -82,47 +82,38 @@ def test_a_file_of_the_project_stays_where_it_is(own: Path, stand_ins: StandIns)
     assert not (own / "models").exists()
 
 
-def test_another_file_of_the_same_name_and_the_same_samples_go_beside_it(
-    own: Path, stand_ins: StandIns, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Files that weights are in have one name for many models, and none is written over."""
-    for number, text in enumerate(("first", "second")):
-        folder = tmp_path_factory.mktemp(text)
-        script = [str(stand_ins.torch_python), "-c", EXTERNAL, str(folder), str(number)]
-        subprocess.run(script, check=True)
-        samples = stand_ins.folder / "for_both.npz"
-        np.savez(samples, x=np.random.default_rng(0).random((200, 3), np.float32))
-        done = run("add", "model", folder / "net.onnx", "--id", text, "--data", samples, folder=own)
-        assert done.returncode == 0, done.stderr
-    weights = {name: np.fromfile(own / name, np.float32).max() for name in ("models/weights", "models/second/weights")}
-    assert weights == {"models/weights": 0, "models/second/weights": 1}
-    sources = [yaml.safe_load((own / f"config/models/{id_}.yaml").read_text())["source"] for id_ in ("first", "second")]
-    assert sources == ["models/net.onnx", "models/second/net.onnx"]
-    assert os.listdir(own / "data") == ["for_both.npz"]
-    splits = yaml.safe_load((own / "config/datasets/second_samples.yaml").read_text())["splits"]
-    assert splits == {"calibration": 128, "evaluation": 56, "golden": 16}  # as many as int8_static of the project takes
-
-
-def test_fewer_samples_than_a_scheme_takes_are_refused(own: Path, stand_ins: StandIns, tmp_path: Path) -> None:
-    script = [str(stand_ins.torch_python), "-c", EXTERNAL, str(tmp_path), "0"]
+def test_as_many_samples_as_the_schemes_of_the_project_take(own: Path, stand_ins: StandIns, tmp_path: Path) -> None:
+    """Of a file that is large there are few random samples, and of 200 a quarter is less than int8_static takes."""
+    script = [str(stand_ins.torch_python), "-c", LARGE, str(tmp_path)]
     subprocess.run(script, check=True)
+    np.savez(own / "some.npz", x=np.random.default_rng(0).random((200, 3), np.float32))
+    for name, options in (("random", ()), ("brought", ("--data", "some.npz"))):
+        done = run("add", "model", tmp_path / "net.onnx", "--id", name, *options, folder=own)
+        assert done.returncode == 0, done.stderr
+    datasets = [
+        yaml.safe_load((own / f"config/datasets/{name}_samples.yaml").read_text()) for name in ("random", "brought")
+    ]
+    assert datasets[0]["splits"] == {"calibration": 128, "evaluation": 184, "golden": 16}
+    assert datasets[1]["splits"] == {"calibration": 128, "evaluation": 56, "golden": 16}
+    assert datasets[1]["options"]["file"] == "some.npz"  # of the project already
     np.savez(tmp_path / "few.npz", x=np.zeros((60, 3), np.float32))
     before = everything(own)
-    done = run("add", "model", "net.onnx", "--data", "few.npz", folder=own)
+    done = run("add", "model", tmp_path / "net.onnx", "--id", "few", "--data", tmp_path / "few.npz", folder=own)
     assert (done.returncode, everything(own)) == (2, before)
-    assert "60 samples, of which the schemes of this project take 128 for ranges: bring more, or lower" in done.stderr
+    assert "60 samples, and the schemes of this project take 128 for ranges: bring more, or lower" in done.stderr
 
 
-EXTERNAL = """
+LARGE = """
 import sys
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-weights = numpy_helper.from_array(np.full((3, 400), float(sys.argv[2]), np.float32), "w")
+weights = numpy_helper.from_array(np.ones((1100000, 1), np.float32), "w")
 x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3])
-y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 400])
-graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "net", [x], [y], [weights])
+y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+nodes = [helper.make_node("ReduceMean", ["w"], ["one"], keepdims=0), helper.make_node("Mul", ["x", "one"], ["y"])]
+graph = helper.make_graph(nodes, "net", [x], [y], [weights])
 model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-onnx.save(model, f"{sys.argv[1]}/net.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+onnx.save(model, f"{sys.argv[1]}/net.onnx")
 """

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow import files, layout
+from edgeflow import files
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import MATRIX, file_of
 from edgeflow.errors import UsageError
 from edgeflow.scaffold import imported, options, probe, project, samples
-from edgeflow.scaffold.imported import File
 from edgeflow.scaffold.matrix_text import with_item
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def add(rest: Sequence[str]) -> int:
     from edgeflow.registry import discover
     from edgeflow.workflow import open_project
 
-    source: Path = arguments.file.absolute()
+    source = options.absolute(arguments.file)
     name = arguments.id or imported.identifier(source)
     if not is_id(name):
         raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
@@ -47,15 +46,15 @@ def add(rest: Sequence[str]) -> int:
     calibrated = _calibrated(load(Path(), configured, plugins))
     kind = probe.format_of(source, plugins)
     file = probe.read(source, kind, plugins)
-    place = _inside(source) or _free(file, name)
-    data = arguments.data and arguments.data.absolute()
-    there = data and (_inside(data) or _linked(data, name))
-    model = imported.described(file, name, samples.found(data, file, there or ""), arguments.shape, source=place)
+    data = arguments.data and options.absolute(arguments.data)
+    there = samples.place(data, name) if data else ""
+    brought = not (inside := project.inside(source))
+    model = imported.described(file, name, samples.found(data, file, there), arguments.shape, source=inside)
     model = replace(model, calibrated=calibrated)
     if data and model.samples < model.calibration + model.golden + samples.TOO_FEW:
         raise UsageError(
-            f"--data {data}: {model.samples} samples, of which the schemes of this project take {model.calibrated} for "
-            "ranges: bring more, or lower calibration.samples in config/schemes"
+            f"--data {data}: {model.samples} samples, and the schemes of this project take {calibrated} for ranges: "
+            "bring more, or lower calibration.samples in config/schemes"
         )
     content = imported.content(model)
     matrix = with_item(Path(MATRIX).read_text(encoding="utf-8"), "models", name)
@@ -64,12 +63,11 @@ def add(rest: Sequence[str]) -> int:
         matrix = with_item(matrix, "schemes", AS_IS)
         if not Path(scheme).exists():
             content[scheme] = project.installed(f"schemes/{AS_IS}.yaml")
-    brought = () if _inside(source) else _made([*map(str, probe.copies(file, Path(place)).values())], name)
-    linked = data and not os.path.lexists(there)
-    with _undone_on_failure([*content, *brought, *(_made([there], name) if linked else ())]):
+    made = [*([model.place] if brought else []), *([there] if data and not os.path.lexists(there) else [])]
+    with _undone_on_failure([*content, *made]):
         if brought:
-            probe.bring(file, Path(place))
-        if linked:
+            probe.bring(file, Path(model.source))
+        if data:
             samples.link(data, there)
         project.write(Path(), content)
         files.write_text(Path(MATRIX), matrix)
@@ -89,32 +87,6 @@ def _arguments(rest: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--id", help="of the model; by default after the file's name")
     options.add_sample_options(parser)
     return parser.parse_args(rest)
-
-
-def _inside(path: Path) -> str:
-    """Where a file or folder is that the project has already; "" for what is elsewhere, or was built here."""
-    relative = Path(os.path.relpath(path))
-    return "" if relative.parts[:1] in ((os.pardir,), (layout.RESULTS,), ()) else relative.as_posix()
-
-
-def _free(file: File, name: str) -> str:
-    """Where a file is copied to: models/, or a folder of its own there where one of its name is another's."""
-    place = f"{imported.MODELS}/{file.path.name}"
-    taken = any(os.path.lexists(copy) for copy in probe.copies(file, Path(place)).values())
-    return f"{imported.MODELS}/{name}/{file.path.name}" if taken else place
-
-
-def _made(paths: Sequence[str], name: str) -> Sequence[str]:
-    """What is new with these paths: where a folder is of this model alone, all of it."""
-    first, second = Path(paths[0]).parts[:2]
-    return [f"{first}/{second}"] if second == name else paths
-
-
-def _linked(data: Path, name: str) -> str:
-    """Where samples are linked: below data/, where they may be already, or in a folder of their own there."""
-    place = samples.default_place(data)
-    others = os.path.lexists(place) and not (os.path.exists(place) and os.path.samefile(place, data))
-    return f"{samples.FOLDER}/{name}/{data.name}" if others else place
 
 
 def _calibrated(project: Project) -> int:

@@ -52,18 +52,12 @@ def _files(path: Path, plugin: Format) -> tuple[Path, ...]:
     return (path,) if path.is_file() else tuple(sorted(file for file in path.rglob("*") if file.is_file()))
 
 
-def copies(file: File, place: Path) -> dict[Path, Path]:
-    """What is brought → where it will be: a folder, or a file and those beside it that its weights are in."""
-    if file.path.is_dir():
-        return {file.path: place}
-    return {each: place.parent / each.relative_to(file.path.parent) for each in file.files}
-
-
 def bring(file: File, place: Path) -> None:
     """Copy a file or folder, with the files beside it that its weights are in."""
-    for each, copy in copies(file, place).items():
+    if file.path.is_dir():
+        shutil.copytree(file.path, place)
+        return
+    for each in file.files:
+        copy = place if each == file.path else place.parent / each.relative_to(file.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if each.is_dir():
-            shutil.copytree(each, copy)
-        else:
-            shutil.copyfile(each, copy)
+        shutil.copyfile(each, copy)
