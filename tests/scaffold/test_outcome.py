@@ -11,6 +11,7 @@ import pytest
 from edgeflow.scaffold import imported, outcome
 from edgeflow.scaffold.imported import Data, File
 from edgeflow.stages import report
+from edgeflow.stages.signature import Described
 from edgeflow.types.signatures import Signature, Tensor
 
 sys.path.append(str(Path(__file__).parent.parent / "report"))
@@ -71,3 +72,22 @@ def test_what_was_assumed_of_samples_is_said(
     said = capsys.readouterr().out
     assert "Images of 28x28 pixels are resized to the 96x96 that the model takes." in said
     assert "Pixels" not in said
+
+
+def test_a_quantized_file_whose_program_is_float32_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answers are those of integers; its size and times are not."""
+    monkeypatch.chdir(tmp_path)
+    quantized = File(Path("/x/detector.onnx"), "onnx", "int8 weights and activations", SIGNATURE, ())
+    matrix = {key: case for key, case in MATRIX.items() if key[0] == "digits_dscnn"}
+    report.run(*build(tmp_path, matrix, TARGETS))
+    monkeypatch.setattr(outcome.signature, "read", lambda path, _: Described("tflite", SIGNATURE, kinds[path.parts[4]]))
+    monkeypatch.setattr(outcome.routes, "format_of", lambda *_: "tflite")
+    kinds = {target.id: "int8 weights" for target in TARGETS} | {"linux_x86_litert": ""}
+    outcome.tell(imported.described(quantized, DETECTOR, None, {}), "accuracy")
+    said = capsys.readouterr().out
+    assert "detector.onnx has int8 weights and activations; what was made of it for linux_x86_litert" in said
+    kinds["linux_x86_litert"] = "int8 weights"
+    outcome.tell(imported.described(quantized, DETECTOR, None, {}), "accuracy")
+    assert "is stored as float32" not in capsys.readouterr().out
