@@ -189,6 +189,37 @@ def test_labels_make_it_a_classifier_with_the_output_that_has_a_score_for_each()
         written(file(x, outputs=(boxes,)), data)
 
 
+def test_answers_that_are_large_are_asked_for_as_often_as_memory_has_room_for() -> None:
+    """A segmentation of 21 classes answers with 21 MiB: 856 of these would be 17 GiB in every stage."""
+    picture, classes = Tensor("x", "float32", (1, 3, 512, 512)), Tensor("y", "float32", (1, 21, 512, 512))
+    for data in (None, Data("npz", {"file": "data/it.npz"}, 5000)):
+        for output in (classes, Tensor("y", "float32", (1, 21, "?", "?"))):
+            _, dataset = written(file(picture, outputs=(output,)), data)
+            counts = dataset["splits"]
+            assert 5 <= counts["evaluation"] <= 12
+            assert 1 <= counts["golden"] <= 3
+    _, dataset = written(file(picture), Data("npz", {"file": "data/it.npz"}, 5000))
+    assert (dataset["splits"]["evaluation"], dataset["splits"]["golden"]) == (2000, 16)
+    _, dataset = written(file(picture))
+    assert 3 * 512 * 512 * 4 * dataset["options"]["samples"] <= 2**28
+
+
+@pytest.mark.parametrize(
+    ("outputs", "judged"),
+    [
+        ((LOGITS,), ["signal_to_noise_db"]),
+        ((Tensor("p", "int8", (1, 10), 1 / 256, -128),), ["signal_to_noise_db"]),  # integers that stand for reals
+        ((LOGITS, Tensor("classes", "int64", ("batch",))), ["signal_to_noise_db", "exact_match"]),
+        ((Tensor("mask", "bool", ("batch", 8, 8)),), ["exact_match"]),
+    ],
+)
+def test_every_kind_of_answers_has_a_budget(outputs: tuple[Tensor, ...], judged: list[str]) -> None:
+    it = file(Tensor("x", "float32", ("batch", 4)), outputs=outputs)
+    model, _ = written(it)
+    assert [*model["budgets"]] == judged
+    assert imported.described(it, "it", None, {}).metric == judged[0]
+
+
 def test_few_samples_are_split_so_that_every_split_has_some() -> None:
     for count in (8, 30, 500, 50_000):
         data = Data("npz", {"file": "data/it.npz"}, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,9 @@ OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
 AS_BYTES = "The model is given bytes as they are, 0 to 255; without 'range: any' they become 0 to 1."
+SIGNAL_TO_NOISE, EXACT = "signal_to_noise_db", "exact_match"  # of tasks/fidelity.py
 MODELS = "models"  # folder of the project
+MOST_BYTES = 256 * 2**20  # of answers, and of samples that are made up: pictures for pictures take some MiB each
 LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
 
@@ -89,16 +92,64 @@ class Model:
         return self.data is not None and bool(self.data.classes)
 
     @property
+    def real(self) -> bool:
+        """Whether there are answers that can be close."""
+        return any(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def counted(self) -> bool:
+        """Whether there are answers that are the same or not: integers that stand for nothing else."""
+        return not all(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def metric(self) -> str:
+        """The primary one of its task."""
+        return "accuracy" if self.labelled else SIGNAL_TO_NOISE if self.real else EXACT
+
+    @property
     def samples(self) -> int:
         """How many there are."""
         if self.data is not None:
             return self.data.count
-        return 200 if self.file.size_bytes > LARGE_BYTES else 1000
+        bytes_of_one = self.answer_bytes + sum(_bytes(each.shape, each.dtype) for each in self.inputs)
+        return min(200 if self.file.size_bytes > LARGE_BYTES else 1000, _affordable(bytes_of_one))
+
+    @property
+    def answer_bytes(self) -> int:
+        """What the answers to one sample take; an axis of any length is taken to be as long as the longest given."""
+        longest = max((axis for each in self.inputs for axis in each.shape), default=1)
+        outputs = [tensor for tensor in self.file.signature.outputs if self.output in ("", tensor.name)]
+        return sum(_bytes([a if isinstance(a, int) else longest for a in t.sample], t.dtype) for t in outputs)
+
+    @property
+    def evaluation(self) -> int:
+        """How many of them are for every figure of the answers, all of which stages have in memory."""
+        most = min(2000, _affordable(self.answer_bytes))
+        return max(1, min(most, self.samples - self.golden - self.calibration))
+
+    @property
+    def golden(self) -> int:
+        """How many of them each step is compared on."""
+        return max(1, min(16, self.samples // 10, _affordable(self.answer_bytes) // 4))
 
     @property
     def calibration(self) -> int:
         """How many of them are for the ranges of int8."""
         return max(1, min(128, self.samples // 4))
+
+
+def _bytes(shape: Sequence[int], dtype: str) -> int:
+    """Of a sample of a tensor; real numbers are float32 at least, whatever a file makes of them."""
+    return math.prod(shape) * (8 if dtype.endswith("64") else 4)
+
+
+def _affordable(bytes_of_one: int) -> int:
+    """How many of such a size fit into memory, a few at least."""
+    return max(8, MOST_BYTES // max(1, bytes_of_one))
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.scale is not None or tensor.dtype.startswith("float")
 
 
 def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
@@ -306,21 +357,28 @@ def model_file(model: Model) -> str:
     if layouts := {each.name: each.layout for each in model.inputs if each.layout}:
         lines.append("inputs: # samples of datasets have their channels first")
         lines += [f"  {_text(name)}: {{ layout: {layout} }}" for name, layout in layouts.items()]
-    if model.labelled:
-        lines += [
-            "budgets:",
-            "  # at most one point below the file itself",
-            "  accuracy_drop: { max: 1 %, evidence: host }",
-        ]
-    else:
-        lines += [
-            "budgets:",
-            "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
-            "  signal_to_noise_db: { min: 20 dB, evidence: host }",
-        ]
+    lines += ["budgets:", *_budgets(model)]
     if model.data is None:
         lines.append("# accept_random_inputs: true # release variants although only random inputs were asked")
     return "\n".join(lines) + "\n"
+
+
+def _budgets(model: Model) -> list[str]:
+    """A limit for every kind of answers: what has none is not judged."""
+    if model.labelled:
+        return [
+            "  # at most one point below the file itself",
+            "  accuracy_drop: { max: 1 %, evidence: host }",
+        ]
+    of_reals = [
+        "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
+        f"  {SIGNAL_TO_NOISE}: {{ min: 20 dB, evidence: host }}",
+    ]
+    of_counted = [
+        "  # answers that are integers: one sample of a hundred may be answered otherwise",
+        f"  {EXACT}: {{ min: 99 %, evidence: host }}",
+    ]
+    return [*(of_reals if model.real else ()), *(of_counted if model.counted else ())]
 
 
 def _description(model: Model) -> str:
@@ -414,13 +472,11 @@ def _keys(each: Input, model: Model) -> list[str]:
 
 def _splits(model: Model) -> list[str]:
     """Of what there is: a few to compare stages with, up to 128 for ranges, the rest for evaluation."""
-    golden = max(1, min(16, model.samples // 10))
-    evaluation = max(1, min(2000, model.samples - golden - model.calibration))
     return [
         f"splits: # of {model.samples:,} samples",
         f"  calibration: {model.calibration} # for the ranges of int8",
-        f"  evaluation: {evaluation} # for every figure of the answers",
-        f"  golden: {golden} # that each step is compared on",
+        f"  evaluation: {model.evaluation} # for every figure of the answers",
+        f"  golden: {model.golden} # that each step is compared on",
     ]
 
 

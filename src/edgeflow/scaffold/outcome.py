@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 METRICS = ("size_bytes", "latency_p50_s", "memory_peak_bytes")
 
 
-def tell(model: Model, metric: str) -> None:
-    """Print what came of the build in this folder; `metric` is the primary one of the model's task."""
+def tell(model: Model) -> None:
+    """Print what came of the build in this folder."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -32,7 +32,7 @@ def tell(model: Model, metric: str) -> None:
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print()
     reasons = {why: i for i, why in enumerate(dict.fromkeys(filter(None, map(_why, built))), 1)}
-    console.print(_table(built, metric, reasons))
+    console.print(_table(built, model.metric, reasons))
     lines = [f"[{i}] {why}" for why, i in reasons.items()]
     for line in [*lines, *_dequantized(model, built), *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -183,7 +183,7 @@ def _build(folder: Path, model: Model) -> int:
         print(f"\nIt can go on from here at any time:\n\n  cd {os.path.relpath(folder)}\n  snakemake", flush=True)
         return code or 1
     os.chdir(folder)
-    outcome.tell(model, "accuracy" if model.labelled else "signal_to_noise_db")
+    outcome.tell(model)
     return code
 
 
