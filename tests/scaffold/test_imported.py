@@ -140,6 +140,24 @@ def test_arrays_that_cannot_become_what_a_model_takes_are_refused(
         written(file(Tensor("image", "float32", declared)), data)
 
 
+def test_floats_for_an_input_of_integers_are_refused_before_anything_is_built() -> None:
+    data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"ids": (12,)}, dtypes={"ids": "float32"})
+    tokens = file(Tensor("ids", "int64", (1, 12)))
+    with pytest.raises(UsageError, match=r"--data it.npz: input 'ids' takes int64, and the array has float32"):
+        written(tokens, data)
+    written(tokens, replace(data, dtypes={"ids": "int32"}))
+
+
+def test_bytes_for_an_input_of_floats_are_told_how_they_are_taken() -> None:
+    """Whether a model wants 0 to 255 or 0 to 1, its file does not say; with the wrong one it is at chance."""
+    image = file(Tensor("image", "float32", (1, 3, 8, 8)))
+    data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"image": (3, 8, 8)}, dtypes={"image": "uint8"})
+    told = "# The model is given bytes as they are, 0 to 255; without 'range: any' they become 0 to 1."
+    assert told in imported.dataset_file(imported.described(image, "it", data, {}))
+    floats = replace(data, dtypes={"image": "float32"})
+    assert told not in imported.dataset_file(imported.described(image, "it", floats, {}))
+
+
 def test_samples_give_open_axes_their_lengths_unless_somebody_says_others() -> None:
     tokens = file(Tensor("ids", "int64", ("batch", "length")))
     data = Data("npz", {"file": "data/it.npz"}, 500, shapes={"ids": (12,)})

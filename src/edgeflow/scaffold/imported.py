@@ -17,6 +17,7 @@ CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
+AS_BYTES = "The model is given bytes as they are, 0 to 255; without 'range: any' they become 0 to 1."
 SIGNAL_TO_NOISE, EXACT = "signal_to_noise_db", "exact_match"  # of tasks/fidelity.py
 MODELS = "models"  # folder of the project
 MOST_BYTES = 256 * 2**20  # of answers, and of samples that are made up: pictures for pictures take some MiB each
@@ -55,6 +56,7 @@ class Data:
     named: bool = False  # the configuration has to say them
     notes: tuple[str, ...] = ()  # what the owner has to look at
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of a sample in the arrays, by input
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # of the arrays, by input
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,13 @@ def _fitted(data: Data, taken: Sequence[Input]) -> Data:
         given = data.shapes.get(one.name)
         if given is None:
             continue
+        if one.dtype != "float32" and data.dtypes.get(one.name, one.dtype).startswith("float"):
+            raise UsageError(
+                f"--data {_file_of(data)}: input {one.name!r} takes {one.dtype}, and the array has "
+                f"{data.dtypes[one.name]}: save it as {one.dtype}"
+            )
+        if one.dtype == "float32" and data.dtypes.get(one.name) == "uint8":
+            data = replace(data, notes=(*data.notes, AS_BYTES))
         if len(one.shape) == 3 and one.dtype in ("float32", "uint8"):  # as stages/prepare.py takes for images
             data = _of_images(data, given, one) if len(taken) == 1 else data
         elif one.shape not in (given, (1, *given)):  # the axis of a single channel may be left away
@@ -231,11 +240,14 @@ def _of_images(data: Data, given: tuple[int, ...], one: Input) -> Data:
 
 def _no_fit(data: Data, given: Sequence[int], one: Input) -> UsageError:
     shape = [*one.shape[1:], one.shape[0]] if one.layout else [*one.shape]
-    file = Path(str(data.options["file"])).name
     return UsageError(
-        f"--data {file}: input {one.name!r} takes samples of shape {shape}, and those of the array have {[*given]}: "
-        f"save the array as [samples, {', '.join(map(str, shape))}]"
+        f"--data {_file_of(data)}: input {one.name!r} takes samples of shape {shape}, and those of the array have "
+        f"{[*given]}: save the array as [samples, {', '.join(map(str, shape))}]"
     )
+
+
+def _file_of(data: Data) -> str:
+    return Path(str(data.options["file"])).name
 
 
 def _axes(shape: Sequence[int]) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow import failures, files, layout
+from edgeflow import failures, files, layout, routes, signature
+from edgeflow.plugin import Unsupported
+from edgeflow.registry import Plugins, discover
 from edgeflow.report import show, terminal, variants
 from edgeflow.scaffold.imported import Model
 from edgeflow.types.verdicts import Release
@@ -32,7 +34,7 @@ def tell(model: Model) -> None:
     reasons = {why: i for i, why in enumerate(dict.fromkeys(filter(None, map(_why, built))), 1)}
     console.print(_table(built, model.metric, reasons))
     lines = [f"[{i}] {why}" for why, i in reasons.items()]
-    for line in [*lines, *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
+    for line in [*lines, *_dequantized(model, built), *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -68,6 +70,33 @@ def _table(built: Sequence[variants.Variant], metric: str, reasons: Mapping[str,
 
 def _figure(variant: variants.Variant, metric: str, declared: str = "") -> str:
     return terminal.figure(metric, variant.value(metric), variant.evidence(metric), declared)
+
+
+def _dequantized(model: Model, built: Sequence[variants.Variant]) -> Iterator[str]:
+    """Where a file that is quantized became a program that is not."""
+    if not model.file.quantized:
+        return
+    plugins = discover()
+    targets = [variant.cell.target for variant in built if _in_float32(variant, plugins)]
+    if targets:
+        yield (
+            f"\n{model.file.path.name} has {model.file.quantized}; what was made of it for {', '.join(targets)} is "
+            "stored as float32: the converter keeps what it answers, not how it is stored. For a quantized program "
+            "there, bring the float32 model"
+        )
+
+
+def _in_float32(variant: variants.Variant, plugins: Plugins) -> bool:
+    """Whether a program is a file of a known format without quantized or halved numbers."""
+    cell = variant.cell
+    path = Path(layout.compile(cell.model, cell.runtime, cell.platform, cell.scheme)["program"])
+    if (
+        variant.program is None
+        or variant.program.infeasible
+        or isinstance(routes.format_of(plugins, path), Unsupported)
+    ):
+        return False
+    return not signature.read(path, plugins).quantized
 
 
 def _assumed(model: Model) -> str:

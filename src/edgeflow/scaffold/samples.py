@@ -86,10 +86,12 @@ def _arrays(path: Path, file: File, there: str) -> Data:
     rows = samples.inputs if isinstance(samples.inputs, Mapping) else dict.fromkeys(declared, samples.inputs)
     count = len(next(iter(rows.values())))
     options["file"] = there
-    shapes = {name: tuple(array.shape[1:]) for name, array in rows.items() if isinstance(array, Rows)}
+    arrays = {name: array for name, array in rows.items() if isinstance(array, Rows)}
+    shapes = {name: tuple(array.shape[1:]) for name, array in arrays.items()}
+    dtypes = {name: array.dtype.name for name, array in arrays.items()}
     if samples.y is None:
-        return Data("npz", options, count, shapes=shapes)
-    return Data("npz", options, count, *_classes(path, samples, file), shapes=shapes)
+        return Data("npz", options, count, shapes=shapes, dtypes=dtypes)
+    return Data("npz", options, count, *_classes(path, samples, file), shapes=shapes, dtypes=dtypes)
 
 
 def _input(tensor: Tensor) -> Input:
