@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.prepared import outputs
 from tests.splits import read_split
 
 from edgeflow import config, files, plan, registry
@@ -43,8 +44,7 @@ def described(dataset: str, **matrix: object) -> prepare.Outputs:
     opened = config.load(Path(), {**default, **matrix}, plugins)
     job = Wiring(opened, plugins, plan.plan(opened, plugins)).job("prepare", {"dataset": dataset})
     assert all(Path(file).is_file() for file in job.inputs["files"])
-    names = ("train", "calibration", "evaluation", "golden", "golden_raw")
-    made = prepare.Outputs(*(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json"))
+    made = outputs(Path())
     prepare.run(from_json(prepare.Spec, job.spec), prepare.Inputs(), made)
     return made
 

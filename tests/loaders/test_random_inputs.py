@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.prepared import outputs
 
 from edgeflow import files
 from edgeflow.errors import ConfigError
@@ -73,10 +74,9 @@ def test_the_record_says_that_they_are_random(tmp_path: Path, monkeypatch: pytes
         golden=2,
         source="drawn",
     )
-    names = ("train", "calibration", "evaluation", "golden", "golden_raw")
-    made = prepare.Outputs(*(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json"))
+    made = outputs(Path())
     prepare.run(spec, prepare.Inputs(), made)
     assert files.read_json(made.info)["declared"] == "random"
-    assert {Split(getattr(made, name)).declared for name in names[:4]} == {"random"}
+    assert {Split(getattr(made, name)).declared for name in prepare.SPLITS} == {"random"}
     batch = Split(made.evaluation).batch()
     assert {name: str(array.dtype) for name, array in batch.items()} == {n: i.dtype for n, i in INPUTS.items()}

@@ -10,15 +10,13 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 from tests.package.conftest import CONTENTS
 
 from edgeflow import efpkg
 from edgeflow.errors import PackageError
-
-Pack = Callable[..., bytes]
 
 
 def test_what_is_built_reads_back(tmp_path, manifest, contents):

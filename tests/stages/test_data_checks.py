@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
+from tests.prepared import indices
 
 from edgeflow import files
 from edgeflow.errors import DataError
-from edgeflow.plugin import DatasetLoader, Input, Samples
+from edgeflow.plugin import Input, Samples
 from edgeflow.runners.tensors import Split
 from edgeflow.stages import prepare
 
@@ -36,26 +36,14 @@ Prepare = Callable[..., Path]
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Prepare what a stand-in for a loader gives; returns the folder of the outputs."""
+def prepared(prepare_samples: Prepare) -> Prepare:
+    """Prepare samples; returns the folder of the outputs."""
 
     def run(x: Any, y: Any = None, parallel: bool = False, **spec: Any) -> Path:
-        samples = Samples(x, y, ("a", "b") if y is not None else (), parallel=parallel)
-        loader = DatasetLoader("own", "a stand-in", "", lambda _: samples, lambda _: ())
-        monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
-        names = ("train", "calibration", "evaluation", "golden", "golden_raw")
-        made = (tmp_path / f"{name}.safetensors" for name in names)
-        outputs = prepare.Outputs(*made, tmp_path / "samples.csv", tmp_path / "dataset.json")
-        prepare.run(replace(SPEC, **spec), prepare.Inputs(), outputs)
-        return tmp_path
+        labels = ("a", "b") if y is not None else ()
+        return prepare_samples(replace(SPEC, **spec), Samples(x, y, labels, parallel=parallel))
 
     return run
-
-
-def indices(folder: Path, split: str) -> list[int]:
-    """The samples of a split, by their place in the dataset."""
-    with (folder / "samples.csv").open(newline="") as stream:
-        return [int(line["index"]) for line in csv.DictReader(stream) if line["split"] == split]
 
 
 def record(folder: Path) -> Any:

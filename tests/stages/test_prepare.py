@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.prepared import outputs
 from tests.splits import read_split
 
 from edgeflow import files, layout, preprocessing
 from edgeflow.cli import main
 from edgeflow.errors import DataError, PluginError
-from edgeflow.plugin import DatasetLoader, Input, Samples
+from edgeflow.plugin import Input, Samples
 from edgeflow.stages import command, prepare
 
-SPLITS = ("train", "calibration", "evaluation", "golden")
 N, CLASSES = 200, 4
 SPEC = prepare.Spec(
     dataset="own",
@@ -48,15 +48,9 @@ def changed(**changes: Any) -> prepare.Spec:
     return replace(SPEC, inputs={"input": replace(SPEC.inputs["input"], **of_input)}, **of_spec)
 
 
-def outputs(folder: Path) -> prepare.Outputs:
-    """Where prepare writes."""
-    arrays = (folder / f"{name}.safetensors" for name in (*SPLITS, "golden_raw"))
-    return prepare.Outputs(*arrays, folder / "samples.csv", folder / "dataset.json")
-
-
 def read(folder: Path) -> dict[str, tuple[Any, Any]]:
     """x and y per split."""
-    return {name: read_split(folder / f"{name}.safetensors") for name in SPLITS}
+    return {name: read_split(folder / f"{name}.safetensors") for name in prepare.SPLITS}
 
 
 @pytest.fixture
@@ -72,15 +66,12 @@ Prepare = Callable[..., Path]
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Prepare samples that a stand-in for a loader gives; returns the folder of the outputs."""
+def prepared(prepare_samples: Prepare) -> Prepare:
+    """Prepare samples; returns the folder of the outputs."""
 
     def run(x: Any, y: Any, labels: Sequence[str] = ("a", "b"), **spec: Any) -> Path:
-        loader = DatasetLoader("own", "a stand-in", "", lambda _: Samples(x, y, tuple(labels)), lambda _: ())
-        monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
         small = {"classes": 2, "calibration": 1, "evaluation": 2, "golden": 1, "loader": "own.py:plugin"}
-        prepare.run(changed(**{**small, **spec}), prepare.Inputs(), outputs(tmp_path / "out"))
-        return tmp_path / "out"
+        return prepare_samples(changed(**{**small, **spec}), Samples(x, y, tuple(labels)))
 
     return run
 
@@ -150,7 +141,7 @@ def test_a_split_takes_the_same_share_of_every_class(
 def test_the_seed_decides_the_draw(data: Path) -> None:
     y = np.arange(N) % CLASSES
     first, again, other = (prepare.split(y, replace(SPEC, seed=seed), len(y)) for seed in (0, 0, 1))
-    for name in SPLITS:
+    for name in prepare.SPLITS:
         np.testing.assert_array_equal(first[name], again[name])
         assert set(first[name]) != set(other[name]), name
 
@@ -362,15 +353,10 @@ def test_very_many_wrong_samples_do_not_fill_the_screen() -> None:
     assert lines[-2:] == ["  sample 998: bad", "  sample 999: bad and 4,000 more"]
 
 
-def test_files_of_the_system_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_of_the_system_are_counted(prepare_samples: Prepare, capsys: pytest.CaptureFixture[str]) -> None:
     samples = Samples(X, Y, ("a", "b"), skipped=("p/.DS_Store", "p/a/Thumbs.db"))
-    loader = DatasetLoader("own", "a stand-in", "", lambda _: samples, lambda _: ())
-    monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
-    spec = replace(SPEC, classes=2, calibration=1, evaluation=2, golden=1)
-    prepare.run(spec, prepare.Inputs(), outputs(tmp_path))
-    assert files.read_json(tmp_path / "dataset.json")["skipped_files"] == 2
+    folder = prepare_samples(replace(SPEC, classes=2, calibration=1, evaluation=2, golden=1), samples)
+    assert files.read_json(folder / "dataset.json")["skipped_files"] == 2
     said = "skipped 2 files of the operating system:\n  p/.DS_Store\n  p/a/Thumbs.db\n"
     assert capsys.readouterr().out.endswith(said)
 

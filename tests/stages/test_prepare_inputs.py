@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.prepared import indices
 
 from edgeflow import files
 from edgeflow.errors import DataError, PluginError
-from edgeflow.plugin import DatasetLoader, Input, Samples
+from edgeflow.plugin import Input, Samples
 from edgeflow.runners.tensors import Split
 from edgeflow.stages import prepare, splits
 
@@ -51,25 +51,13 @@ Prepare = Callable[..., Path]
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
-    """Prepare what a stand-in for a loader gives; returns the folder of the outputs."""
+def prepared(prepare_samples: Prepare) -> Prepare:
+    """Prepare samples; returns the folder of the outputs."""
 
     def run(samples: Samples, **spec: Any) -> Path:
-        loader = DatasetLoader("own", "a stand-in", "", lambda _: samples, lambda _: ())
-        monkeypatch.setattr(prepare, "load_reference", lambda _: loader)
-        names = ("train", "calibration", "evaluation", "golden", "golden_raw")
-        made = (tmp_path / f"{name}.safetensors" for name in names)
-        outputs = prepare.Outputs(*made, tmp_path / "samples.csv", tmp_path / "dataset.json")
-        prepare.run(replace(SPEC, **spec), prepare.Inputs(), outputs)
-        return tmp_path
+        return prepare_samples(replace(SPEC, **spec), samples)
 
     return run
-
-
-def indices(folder: Path, split: str) -> list[int]:
-    """The samples of a split, by their place in the dataset."""
-    with (folder / "samples.csv").open(newline="") as stream:
-        return [int(line["index"]) for line in csv.DictReader(stream) if line["split"] == split]
 
 
 @pytest.mark.parametrize("split", ["train", "calibration", "evaluation", "golden"])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.prepared import outputs
 from tests.splits import read_split
 
 from edgeflow import files, preprocessing
@@ -20,7 +21,6 @@ from edgeflow.plugin import Input
 from edgeflow.stages import prepare, splits
 
 EXIF_ORIENTATION = 0x0112
-SPLITS = ("train", "calibration", "evaluation", "golden")
 SPEC = prepare.Spec(
     dataset="photos",
     loader="edgeflow.loaders.image_folder:plugin",
@@ -98,10 +98,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     monkeypatch.chdir(tmp_path)
 
     def run(**spec: Any) -> tuple[Mapping[str, Any], list[tuple[Any, Any]]]:
-        names = (*SPLITS, "golden_raw")
-        made = prepare.Outputs(
-            *(Path(f"{name}.safetensors") for name in names), Path("samples.csv"), Path("dataset.json")
-        )
+        made = outputs(Path())
         of_input = {key: spec.pop(key) for key in list(spec) if key in {f.name for f in fields(Input)}}
         given = {"input": replace(SPEC.inputs["input"], **of_input)}
         prepare.run(replace(SPEC, inputs=given, **spec), prepare.Inputs(), made)
