@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgeflow import files
+from edgeflow import files, signature
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import MATRIX, file_of
 from edgeflow.errors import UsageError
@@ -22,8 +22,8 @@ AS_IS = "as_is"
 def add(rest: Sequence[str]) -> int:
     """The command.
 
-    Raises UsageError outside a project and for a name that is taken, DataError for a file that is damaged or hostile,
-    ConfigError where the project would not be valid with the model; nothing has changed then.
+    Raises UsageError outside a project and for a name that is taken, DataError for a file of no known format, or that
+    is damaged or hostile, ConfigError where the project would not be valid with the model; nothing has changed then.
     """
     arguments = _arguments(rest)
     if not Path(MATRIX).is_file():
@@ -37,7 +37,7 @@ def add(rest: Sequence[str]) -> int:
     if not is_id(name):
         raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
     plugins = discover(plugin_files(read_matrix(Path()), Path()))
-    kind = probe.format_of(source, plugins)
+    kind = signature.format_of(source, plugins)
     file = probe.read(source, kind, plugins)
     data = arguments.data and arguments.data.absolute()
     model = imported.described(file, name, samples.found(data, file), arguments.shape)
