@@ -408,6 +408,6 @@ JOBS: Mapping[str, Sequence[Callable[[Path], Any]]] = {
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parent.parent / "routes"))
+    sys.path.append(str(Path(__file__).parent.parent / "models"))
     folder, name = Path(sys.argv[1]), sys.argv[2]
     (folder / f"{name}.json").write_text(json.dumps({job.__name__: job(folder) for job in JOBS[name]}))
