@@ -24,7 +24,7 @@ test: $(BIN)/.dev
 ## routes: the whole table of sources, networks and runtimes; `make test` has a part of it
 routes: $(BIN)/.dev
 	@$(BIN)/snakemake --cores $(CORES) $$($(BIN)/python -m tests.tools.toolchains) --logger edgeflow
-	@$(BIN)/python -m pytest -q -m routes
+	@$(BIN)/python -m pytest -q tests/routes
 
 ## check: lint, types, layers, formatting
 check: $(BIN)/.dev

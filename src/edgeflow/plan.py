@@ -207,11 +207,24 @@ def _refusal(project: Project, plugins: Plugins, model: str, scheme: Scheme, tar
     task = plugins.tasks[project.models[model].task]
     if scheme.mixed_precision is not None and task.drop is None:
         return f"mixed_precision keeps a drop within its limit, and {task.metric} of the task {task.id} has none"
+    if scheme.mixed_precision is not None and (reason := _unranked(project, model)):
+        return reason
     if reason := _untrainable(project, plugins, model, scheme):
         return reason
     involved = {r.id: r for r in (runtime, maker, *_compilers(plugins, runtime))}
     refusals = (r.supports(scheme, target) for r in involved.values())
     return next((refusal.reason for refusal in refusals if refusal), "")
+
+
+def _unranked(project: Project, model: str) -> str:
+    """Why layers cannot be ranked on a model's samples, which are blended for that; empty when they can."""
+    dataset = project.models[model].dataset
+    inputs = project.datasets[dataset].declared
+    if len(inputs) > 1:
+        return f"mixed_precision ranks layers on samples of one input, and dataset {dataset} has {len(inputs)}"
+    if whole := [each.dtype for each in inputs.values() if not each.dtype.startswith("float")]:
+        return f"mixed_precision ranks layers on blends of samples, and the {whole[0]} of dataset {dataset} have none"
+    return ""
 
 
 def _untrainable(project: Project, plugins: Plugins, model: str, scheme: Scheme) -> str:

@@ -43,6 +43,8 @@ def _too_few_samples(project: Project, plugins: Plugins, model: str, target: str
         drop = budget.metric == f"{task.metric}{DROP}" and budget.direction == Direction.MAX
         if not drop and (budget.metric not in task.metrics or budget.direction == Direction.MAX):
             continue
+        if budget.default and budget.metric != task.metric:
+            continue  # which nobody asked for, and most models have no output of that kind
         needed = task.least_samples(budget.metric, budget.limit)
         if needed is not None and needed <= has:
             continue

@@ -67,6 +67,8 @@ def format_of(plugins: Plugins, source: Path) -> str | Unsupported:
         found = [each for each in (*named, *plugins.formats.values()) if each.recognizes(source)]
     if found:
         return _refusal(found[0], source) or found[0].id
+    if source.is_file() and not source.stat().st_size:
+        return Unsupported(f"{source} is empty: bring the whole file")
     known = ", ".join(f"{each.description} ({', '.join(each.suffixes)})" for each in plugins.formats.values())
     return Unsupported(f"{source} is of no format that is known: {known}")
 

@@ -1,4 +1,5 @@
 """What backends answer: keras_answers.py FOLDER, of trusted files. Who executes payloads: keras_answers.py WHO FILE…
+Who takes weights of another network: keras_answers.py taken FILE…
 
 The first compares with Keras and TensorFlow themselves, and with the signatures of the formats; the second loads and
 runs each file in a folder of its own, as Keras and TensorFlow do it, or as edgeflow does.
@@ -10,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgeflow.formats import keras as keras_format
 from edgeflow.formats import saved_model
-from edgeflow.runners import harness
+from edgeflow.runners import harness, keras_backend
 from edgeflow.types.plain import to_json
 
 RUNNERS = Path(harness.__file__).parent
@@ -70,6 +72,22 @@ def _tensorflow(path: Path, feed: dict[str, Any]) -> dict[str, Any]:
     return {name: value.numpy() for name, value in answers.items()}
 
 
+def taken(path: Path) -> dict[str, str]:
+    """Why Keras does not load a file, and why edgeflow does not; "" where it is loaded."""
+    return {
+        "keras": _error(lambda: keras.saving.load_model(path, compile=False)),
+        "edgeflow": _error(lambda: keras_backend.Session(str(path), 1)),
+    }
+
+
+def _error(load: Callable[[], object]) -> str:
+    try:
+        load()
+    except Exception as error:  # noqa: BLE001 - whatever they raise over such a file
+        return str(error)
+    return ""
+
+
 def executed(who: str, path: Path) -> dict[str, Any]:
     """Whether the payload of a file ran, and why it was refused."""
     with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +110,8 @@ def executed(who: str, path: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         print(json.dumps({path.name: compare(path) for path in sorted(Path(sys.argv[1]).iterdir())}))
+    elif sys.argv[1] == "taken":
+        print(json.dumps({path.name: taken(path) for path in map(Path, sys.argv[2:])}))
     else:
         who, *files = sys.argv[1:]
         print(json.dumps({path.name: executed(who, path) for path in (Path(file).absolute() for file in files)}))

@@ -50,6 +50,16 @@ def nested() -> keras.Model:
     return keras.Sequential([keras.Input((8,), name="x"), inside, layers.Dense(2, name="y")])
 
 
+def blocks(number: int) -> keras.Model:
+    """As many convolutions; it has been trained, so that its file has numbers of an optimizer too."""
+    convolutions = [layers.Conv2D(4, 3, padding="same", activation="relu", name=f"block{i}") for i in range(number)]
+    net = keras.Sequential([keras.Input((8, 8, 4)), *convolutions, layers.Flatten(), layers.Dropout(0.1)])
+    net.compile(keras.optimizers.Adam(), "mse", metrics=["mae"])
+    chance = np.random.default_rng(3)
+    net.fit(chance.standard_normal((4, 8, 8, 4)), chance.standard_normal((4, 256)), verbose=0)
+    return net
+
+
 def older(path: Path) -> None:
     """A file of Keras 2: it says input shapes and groups in its own way."""
     image = keras.Input((8, 8, 3), name="image")
@@ -215,6 +225,24 @@ def hostile(folder: Path) -> None:
     _changed(good, folder / "older", lambda graph: graph.ClearField("object_graph_def"))
 
 
+def mixed(folder: Path) -> None:
+    """The description of three convolutions and the weights of as many as the name says."""
+    for number in (3, 4, 2):
+        blocks(number).save(folder / f"{number}.keras")
+        blocks(number).save(folder / f"{number}.h5")
+    with zipfile.ZipFile(folder / "3.keras") as archive, h5py.File(folder / "3.h5") as file:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        described = file.attrs["model_config"]
+    for number in (4, 2):
+        with zipfile.ZipFile(folder / f"{number}.keras") as archive:
+            members[WEIGHTS] = archive.read(WEIGHTS)
+        with zipfile.ZipFile(folder / f"{number}.keras", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        with h5py.File(folder / f"{number}.h5", "r+") as file:
+            file.attrs["model_config"] = described
+
+
 def live(folder: Path) -> None:
     """What executes its payload if Keras and TensorFlow themselves load and run it."""
     for name in ("lambda.keras", "lambda.h5"):
@@ -312,6 +340,6 @@ class Rewriter:
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     os.chdir(root)  # what is made here executes its payload once
-    for make in (sound, hostile, live):
+    for make in (sound, hostile, mixed, live):
         (root / make.__name__).mkdir()
         make(root / make.__name__)

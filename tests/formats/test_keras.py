@@ -132,6 +132,16 @@ def _executed(tf: Toolchain, who: str, paths: list[Path]) -> dict[str, Any]:
     return said
 
 
+def test_weights_of_another_network_are_refused(tf: Toolchain, folder: Path) -> None:
+    """Keras takes what fits of a larger network's, and says nothing."""
+    paths = sorted((folder / "mixed").iterdir())
+    said = json.loads(tf.run("keras_answers.py", "taken", *paths).splitlines()[-1])
+    assert {name for name, one in said.items() if not one["keras"]} >= {"3.keras", "3.h5", "4.keras"}
+    assert {name for name, one in said.items() if not one["edgeflow"]} == {"3.keras", "3.h5"}
+    assert "weights of 4 layers, and describes 3 that have any" in said["4.keras"]["edgeflow"]
+    assert "Layer 'block2' expected 2 variables, but received 0" in said["2.keras"]["edgeflow"]
+
+
 def test_damaged_folders_are_refused_or_read_and_nothing_else(edge: Toolchain, folder: Path, tmp_path: Path) -> None:
     content = (folder / "sound" / "net" / "saved_model.pb").read_bytes()
     chance = random.Random(11)

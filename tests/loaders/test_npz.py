@@ -153,6 +153,14 @@ def test_the_array_of_the_only_input_may_have_its_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(plugin.load(job).inputs["sound"], X)
 
 
+@pytest.mark.parametrize("inputs", [("x", "y"), ("y",)])
+def test_an_input_that_is_called_y_is_no_class(tmp_path: Path, inputs: tuple[str, ...]) -> None:
+    arrays: dict[str, Any] = {name: np.arange(6) for name in inputs}
+    np.savez(tmp_path / "own.npz", **arrays)
+    samples = plugin.load(LoadJob("own", {"file": "own.npz"}, tmp_path, {name: Input((), "int64") for name in inputs}))
+    assert (samples.y, samples.labels, sorted(samples.inputs)) == (None, (), sorted(inputs))
+
+
 def test_samples_that_nobody_labelled(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", x=X)
     assert (load(tmp_path).y, load(tmp_path).labels) == (None, ())

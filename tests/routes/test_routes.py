@@ -1,7 +1,7 @@
 """From what people bring to what runs: each source, network and runtime is right, or refused by the operator's name.
 
-The whole table is `make routes`; `make test` has it for a few networks. Answers are held against those of PyTorch and
-Keras, which the networks were written in; it is shown at the end of the run.
+The whole table is `make routes`, which CI runs; `make test` has it for a few networks. Answers are held against those
+of PyTorch and Keras, which the networks were written in; it is shown at the end of the run.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ def built(
     """By "SOURCE NET RUNTIME" how far the answers are from right, as a ratio of their range, or why there are none."""
     folder, nets = tmp_path_factory.mktemp("routes"), _selected(request.session)
 
+    def halves(python: Path, job: str) -> list[tuple[Path, str, Sequence[str]]]:
+        return [(python, job, nets[i::2]) for i in range(2) if nets[i::2]]
+
     def run(*jobs: tuple[Path, str, Sequence[str]]) -> None:
         environment = {**os.environ, "PYTHONPATH": str(project / "src"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         running = {}
@@ -86,8 +89,8 @@ def built(
         for net in nets:
             (folder / f"onnx.{net}.tflite.json").write_text(json.dumps(without_onnx2tf))
     else:
-        run((project / ".toolchains/onnx2tf/bin/python", "onnx2tf", nets))
-    run(*((edge_python, "build", nets[i::2]) for i in range(2) if nets[i::2]))
+        run(*halves(project / ".toolchains/onnx2tf/bin/python", "onnx2tf"))
+    run(*halves(edge_python, "build"))
     cells: dict[str, float | str] = {}
     for path in folder.glob("built.*.json"):
         cells |= json.loads(path.read_text())

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeflow import files
 from edgeflow.plugin import CompileJob, Converted, Converter, ConvertJob, OptimizeJob, Runtime, Unsupported
 from edgeflow.registry import load_reference
 from edgeflow.runners import harness
@@ -404,6 +405,19 @@ def hold(folder: Path) -> None:
         assert math.isfinite(noisiest(runtime.activations(source, folder / f"held.{suffix}", counted))[0].after_db)
         said[f"{suffix} layers"] = counted.most
     (folder / "hold.json").write_text(json.dumps(said))
+
+
+def order(folder: Path) -> None:
+    """What becomes of the same calibration samples in another order, and of the last of them alone: order.json."""
+    said = {}
+    for suffix, runtime in RUNTIMES.items():
+        source, output = folder / f"two_inputs.{suffix}", folder / f"ordered.{suffix}"
+        binding = json.loads((folder / f"{source.name}.json").read_text())
+        feeds = feeds_of(runtime, source, binding, dict(np.load(folder / "two_inputs.samples.npz")))
+        for name, given in (("all", feeds), ("reversed", feeds[::-1]), ("last", feeds[-1:])):
+            assert _optimize(runtime, suffix, source, output, STATIC, given) is None
+            said[f"{suffix} {name}"] = files.sha256_file(output)
+    (folder / "order.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -172,6 +172,14 @@ def test_ranges_are_those_of_the_librarys_calibrator(folder: Path, project: Path
         assert ours == theirs
 
 
+def test_ranges_are_those_of_all_samples(folder: Path, project: Path, edge_python: Path) -> None:
+    """And not of the last one, or of the first."""
+    said = _do(edge_python, project, folder, "order")
+    for suffix in FORMATS:
+        assert said[f"{suffix} all"] == said[f"{suffix} reversed"]
+        assert said[f"{suffix} all"] != said[f"{suffix} last"]
+
+
 def test_few_samples_are_held_at_once(folder: Path, project: Path, edge_python: Path, built: dict[str, Any]) -> None:
     held = _do(edge_python, project, folder, "hold")
     assert set(held.values()) <= {1, 2, 3}

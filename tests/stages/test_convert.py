@@ -67,7 +67,8 @@ def signature(path):
 
 kind = Format(
     id="npy", description="Tiny format", suffixes=(".npy",), toolchain="core", recognizes=None, check=None,
-    signature=signature, quantized=lambda path: "", backend=Path(__file__).with_name("backend.py"),
+    signature=signature, quantized=lambda path: "float16 weights" if np.load(path).dtype == np.float16 else "",
+    backend=Path(__file__).with_name("backend.py"),
 )
 
 
@@ -106,7 +107,16 @@ def again(job):
     return Converted(Binding({"x": Bound("x")}, {"y": Bound("y")}))
 
 
+def widened(job):
+    save(np.load(job.source).astype("float32"), job)
+    return Converted(Binding({"x": Bound("x")}, {"y": Bound("y")}))
+
+
+half = dataclasses.replace(
+    right, convert=lambda job: converted(job.model.astype("float16"), job), tolerance=Tolerance(1e-2, "float16")
+)
 from_file = dataclasses.replace(right, source="npy", convert=again)
+to_float32 = dataclasses.replace(from_file, convert=widened)
 dies_of_files = dataclasses.replace(from_file, convert=ending(signal.SIGSEGV))
 working = runtime()
 choosy = runtime(lambda job: Unsupported("Tiny runtime: no int8 MATMUL"))
@@ -193,6 +203,16 @@ def test_a_file_without_an_edge_is_taken_as_it_is(folder: Path) -> None:
     ladder = convert_again(folder, "")
     assert (folder / "again.model").read_bytes() == (folder / "converted.model").read_bytes()
     assert [(rung.tolerance, rung.golden_max_abs) for rung in ladder.rungs[2:]] == [(0.0, 0.0)]
+
+
+def test_what_is_no_longer_stored_as_it_was_quantized_is_said(folder: Path) -> None:
+    """Its answers are the same, its size is not."""
+    convert(folder, "half")
+    *_, kept = convert_again(folder).rungs
+    assert kept.tolerance_reason == "it is copied"
+    *_, widened = convert_again(folder, "to_float32").rungs
+    assert widened.golden_max_abs == 0
+    assert widened.tolerance_reason == "it is copied; made of float16 weights, it is stored as float32"
 
 
 def test_what_the_first_edge_cannot_do_the_next_does_not_try(folder: Path) -> None:

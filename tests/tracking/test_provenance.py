@@ -16,6 +16,7 @@ from edgeflow.errors import DataError
 from edgeflow.report.variants import Variant
 from edgeflow.tracking import dvc, git, provenance, runs
 from edgeflow.tracking.provenance import Jobs
+from edgeflow.types.figures import Evidence, Interval, Measurement
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.programs import Program
 from edgeflow.types.variants import Cell
@@ -175,3 +176,28 @@ def test_the_edited_pointer_of_a_dataset_makes_a_build_dirty(tmp_path: Path, mon
     assert not git.dirty()
     names[0].write_text("after")
     assert git.dirty()
+
+
+OUTPUTS = ("/decoder/Sigmoid_output_0", "..", ".", "x/", "a:0", "a_0", "y", "y_low", "n" * 300, "n" * 299, "ß\n", "")
+
+
+def test_figures_of_outputs_with_any_name_have_names_that_stores_take_and_are_told_apart(
+    track_python: Path,
+) -> None:
+    metrics = [f"signal_to_noise_db/{output}" for output in OUTPUTS]
+    interval = Interval(1.0, 3.0, 0.95, "bootstrap-t")
+    figures = {
+        metric: Measurement(metric, 2.0, "decibel", Evidence.HOST, "here", "aa", "", n=9, interval=interval)
+        for metric in metrics
+    }
+    told = [name for name, *_ in runs._figures(Variant(Cell("m", "t", "s", "", "r", "p"), figures=figures), 0)]
+    assert len({*told}) == len(told) == 3 * len(OUTPUTS)
+    assert "signal_to_noise_db/y" in told
+    check = (
+        "import json, sys\n"
+        "from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_metric_name\n"
+        "for name in json.load(sys.stdin):\n"
+        "    _validate_metric_name(name)\n"
+        "    assert len(name) <= MAX_ENTITY_KEY_LENGTH, name\n"
+    )
+    subprocess.run([str(track_python), "-c", check], input=json.dumps(told), text=True, check=True)

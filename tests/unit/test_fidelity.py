@@ -108,6 +108,29 @@ def test_a_source_that_answers_all_samples_nearly_alike_says_so_with_a_figure() 
         assert score({"y": varied}, {"y": varied + normal(X.shape, 2, 0.001)}).conditions == {}
 
 
+@pytest.mark.parametrize("deviation", [0.02, 0.05, 0.3])
+def test_a_figure_has_to_be_above_that_of_always_the_same_answer(deviation: float) -> None:
+    """20 dB is the default limit, and where the source's answers differ by 5 % their mean alone has 26."""
+    reference = np.linspace(-3, 3, 10, dtype=np.float32) + 2 * np.float32(deviation) * X
+    always = np.broadcast_to(reference.mean(axis=0), reference.shape)
+    found = score({"y": reference}, {"y": always})
+    assert "always the same answer has" in str(found.conditions["source_alike"])
+    assert f"{found.value:.1f} dB" in str(found.conditions["source_alike"])
+    close = reference + normal(X.shape, 2, 0.1 * deviation)
+    assert "source_alike" not in score({"y": reference}, {"y": close}).conditions
+    several = further({"y": reference, "z": X}, {"y": always, "z": NOISY})
+    assert "source_alike" in figure(several, "signal_to_noise_db/y").conditions
+    assert "source_alike" not in figure(several, "signal_to_noise_db/z").conditions
+
+
+def test_agreement_is_no_figure_where_the_source_decides_nothing() -> None:
+    """A detector sorts its scores: the first is the greatest, in any of its answers."""
+    ranked, others = (np.sort(values)[:, ::-1] for values in (X, normal(X.shape, 7)))
+    found = further({"detection_scores": ranked}, {"detection_scores": others})["agreement"]
+    assert "the same class the greatest score for all samples" in str(found)
+    assert plugin.agreement(Comparison({"scores": ranked}, {"scores": others})) is None
+
+
 def test_one_of_several_outputs_that_hardly_varies_is_named() -> None:
     fixed = np.linspace(-3, 3, 10, dtype=np.float32) + 1e-5 * X
     found = score({"scores": X, "boxes": fixed}, {"scores": NOISY, "boxes": fixed + 1e-3})

@@ -117,8 +117,8 @@ SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
             (image("batch", 32, 48, 3, dtype="uint8"),),
             {},
             "",
-            "model m: input image takes uint8 values as they are, and the dataset gives float32: say 'range: any' and "
-            "no 'normalize' in the dataset's file, so that integers stay what they are. "
+            "model m: input image takes uint8 values as they are, and the dataset gives float32: say 'dtype: uint8' "
+            "and no 'normalize' in the dataset's file, so that they stay what they are. "
             + SIDES.format(file="image uint8[batch, 32, 48, 3]"),
         ),
         (

@@ -11,7 +11,7 @@ import pytest
 
 from edgeflow.config import Project, load, read_matrix
 from edgeflow.config.limits import Limits, limits
-from edgeflow.config.models import ModelConfig, SchemeConfig
+from edgeflow.config.models import InputConfig, ModelConfig, SchemeConfig
 from edgeflow.config.validate import validate
 from edgeflow.plan import plan
 from edgeflow.plugin import Metric, Task
@@ -20,6 +20,7 @@ from edgeflow.types.figures import Budget, Direction, Evidence
 
 MODEL, TARGET = "digits_dscnn", "cortex_m4_tflm"
 FIDELITY = {"task": "fidelity"}
+ONE = InputConfig(shape=(4,))
 MIXED = {"weights": "int8", "activations": "int8", "mode": "static"}
 
 
@@ -107,6 +108,24 @@ def test_a_task_of_somebody_else_has_its_own_metrics(loaded: Project, plugins: P
     assert by_metric(found)["error_s"] == Budget("error_s", 0.02, "second", Direction.MAX, Evidence.HOST)
     default = by_metric(held(loaded, others, task="regression"))["worst_s"]
     assert (default.limit, default.direction) == (0.5, Direction.MAX)
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        ({"dtype": "int64"}, "ranks layers on blends of samples, and the int64 of dataset digits_1x49x10 have none"),
+        ({"inputs": {"a": ONE, "b": ONE}}, "ranks layers on samples of one input, and dataset digits_1x49x10 has 2"),
+    ],
+)
+def test_layers_are_ranked_on_samples_that_can_be_blended(
+    loaded: Project, plugins: Plugins, samples: dict[str, Any], reason: str
+) -> None:
+    name = loaded.models[MODEL].dataset
+    datasets = {**loaded.datasets, name: loaded.datasets[name].model_copy(update=samples)}
+    scheme = SchemeConfig.model_validate({**MIXED, "calibration": {"samples": 32}, "mixed_precision": {"drop": "1 %"}})
+    matrix = loaded.matrix.model_copy(update={"schemes": ("mixed",), "targets": ("linux_x86_ort",)})
+    project = replace(loaded, datasets=datasets, schemes={**loaded.schemes, "mixed": scheme}, matrix=matrix)
+    assert plan(project, plugins).cells[0].reason == f"mixed_precision {reason}"
 
 
 def test_layers_are_not_chosen_by_a_drop_that_there_is_none_of(loaded: Project, plugins: Plugins) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edgeflow import files, layout, plan_warnings
 from edgeflow.cli import main
 from edgeflow.config import Project, load, read_matrix
-from edgeflow.config.budgets import FractionLimit
+from edgeflow.config.budgets import FractionLimit, TaskLimit
 from edgeflow.plan import plan
 from edgeflow.registry import Plugins, discover
 from edgeflow.types.figures import Evidence
@@ -73,6 +73,20 @@ def test_other_budgets_on_the_task_are_looked_at_as_well(
         f"{DATASET}: splits.evaluation: 900 samples are too few for accuracy_drop ≤ 0.00 % of {TARGET}: no change of "
         "any answer on them would not show it; no number would do",
     )
+
+
+def test_a_default_of_metrics_that_most_models_do_not_have_warns_of_nothing(
+    small: Callable[..., Project], plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """381 samples would decide 99 % of exact matches, which only outputs of integers have."""
+    monkeypatch.chdir(tmp_path)
+    loaded = small(100)
+    model = loaded.models[MODEL].model_copy(update={"task": "fidelity"})
+    assert warned(replace(loaded, models={**loaded.models, MODEL: model}), plugins) == ()
+    asked = TaskLimit.model_construct(min="99 %", max=None, evidence=Evidence.HOST)
+    own = model.model_copy(update={"budgets": {"exact_match": asked}})
+    (said,) = warned(replace(loaded, models={**loaded.models, MODEL: own}), plugins)
+    assert "too few for exact_match ≥ 99.00 %" in said
 
 
 def test_what_the_last_training_showed_is_said_before_the_next(

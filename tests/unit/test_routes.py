@@ -104,6 +104,7 @@ def test_a_toolchain_is_asked_about_only_where_the_best_way_needs_it() -> None:
         ("model.bin", "B", "b"),
         ("model.b", None, "b"),  # it is somewhere else: DVC will bring it
         ("model.bin", "?", "{file} is of no format that is known: A (.a), B (.b)"),
+        ("model.a", "", "{file} is empty: bring the whole file"),
         ("model.bin", None, "{file} is of no format that is known: A (.a), B (.b)"),
     ],
 )

@@ -143,6 +143,11 @@ RANGE = (
 NORMALIZE = (
     "mean and standard deviation to normalise with; 'measured': those of the training split, per channel or feature"
 )
+# Types of whole numbers → the least and the greatest.
+WHOLE: Mapping[str, tuple[int, int]] = {
+    **{f"uint{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)},
+    **{f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)},
+}
 PLAIN = Normalize(mean=(0.0,), std=(1.0,))
 
 
@@ -156,7 +161,7 @@ class InputConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> InputConfig:
-        return hold(self, _misfits(self.shape, self.dtype, self.normalize))
+        return hold(self, _misfits(self.shape, self.dtype, self.range, self.normalize))
 
     @property
     def declared(self) -> Input:
@@ -164,10 +169,12 @@ class InputConfig(Section):
         return Input(self.shape, self.dtype, self.range, self.normalize.mean, self.normalize.std)
 
 
-def _misfits(shape: tuple[int, ...], dtype: str, normalize: Normalize) -> list[tuple[str, str]]:
+def _misfits(
+    shape: tuple[int, ...], dtype: str, limits: tuple[float, ...] | None, normalize: Normalize
+) -> list[tuple[str, str]]:
+    faults = [("range", problem)] if limits and (problem := _not_of(dtype, limits)) else []
     if dtype != "float32" and normalize != PLAIN:
-        return [("normalize", f"{dtype} values stay as they are, without normalisation; remove the key")]
-    faults = []
+        return [*faults, ("normalize", f"{dtype} values stay as they are, without normalisation; remove the key")]
     channels = shape[0] if shape else 1
     each = "channel" if len(shape) > 1 else "feature"
     for name, values in (("mean", normalize.mean), ("std", normalize.std)):
@@ -177,6 +184,18 @@ def _misfits(shape: tuple[int, ...], dtype: str, normalize: Normalize) -> list[t
     if normalize.std is not None and min(normalize.std) <= 0:
         faults.append(("normalize.std", f"{min(normalize.std)} must be more than zero"))
     return faults
+
+
+def _not_of(dtype: str, limits: tuple[float, ...]) -> str:
+    """Why values between limits are none of a type; "" where they are."""
+    if dtype not in WHOLE:
+        return ""
+    least, most = WHOLE[dtype]
+    if wrong := [each for each in limits if not each.is_integer()]:
+        return f"{wrong[0]:g} is no {dtype}, which has whole numbers"
+    if wrong := [each for each in limits if not least <= each <= most]:
+        return f"{wrong[0]:.0f} is no {dtype}, which has {least} to {most}"
+    return ""
 
 
 class DatasetConfig(Section):
@@ -214,7 +233,7 @@ class DatasetConfig(Section):
         elif self.shape is None:
             faults.append(("shape", f"missing ({SHAPE})"))
         else:
-            faults += _misfits(self.shape, self.dtype, self.normalize)
+            faults += _misfits(self.shape, self.dtype, self.range, self.normalize)
         return hold(self, faults)
 
     @property

@@ -91,7 +91,7 @@ def load(job: LoadJob) -> Samples:
     }
     first = next(iter(inputs))
     y = settings.y or "y"
-    if not settings.y and y not in arrays:
+    if not settings.y and (y not in arrays or y in names.values()):
         return Samples(inputs if job.inputs else inputs[first])
     labels, classes = _classes(path, settings.labels or job.labels, arrays, y)
     if len(classes) != len(inputs[first]):

@@ -116,9 +116,9 @@ def _row(entry: Decision) -> tuple[Text, ...]:
 
     figures = (
         _task(entry),
-        _figure("latency_p50_s", entry.latency_p50_s, entry.evidence_latency),
-        _figure("size_bytes", entry.size_bytes, entry.evidence_size),
-        _figure("memory_peak_bytes", entry.memory_peak_bytes, entry.evidence_memory),
+        figure("latency_p50_s", entry.latency_p50_s, entry.evidence_latency),
+        figure("size_bytes", entry.size_bytes, entry.evidence_size),
+        figure("memory_peak_bytes", entry.memory_peak_bytes, entry.evidence_memory),
     )
     ship = Text(entry.ship, "bold") if entry.ship else Text(f"– ({entry.scheme})" if entry.scheme else "–")
     return (
@@ -137,5 +137,8 @@ def _task(entry: Decision) -> str:
     return show.value(task.metric, task.value, task.unit) + ("*" if task.declared else "") + _MARKS[task.evidence]
 
 
-def _figure(metric: str, value: float | None, evidence: Evidence | None) -> str:
-    return show.optional(metric, value) + (_MARKS[evidence] if evidence and value is not None else "")
+def figure(metric: str, value: float | None, evidence: Evidence | None, declared: str = "") -> str:
+    """A figure with the marks that the caption of `table` explains; a dash when there is none."""
+    if value is None or evidence is None:
+        return show.optional(metric, value)
+    return show.value(metric, value) + ("*" if declared else "") + _MARKS[evidence]

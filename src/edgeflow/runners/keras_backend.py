@@ -1,4 +1,5 @@
-"""Runner backend for Keras models, .keras and .h5: standard library, numpy and keras only (see harness.py).
+"""Runner backend for Keras models, .keras and .h5: standard library, numpy, keras and h5py only
+(see harness.py).
 
 What is in a file is looked through first by formats/keras.py.
 """
@@ -8,12 +9,14 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import keras
 
 if TYPE_CHECKING:
@@ -128,7 +131,25 @@ def load(program: str) -> Any:
         with warnings.catch_warnings():  # else layers that a file has no weights for would keep random ones
             for message in UNLOADED:
                 warnings.filterwarnings("error", message=message)
-            return keras.saving.load_model(named, custom_objects=OLDER, compile=False, safe_mode=True)
+            model = keras.saving.load_model(named, custom_objects=OLDER, compile=False, safe_mode=True)
+    if suffix == ".keras":
+        _check_all_taken(program, model)
+    return model
+
+
+def _check_all_taken(program: str, model: Any) -> None:
+    """Refuse weights of a larger network, of which Keras takes the first layers and says nothing of the others."""
+    every = model._flatten_layers()  # cells of recurrent layers and projections of attention too, each once
+    described = sum(bool(layer._trainable_variables + layer._non_trainable_variables) for layer in every)
+    with zipfile.ZipFile(program) as archive, archive.open("model.weights.h5") as stream, h5py.File(stream) as file:
+        stored: set[str] = set()
+        file.visititems(lambda name, found: stored.add(found.parent.name) if isinstance(found, h5py.Dataset) else None)
+    layers = {name for name in stored if not any(part.startswith("optimizer") for part in name.split("/"))}
+    if len(layers) > described:
+        raise ValueError(
+            f"it holds weights of {len(layers)} layers, and describes {described} that have any: "
+            "they are of another network"
+        )
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -32,15 +32,16 @@ def add(rest: Sequence[str]) -> int:
     from edgeflow.registry import discover
     from edgeflow.workflow import open_project
 
-    source: Path = arguments.file.absolute()
+    source = options.absolute(arguments.file)
     name = arguments.id or imported.identifier(source)
     if not is_id(name):
         raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
     plugins = discover(plugin_files(read_matrix(Path()), Path()))
     kind = signature.format_of(source, plugins)
     file = probe.read(source, kind, plugins)
-    data = arguments.data and arguments.data.absolute()
-    model = imported.described(file, name, samples.found(data, file), arguments.shape)
+    data = arguments.data and options.absolute(arguments.data)
+    there = samples.place(data, name) if data else ""
+    model = imported.described(file, name, samples.found(data, file, there), arguments.shape)
     content = imported.content(model)
     matrix = with_item(Path(MATRIX).read_text(encoding="utf-8"), "models", name)
     scheme = file_of("scheme", AS_IS)
@@ -48,10 +49,10 @@ def add(rest: Sequence[str]) -> int:
         matrix = with_item(matrix, "schemes", AS_IS)
         if not Path(scheme).exists():
             content[scheme] = project.installed(f"schemes/{AS_IS}.yaml")
-    with _undone_on_failure([*content, model.source, *([samples.place(data)] if data else [])]):
+    with _undone_on_failure([*content, model.place, *([there] if data and not os.path.lexists(there) else [])]):
         probe.bring(file, Path(model.source))
         if data:
-            samples.link(data)
+            samples.link(data, there)
         project.write(Path(), content)
         files.write_text(Path(MATRIX), matrix)
         open_project()

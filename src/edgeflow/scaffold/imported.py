@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeflow.errors import UsageError
@@ -16,6 +17,10 @@ CHANNELS = (1, 3, 4)  # of images
 OF_IMAGES_LAST = ("keras", "saved_model", "tflite")  # formats whose images have channels last where shapes do not say
 UNKNOWN_RANGE = (0, 1)  # integers that every table of embeddings has
 BYTES = (0, 255)
+AS_BYTES = "The model is given bytes as they are, 0 to 255; without 'range: any' they become 0 to 1."
+SIGNAL_TO_NOISE, EXACT = "signal_to_noise_db", "exact_match"  # of tasks/fidelity.py
+MODELS = "models"  # folder of the project
+MOST_BYTES = 256 * 2**20  # of answers, and of samples that are made up: pictures for pictures take some MiB each
 LARGE_BYTES = 4 * 2**20  # a model of which an inference takes milliseconds: fewer random samples
 
 
@@ -28,6 +33,11 @@ class File:
     quantized: str  # what it is already: "int8 weights and activations"; "": float32
     signature: Signature
     files: tuple[Path, ...]  # that it is in
+
+    @property
+    def weights_beside(self) -> bool:
+        """Whether it names other files, which have to lie beside it."""
+        return not self.path.is_dir() and len(self.files) > 1
 
     @property
     def size_bytes(self) -> int:
@@ -45,6 +55,8 @@ class Data:
     classes: tuple[str, ...] = ()  # names in the order of the model's answers; () without labels
     named: bool = False  # the configuration has to say them
     notes: tuple[str, ...] = ()  # what the owner has to look at
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # of a sample in the arrays, by input
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # of the arrays, by input
 
 
 @dataclass(frozen=True)
@@ -71,15 +83,54 @@ class Model:
     output: str = ""  # the one that labels are of, where there are several
 
     @property
+    def place(self) -> str:
+        """What in the project is the model's alone: the file, or the folder with all that it names."""
+        return self.source.rpartition("/")[0] if self.file.weights_beside else self.source
+
+    @property
     def labelled(self) -> bool:
         return self.data is not None and bool(self.data.classes)
+
+    @property
+    def real(self) -> bool:
+        """Whether there are answers that can be close."""
+        return any(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def counted(self) -> bool:
+        """Whether there are answers that are the same or not: integers that stand for nothing else."""
+        return not all(_is_real(tensor) for tensor in self.file.signature.outputs)
+
+    @property
+    def metric(self) -> str:
+        """The primary one of its task."""
+        return "accuracy" if self.labelled else SIGNAL_TO_NOISE if self.real else EXACT
 
     @property
     def samples(self) -> int:
         """How many there are."""
         if self.data is not None:
             return self.data.count
-        return 200 if self.file.size_bytes > LARGE_BYTES else 1000
+        bytes_of_one = self.answer_bytes + sum(_bytes(each.shape, each.dtype) for each in self.inputs)
+        return min(200 if self.file.size_bytes > LARGE_BYTES else 1000, _affordable(bytes_of_one))
+
+    @property
+    def answer_bytes(self) -> int:
+        """What the answers to one sample take; an axis of any length is taken to be as long as the longest given."""
+        longest = max((axis for each in self.inputs for axis in each.shape), default=1)
+        outputs = [tensor for tensor in self.file.signature.outputs if self.output in ("", tensor.name)]
+        return sum(_bytes([a if isinstance(a, int) else longest for a in t.sample], t.dtype) for t in outputs)
+
+    @property
+    def evaluation(self) -> int:
+        """How many of them are for every figure of the answers, all of which stages have in memory."""
+        most = min(2000, _affordable(self.answer_bytes))
+        return max(1, min(most, self.samples - self.golden - self.calibration))
+
+    @property
+    def golden(self) -> int:
+        """How many of them each step is compared on."""
+        return max(1, min(16, self.samples // 10, _affordable(self.answer_bytes) // 4))
 
     @property
     def calibration(self) -> int:
@@ -87,24 +138,121 @@ class Model:
         return max(1, min(128, self.samples // 4))
 
 
+def _bytes(shape: Sequence[int], dtype: str) -> int:
+    """Of a sample of a tensor; real numbers are float32 at least, whatever a file makes of them."""
+    return math.prod(shape) * (8 if dtype.endswith("64") else 4)
+
+
+def _affordable(bytes_of_one: int) -> int:
+    """How many of such a size fit into memory, a few at least."""
+    return max(8, MOST_BYTES // max(1, bytes_of_one))
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.scale is not None or tensor.dtype.startswith("float")
+
+
 def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     """What is written about a model with an id; `shapes` as for `inputs`.
 
-    Raises UsageError for an axis that nobody gives a length, and for labels that no output can be held against.
+    Raises UsageError for an axis that nobody gives a length, for arrays of samples that cannot become what the file
+    takes, and for labels that no output can be held against.
     """
     several_arrays = data is not None and data.loader == "npz" and len(file.signature.inputs) > 1
-    taken = inputs(file, shapes, images=not several_arrays)
-    if data is not None and data.loader == "npz" and taken[0].layout:
-        data = replace(data, options={**data.options, "layout": taken[0].layout})
+    taken = inputs(file, {**_brought(file, data), **shapes}, images=not several_arrays)
+    if data is not None:
+        data = _fitted(data, taken)
     output = _scored(file, data.classes) if data is not None and data.classes else ""
-    source = f"models/{file.path.name}"
-    return Model(name, f"{name}_samples", source, file, taken, data, output)
+    return Model(name, f"{name}_samples", _source(file, name), file, taken, data, output)
+
+
+def _source(file: File, name: str) -> str:
+    """Where the file of a model with an id is in the project, so that no other model's files are called alike."""
+    if file.weights_beside:  # which it knows by their names
+        return f"{MODELS}/{name}/{file.path.name}"
+    named = file.path.name if name == identifier(file.path) else name + ("" if file.path.is_dir() else file.path.suffix)
+    return f"{MODELS}/{named}"
+
+
+def _brought(file: File, data: Data | None) -> dict[str, tuple[int, ...]]:
+    """Shapes that samples in arrays give to the inputs whose axes the file leaves open."""
+    shapes = data.shapes if data is not None else {}
+    open_axes = {
+        tensor.name: tensor.sample
+        for tensor in file.signature.inputs
+        if tensor.name in shapes and any(isinstance(axis, str) for axis in tensor.sample)
+    }
+    return {name: shapes[name] for name, declared in open_axes.items() if _fills(shapes[name], declared)}
+
+
+def _fills(given: Sequence[int], declared: Sequence[int | str]) -> bool:
+    """Whether a shape has the axes that are declared, with any length where that is open."""
+    pairs = zip(given, declared, strict=False)
+    return len(given) == len(declared) and all(axis == said for axis, said in pairs if isinstance(said, int))
+
+
+def _fitted(data: Data, taken: Sequence[Input]) -> Data:
+    """Samples in arrays, with the order of their images' axes, and a note where images are resized.
+
+    Raises UsageError for arrays that cannot become what the inputs take.
+    """
+    for one in taken:
+        given = data.shapes.get(one.name)
+        if given is None:
+            continue
+        if one.dtype != "float32" and data.dtypes.get(one.name, one.dtype).startswith("float"):
+            raise UsageError(
+                f"--data {_file_of(data)}: input {one.name!r} takes {one.dtype}, and the array has "
+                f"{data.dtypes[one.name]}: save it as {one.dtype}"
+            )
+        if one.dtype == "float32" and data.dtypes.get(one.name) == "uint8":
+            data = replace(data, notes=(*data.notes, AS_BYTES))
+        if len(one.shape) == 3 and one.dtype in ("float32", "uint8"):  # as stages/prepare.py takes for images
+            data = _of_images(data, given, one) if len(taken) == 1 else data
+        elif one.shape not in (given, (1, *given)):  # the axis of a single channel may be left away
+            raise _no_fit(data, given, one)
+    return data
+
+
+def _of_images(data: Data, given: tuple[int, ...], one: Input) -> Data:
+    """As `_fitted`, of images [H, W] or with their channels first or last."""
+    channels, *size = one.shape
+    taken = {1, channels, *((3,) if channels == 1 else ())}
+    places = {"": given} if len(given) == 2 else {"NCHW": given[1:], "NHWC": given[:2]} if len(given) == 3 else {}
+    count = {"NCHW": given[:1], "NHWC": given[-1:]}
+    fitting = [layout for layout in places if not layout or taken.issuperset(count[layout])]
+    if not fitting:
+        raise _no_fit(data, given, one)
+    own = one.layout or "NCHW"
+    layout = own if own in fitting else fitting[0]
+    if layout == "NHWC":
+        data = replace(data, options={**data.options, "layout": layout})
+    if [*places[layout]] == size:
+        return data
+    resized = f"Images of {_axes(places[layout])} pixels are resized to the {_axes(size)} that the model takes."
+    return replace(data, notes=(*data.notes, resized))
+
+
+def _no_fit(data: Data, given: Sequence[int], one: Input) -> UsageError:
+    shape = [*one.shape[1:], one.shape[0]] if one.layout else [*one.shape]
+    return UsageError(
+        f"--data {_file_of(data)}: input {one.name!r} takes samples of shape {shape}, and those of the array have "
+        f"{[*given]}: save the array as [samples, {', '.join(map(str, shape))}]"
+    )
+
+
+def _file_of(data: Data) -> str:
+    return Path(str(data.options["file"])).name
+
+
+def _axes(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _scored(file: File, classes: Sequence[str]) -> str:
     """The output that holds a score for each class; "" where there is only one output."""
     outputs = file.signature.outputs
-    fitting = [tensor.name for tensor in outputs if tensor.sample[-1:] == (len(classes),)]
+    fitting = [tensor.name for tensor in outputs if tensor.sample == (len(classes),)]
     if not fitting:
         shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in outputs)
         raise UsageError(
@@ -126,7 +274,7 @@ def identifier(path: Path) -> str:
     """An id after a file's name: "My Detector-v2.onnx" is my_detector_v2."""
     plain = unicodedata.normalize("NFKD", path.name.split(".")[0]).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    return words if words[:1].isalpha() else f"model_{words}".rstrip("_")
+    return words if words[:1].isalpha() and words not in _WORDS else f"model_{words}".rstrip("_")
 
 
 def inputs(file: File, shapes: Mapping[str, tuple[int, ...]], *, images: bool = True) -> tuple[Input, ...]:
@@ -162,8 +310,7 @@ def _filled(name: str, declared: Sequence[int | str], given: tuple[int, ...] | N
                 f"input {name!r} has axes of any length ({said}): say what a sample has, e.g. --shape {name}={example}"
             )
         return tuple(axis for axis in declared if isinstance(axis, int))
-    pairs = zip(given, declared, strict=False)
-    if len(given) != len(declared) or any(axis != said for axis, said in pairs if isinstance(said, int)):
+    if not _fills(given, declared):
         shown = "x".join(map(str, given))
         raise UsageError(f"--shape {name}={shown} does not fit: the file has {example} without the batch")
     return given
@@ -210,21 +357,28 @@ def model_file(model: Model) -> str:
     if layouts := {each.name: each.layout for each in model.inputs if each.layout}:
         lines.append("inputs: # samples of datasets have their channels first")
         lines += [f"  {_text(name)}: {{ layout: {layout} }}" for name, layout in layouts.items()]
-    if model.labelled:
-        lines += [
-            "budgets:",
-            "  # at most one point below the file itself",
-            "  accuracy_drop: { max: 1 %, evidence: host }",
-        ]
-    else:
-        lines += [
-            "budgets:",
-            "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
-            "  signal_to_noise_db: { min: 20 dB, evidence: host }",
-        ]
+    lines += ["budgets:", *_budgets(model)]
     if model.data is None:
         lines.append("# accept_random_inputs: true # release variants although only random inputs were asked")
     return "\n".join(lines) + "\n"
+
+
+def _budgets(model: Model) -> list[str]:
+    """A limit for every kind of answers: what has none is not judged."""
+    if model.labelled:
+        return [
+            "  # at most one point below the file itself",
+            "  accuracy_drop: { max: 1 %, evidence: host }",
+        ]
+    of_reals = [
+        "  # 20 dB: the error is a tenth of what the answers vary by. See docs/guide/fidelity.md",
+        f"  {SIGNAL_TO_NOISE}: {{ min: 20 dB, evidence: host }}",
+    ]
+    of_counted = [
+        "  # answers that are integers: one sample of a hundred may be answered otherwise",
+        f"  {EXACT}: {{ min: 99 %, evidence: host }}",
+    ]
+    return [*(of_reals if model.real else ()), *(of_counted if model.counted else ())]
 
 
 def _description(model: Model) -> str:
@@ -318,13 +472,11 @@ def _keys(each: Input, model: Model) -> list[str]:
 
 def _splits(model: Model) -> list[str]:
     """Of what there is: a few to compare stages with, up to 128 for ranges, the rest for evaluation."""
-    golden = max(1, min(16, model.samples // 10))
-    evaluation = max(1, min(2000, model.samples - golden - model.calibration))
     return [
         f"splits: # of {model.samples:,} samples",
         f"  calibration: {model.calibration} # for the ranges of int8",
-        f"  evaluation: {evaluation} # for every figure of the answers",
-        f"  golden: {golden} # that each step is compared on",
+        f"  evaluation: {model.evaluation} # for every figure of the answers",
+        f"  golden: {model.golden} # that each step is compared on",
     ]
 
 

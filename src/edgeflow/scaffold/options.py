@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
+
+
+def absolute(path: Path) -> Path:
+    """A path that was typed, from the root and without `..`, so that its last part is a name."""
+    return Path(os.path.abspath(path))
 
 
 def add_file(parser: argparse.ArgumentParser) -> None:

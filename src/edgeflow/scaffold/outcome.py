@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow import failures, files, layout
+from edgeflow import failures, files, layout, routes, signature
+from edgeflow.plugin import Unsupported
+from edgeflow.registry import Plugins, discover
 from edgeflow.report import show, terminal, variants
 from edgeflow.scaffold.imported import Model
 from edgeflow.types.verdicts import Release
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 METRICS = ("size_bytes", "latency_p50_s", "memory_peak_bytes")
 
 
-def tell(model: Model, metric: str) -> None:
-    """Print what came of the build in this folder; `metric` is the primary one of the model's task."""
+def tell(model: Model) -> None:
+    """Print what came of the build in this folder."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     broken = failures.read(Path(layout.failures()))
     built = variants.finished(Path(layout.plan()["plan"]), Path(layout.RESULTS), broken)
     paths = layout.report()
@@ -30,9 +32,9 @@ def tell(model: Model, metric: str) -> None:
     console.print(terminal.table(files.read_json(Path(paths["decision"]))))
     console.print()
     reasons = {why: i for i, why in enumerate(dict.fromkeys(filter(None, map(_why, built))), 1)}
-    console.print(_table(built, metric, reasons))
+    console.print(_table(built, model.metric, reasons))
     lines = [f"[{i}] {why}" for why, i in reasons.items()]
-    for line in [*lines, *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
+    for line in [*lines, *_dequantized(model, built), *_further(model), f"\nReport: {Path(paths['html']).resolve()}"]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -49,14 +51,15 @@ def _table(built: Sequence[variants.Variant], metric: str, reasons: Mapping[str,
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("target", "scheme"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in map(show.name, (*METRICS, metric)):
         table.add_column(heading, justify="right")
     table.add_column("verdict")
     target = ""
     for variant in built:
         cell, why = variant.cell, _why(variant)
-        figures = (show.optional(name, variant.value(name)) for name in (*METRICS, metric))
+        figures = [_figure(variant, name) for name in METRICS]
+        figures.append(_figure(variant, metric, variant.declared))
         verdict = Text(variant.release.value, terminal.STYLES[variant.release])
         if why:
             verdict.append(f" [{reasons[why]}]", "dim")
@@ -65,8 +68,49 @@ def _table(built: Sequence[variants.Variant], metric: str, reasons: Mapping[str,
     return table
 
 
+def _figure(variant: variants.Variant, metric: str, declared: str = "") -> str:
+    return terminal.figure(metric, variant.value(metric), variant.evidence(metric), declared)
+
+
+def _dequantized(model: Model, built: Sequence[variants.Variant]) -> Iterator[str]:
+    """Where a file that is quantized became a program that is not."""
+    if not model.file.quantized:
+        return
+    plugins = discover()
+    targets = [variant.cell.target for variant in built if _in_float32(variant, plugins)]
+    if targets:
+        yield (
+            f"\n{model.file.path.name} has {model.file.quantized}; what was made of it for {', '.join(targets)} is "
+            "stored as float32: the converter keeps what it answers, not how it is stored. For a quantized program "
+            "there, bring the float32 model"
+        )
+
+
+def _in_float32(variant: variants.Variant, plugins: Plugins) -> bool:
+    """Whether a program is a file of a known format without quantized or halved numbers."""
+    cell = variant.cell
+    path = Path(layout.compile(cell.model, cell.runtime, cell.platform, cell.scheme)["program"])
+    if (
+        variant.program is None
+        or variant.program.infeasible
+        or isinstance(routes.format_of(plugins, path), Unsupported)
+    ):
+        return False
+    return not signature.read(path, plugins).quantized
+
+
+def _assumed(model: Model) -> str:
+    """What nothing says of the samples that were brought."""
+    notes = [*model.data.notes] if model.data else []
+    if model.data and model.data.loader == "image_folder" and any(one.dtype == "float32" for one in model.inputs):
+        notes.append("Pixels from 0 to 255 become 0 to 1, where 'normalize' says nothing else.")
+    return " ".join(notes)
+
+
 def _further(model: Model) -> Iterator[str]:
     """What would let more be said."""
+    if model.data is not None and (assumed := _assumed(model)):
+        yield f"\nAssumed of the samples, in config/datasets/{model.dataset}.yaml: {assumed}"
     if model.data is None:
         yield (
             "\nNobody brought samples: the answers are to random inputs. For answers to real ones: edgeflow try "

@@ -45,6 +45,6 @@ def bring(file: File, place: Path) -> None:
         shutil.copytree(file.path, place)
         return
     for each in file.files:
-        copy = place.parent / each.relative_to(file.path.parent)
+        copy = place if each == file.path else place.parent / each.relative_to(file.path.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgeflow.errors import UsageError
 from edgeflow.loaders import image_folder, npz
+from edgeflow.loaders.rows import Rows
 from edgeflow.plugin import Input, LoadJob, Samples
 from edgeflow.scaffold import imported
 from edgeflow.scaffold.imported import Data, File
@@ -21,8 +23,8 @@ BY_NAME = (
 TOO_FEW = 8  # one for ranges, one to compare stages with, and no interval of what is left
 
 
-def found(path: Path | None, file: File) -> Data | None:
-    """What is known of samples, of which none is read; None where nobody brings any.
+def found(path: Path | None, file: File, there: str) -> Data | None:
+    """What is known of samples, of which none is read; None where nobody brings any. `there`: their `place`.
 
     Raises UsageError for what no loader reads, and for arrays that are not those of the model.
     """
@@ -31,9 +33,9 @@ def found(path: Path | None, file: File) -> Data | None:
     if not path.exists():
         raise UsageError(f"--data {path}: no such file or folder")
     if path.is_dir() and not any(path.glob("*.npy")):
-        data = _images(path, file)
+        data = _images(path, file, there)
     elif path.is_dir() or zipfile.is_zipfile(path):
-        data = _arrays(path, file)
+        data = _arrays(path, file, there)
     else:
         raise UsageError(f"--data {path}: expected a folder of images, or an .npz file")
     if data.count < TOO_FEW:
@@ -41,24 +43,27 @@ def found(path: Path | None, file: File) -> Data | None:
     return data
 
 
-def place(path: Path) -> str:
-    """Where samples are in the project."""
-    return f"{FOLDER}/{path.name}"
+def place(path: Path, model: str) -> str:
+    """Where samples are in the project: after their name, and the model's where others are called so."""
+    named = Path(FOLDER, path.name)
+    taken = os.path.lexists(named) and not (named.exists() and named.samefile(path))
+    return f"{FOLDER}/{model}_{path.name}" if taken else f"{FOLDER}/{path.name}"
 
 
-def link(path: Path) -> None:
-    """Have samples in the project, where they are large, without a copy."""
+def link(path: Path, there: str) -> None:
+    """Have samples in the project, where they are large, without a copy; once for all models that take them."""
     Path(FOLDER).mkdir(exist_ok=True)
-    Path(place(path)).symlink_to(path)
+    if not os.path.lexists(there):
+        Path(there).symlink_to(path)
 
 
-def _images(path: Path, file: File) -> Data:
+def _images(path: Path, file: File, there: str) -> Data:
     one, *others = file.signature.inputs
     if others or imported.layout_of(file.format, one.sample) == "":
         taken = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.inputs)
         raise UsageError(f"--data {path}: images are for a model that takes one; {file.path.name} takes {taken}")
     samples = image_folder.plugin.load(LoadJob(path.name, {"folder": path.name}, path.parent))
-    options, count = {"folder": place(path)}, len(samples.names)
+    options, count = {"folder": there}, len(samples.names)
     if samples.y is None:
         return Data("image_folder", options, count)
     if len(samples.labels) in _scores(file):
@@ -67,7 +72,7 @@ def _images(path: Path, file: File) -> Data:
     return Data("image_folder", options, count, notes=(few,))
 
 
-def _arrays(path: Path, file: File) -> Data:
+def _arrays(path: Path, file: File, there: str) -> Data:
     names = _names(path)
     declared = {tensor.name: _input(tensor) for tensor in file.signature.inputs}
     options: dict[str, object] = {"file": path.name}
@@ -76,10 +81,13 @@ def _arrays(path: Path, file: File) -> Data:
     samples = npz.plugin.load(LoadJob(path.name, options, path.parent, declared))
     rows = samples.inputs if isinstance(samples.inputs, Mapping) else dict.fromkeys(declared, samples.inputs)
     count = len(next(iter(rows.values())))
-    options["file"] = place(path)
+    options["file"] = there
+    arrays = {name: array for name, array in rows.items() if isinstance(array, Rows)}
+    shapes = {name: tuple(array.shape[1:]) for name, array in arrays.items()}
+    dtypes = {name: array.dtype.name for name, array in arrays.items()}
     if samples.y is None:
-        return Data("npz", options, count)
-    return Data("npz", options, count, *_classes(path, samples, file))
+        return Data("npz", options, count, shapes=shapes, dtypes=dtypes)
+    return Data("npz", options, count, *_classes(path, samples, file), shapes=shapes, dtypes=dtypes)
 
 
 def _input(tensor: Tensor) -> Input:
@@ -112,12 +120,15 @@ def _classes(path: Path, samples: Samples, file: File) -> tuple[tuple[str, ...],
         most = max(map(int, samples.labels)) + 1
         if fitting := [count for count in scores if count >= most]:
             return tuple(map(str, range(fitting[0]))), len(samples.labels) < fitting[0]
+        said = f"y has class {most - 1}"
     elif len(samples.labels) in scores:
         return samples.labels, True
+    else:
+        said = f"{len(samples.labels)} classes"
     shown = ", ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in file.signature.outputs)
     raise UsageError(
-        f"--data {path}: {len(samples.labels)} classes, and {file.path.name} gives {shown}: no output has a score for "
-        "each. Let y be numbers of the model's classes, or leave y away"
+        f"--data {path}: {said}, and {file.path.name} gives {shown}: no output has a score for each. Let y be numbers "
+        "of the model's classes, from 0, or leave y away"
     )
 
 

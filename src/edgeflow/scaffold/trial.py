@@ -40,20 +40,22 @@ def trial(rest: Sequence[str]) -> int:
     from edgeflow.registry import discover
 
     plugins = discover()
-    source: Path = arguments.file.absolute()
+    source = options.absolute(arguments.file)
     kind = signature.format_of(source, plugins)
-    folder: Path = (arguments.output or Path(imported.identifier(source))).absolute()
+    name = imported.identifier(source)
+    folder = options.absolute(arguments.output or Path(name))
     if folder.exists():
         raise UsageError(f"{folder} is there already; name another folder with --output, or remove it")
-    data = arguments.data and arguments.data.absolute()
+    data = arguments.data and options.absolute(arguments.data)
     known = {target: _known_target(target) for target in arguments.target}
     with _made(folder):
         file = probe.read(source, kind, plugins)
-        model = imported.described(file, imported.identifier(source), samples.found(data, file), arguments.shape)
+        there = samples.place(data, name) if data else ""
+        model = imported.described(file, name, samples.found(data, file, there), arguments.shape)
         targets = known or _targets(model)
         probe.bring(file, Path(model.source))
         if data:
-            samples.link(data)
+            samples.link(data, there)
         project.write(Path(), _content(model, targets))
         if impossible := _impossible():
             possible = [target for target in targets if target not in impossible]
@@ -181,7 +183,7 @@ def _build(folder: Path, model: Model) -> int:
         print(f"\nIt can go on from here at any time:\n\n  cd {os.path.relpath(folder)}\n  snakemake", flush=True)
         return code or 1
     os.chdir(folder)
-    outcome.tell(model, "accuracy" if model.labelled else "signal_to_noise_db")
+    outcome.tell(model)
     return code
 
 

@@ -134,6 +134,8 @@ def _convert(
     before = reference.ladder.binding
     binding = before.then(converted.binding) if before else converted.binding
     tolerance = converted.tolerance or (converter.tolerance if converter else SAME)
+    if spec.source and (before_it := _lost(load_reference(spec.source.format), source, target, output)):
+        tolerance = replace(tolerance, reason=f"{tolerance.reason}; made of {before_it}, it is stored as float32")
     compared = compare("convert", output, target, task, reference, tolerance, binding)
     return compared if isinstance(compared, Unsupported) else (*compared, binding)
 
@@ -171,6 +173,15 @@ def _of_file(
         return converter.convert(
             ConvertJob(None, source, signature, _example(signature, reference), output, Path(work))
         )
+
+
+def _lost(kind: Format, source: Path, target: Format, output: Path) -> str:
+    """What a file was quantized to, "int8 weights and activations", where its conversion is not; else "".
+
+    Answers may be the same then, and sizes and times are not.
+    """
+    before = kind.quantized(source)
+    return before if before and not target.quantized(output) else ""
 
 
 def _unchanged(signature: Signature) -> Binding:

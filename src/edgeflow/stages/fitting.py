@@ -163,7 +163,7 @@ def _other_type(tensor: Tensor, given: Given) -> str:
     if plain and given.dtype.startswith("float"):
         return (
             f"input {tensor.name} takes {tensor.dtype} values as they are, and the dataset gives {given.dtype}: say "
-            "'range: any' and no 'normalize' in the dataset's file, so that integers stay what they are"
+            f"'dtype: {tensor.dtype}' and no 'normalize' in the dataset's file, so that they stay what they are"
         )
     return ""
 

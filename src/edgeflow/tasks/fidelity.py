@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeflow.errors import DataError
@@ -33,6 +33,7 @@ _CONFIDENCE = 0.95
 _CONSTANT = 1e-6  # range / greatest absolute value: an output that is always the same but for rounding
 # Deviation between samples / that of all values; int8 has about as much noise, and keeps what all samples share.
 _ALIKE = 1e-2
+_HARDLY_APART = 0.5  # the same ratio, up to which always the same answer has 6 dB and more: a figure must be above that
 _CHUNK = 2**21  # values that are looked at at once: float64 copies of all answers could be large
 _ROUNDING = 1e-3  # of a sum of probabilities, also in float16
 _BROKEN = 1e100  # the noise of an answer that is not finite: finite itself, so that it can be squared and summed up
@@ -40,6 +41,7 @@ _BROKEN = 1e100  # the noise of an answer that is not finite: finite itself, so 
 _SCORES = ("logit", "prob", "score", "softmax", "class", "label", "prediction")
 _NO_REALS = "every output is of integers or always zero, which has no noise; what is the same is counted: exact_match"
 _NO_EXACT = "every output is of real numbers that vary, which need not be the same to the last bit"
+_ONE_CLASS = "the source gives the same class the greatest score for all samples, which decides nothing between them"
 _NO_SCORES = (
     "no output is known to hold a score for each class: none has rows that sum to one, or such a name; if one does, "
     "name it with 'output' in the model's configuration"
@@ -56,6 +58,7 @@ class _Output:
     # Float64[N, K] of each sample: noise, signal; product, power, signal. None: it cannot be told by a ratio.
     noise: Floats | None
     likeness: Floats | None
+    varies: float | None = None  # between samples / of all values: standard deviations; None of one sample
     conditions: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
@@ -65,8 +68,7 @@ def score(comparison: Comparison) -> Score:
 
     Raises DataError when names or shapes do not fit, or there is no sample on which the reference is finite.
     """
-    outputs = _outputs(comparison)
-    by_output = _signal_to_noise(outputs)
+    outputs, by_output = _signal_to_noise(comparison)
     return _worst(by_output, outputs) if by_output else _worst(_exact(outputs), outputs, EXACT)
 
 
@@ -74,14 +76,14 @@ def further(comparison: Comparison) -> Mapping[str, Score | str]:
     """Cosine similarity, top-1 agreement and exact matches of the worst output; each of these of each output, where
     there are several. The primary figure of each output too. A text says why there is none.
     """
-    outputs = _outputs(comparison)
-    reals, exact = _signal_to_noise(outputs), _exact(outputs)
+    outputs, reals = _signal_to_noise(comparison)
+    exact = _exact(outputs)
     found: dict[str, Score | str] = {}
     if not reals:
         found[SIGNAL_TO_NOISE] = _NO_REALS
     groups = (
         (COSINE, _cosine(outputs), _NO_REALS),
-        (AGREEMENT, _agreements(comparison, outputs), _NO_SCORES),
+        (AGREEMENT, _agreements(comparison, outputs), _ONE_CLASS if _scored(comparison, outputs) else _NO_SCORES),
         *([(EXACT, exact, _NO_EXACT)] if reals else []),
     )
     for metric, by_output, absent in groups:
@@ -140,16 +142,17 @@ def _output(name: str, reference: Array, answers: Array, said: Mapping[str, str]
     """
     import numpy as np
 
-    conditions = {**said, **({"answers": SAME} if _same(reference, answers) else {}), **_alike(reference)}
+    varies = _varies(reference)
+    conditions = {**said, **({"answers": SAME} if _same(reference, answers) else {}), **_alike(varies)}
     if reference.dtype.kind != "f" or not reference.any():
-        return _Output(name, reference, answers, None, None, conditions)
+        return _Output(name, reference, answers, None, None, varies, conditions)
     centre = _centre(reference)
     sums = np.concatenate([_sums(one, other, centre) for one, other in _chunks(reference, answers)])
     noise, signal, *likeness = sums.T
     # below the least noise that counts a sample is as good as any
     noise = np.maximum(noise, signal.mean() * 10 ** (-MOST_DB / 10))
     columns = (np.stack([noise, signal], axis=1), np.stack([*likeness, signal], axis=1))
-    return _Output(name, reference, answers, *columns, conditions)
+    return _Output(name, reference, answers, *columns, varies, conditions)
 
 
 def _centre(reference: Array) -> float:
@@ -160,16 +163,12 @@ def _centre(reference: Array) -> float:
     return 0.0 if always_one else float(np.mean(reference, dtype="float64"))
 
 
-def _alike(reference: Array) -> dict[str, str]:
-    """That the source's answers hardly depend on what it is asked, with a figure; nothing where they do.
-
-    The signal is then what all answers share, an offset of each class for instance, and even noise that drowns all that
-    tells samples apart is small against it.
-    """
+def _varies(reference: Array) -> float | None:
+    """How far answers are from their mean over the samples, as a part of their standard deviation over all values."""
     import numpy as np
 
     if len(reference) < 2:
-        return {}
+        return None
     centre, mean, between, signal = _centre(reference), 0.0, 0.0, 0.0
     for part, _ in _chunks(reference, reference):
         mean = mean + part.sum(axis=0, dtype="float64") / len(reference)
@@ -177,8 +176,16 @@ def _alike(reference: Array) -> dict[str, str]:
         values = part.astype("float64")
         between += float(np.square(values - mean).sum())
         signal += float(np.square(values - centre).sum())
-    varies = math.sqrt(between / signal) if signal else 0.0
-    if varies > _ALIKE:
+    return math.sqrt(between / signal) if signal else 0.0
+
+
+def _alike(varies: float | None) -> dict[str, str]:
+    """That the source's answers hardly depend on what it is asked, with a figure; nothing where they do.
+
+    The signal is then what all answers share, an offset of each class for instance, and even noise that drowns all that
+    tells samples apart is small against it.
+    """
+    if varies is None or varies > _ALIKE:
         return {}
     if not varies:
         return {ALIKE: "they do not vary from sample to sample"}
@@ -217,8 +224,23 @@ def _same(reference: Array, answers: Array) -> bool:
     return all(np.array_equal(bits(one), bits(other)) for one, other in _chunks(reference, answers))
 
 
-def _signal_to_noise(outputs: Sequence[_Output]) -> dict[str, Score]:
-    return _resampled({o.name: (o, o.noise) for o in outputs}, _decibel, -MOST_DB, MOST_DB)
+def _signal_to_noise(comparison: Comparison) -> tuple[Sequence[_Output], dict[str, Score]]:
+    """Every output, and the figure of each that has one, with what it has to be held against."""
+    outputs = _outputs(comparison)
+    scores = _resampled({o.name: (o, o.noise) for o in outputs}, _decibel, -MOST_DB, MOST_DB)
+    known = [replace(o, conditions={**_no_better(o, scores.get(o.name)), **o.conditions}) for o in outputs]
+    return known, {o.name: replace(scores[o.name], conditions=o.conditions) for o in known if o.name in scores}
+
+
+def _no_better(output: _Output, figure: Score | None) -> dict[str, str]:
+    """That a figure is not shown to be above that of who always answers with the mean of the source's answers."""
+    if figure is None or not output.varies or output.varies > _HARDLY_APART:
+        return {}
+    always = -20 * math.log10(output.varies)
+    if figure.interval.low > always:
+        return {}
+    apart = f"from sample to sample they vary by {100 * output.varies:.2g} % of their standard deviation"
+    return {ALIKE: f"{apart}, always the same answer has {always:.1f} dB, and these are not shown to have more"}
 
 
 def _cosine(outputs: Sequence[_Output]) -> dict[str, Score]:
@@ -289,11 +311,25 @@ def _agreements(comparison: Comparison, outputs: Sequence[_Output]) -> dict[str,
     found = {}
     for output in outputs:
         scores, others = _as_scores(output.reference), _as_scores(output.answers)
-        if scores is None or others is None or not _holds_scores(output.name, scores, comparison.output):
+        if scores is None or others is None or not _decides(scores):
+            continue
+        if not _holds_scores(output.name, scores, comparison.output):
             continue
         alike = (scores.argmax(axis=1) == others.argmax(axis=1)) & np.isfinite(others).all(axis=1)
         found[output.name] = _counted(output, alike)
     return found
+
+
+def _scored(comparison: Comparison, outputs: Sequence[_Output]) -> bool:
+    """Whether any output holds a score for each class, whatever it decides."""
+    known = ((output.name, _as_scores(output.reference)) for output in outputs)
+    return any(scores is not None and _holds_scores(name, scores, comparison.output) for name, scores in known)
+
+
+def _decides(scores: Array) -> bool:
+    """Whether not all samples have the same class, as sorted scores have, and most networks that are asked noise."""
+    best = scores.argmax(axis=1)
+    return len(best) < 2 or bool((best != best[0]).any())
 
 
 def _as_scores(array: Array) -> Array | None:

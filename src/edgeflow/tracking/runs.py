@@ -7,12 +7,13 @@ the same document in any clone, so that flushing it again adds nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +45,8 @@ _PARAMETERS: Mapping[str, Sequence[tuple[str, ...]]] = {
 }  # fmt: skip
 _ARTIFACTS = {"train": "checkpoint", "convert": "converted", "optimize": "optimized", "compile": "program"}
 _MAX_TEXT = 5000  # characters; stores refuse values of more than 6,000
-_UNTOLD = re.compile(r"[^\w\-. /]")  # what MLflow takes in no name: of outputs of models others may have it
+_UNTOLD = re.compile(r"[^\w\-. ]|^\.*$")  # what MLflow takes in no name, or for a path, and an output may be called
+_MAX_OUTPUT = 150  # characters of the name of an output; stores refuse metrics of more than 250
 
 
 @dataclass(frozen=True)
@@ -216,12 +218,30 @@ def _params(variant: Variant, specs: Mapping[str, Mapping[str, Any]]) -> dict[st
 
 def _figures(variant: Variant, end_ms: int) -> Iterator[list[Any]]:
     """[metric, value, step, milliseconds] of every figure, and the interval of ratios and decibels."""
+    names = _told(variant.figures)
     for name, figure in variant.figures.items():
-        metric, at = _UNTOLD.sub("_", name), _milliseconds(figure, end_ms)
+        metric, at = names[name], _milliseconds(figure, end_ms)
         yield [metric, figure.value, 0, at]
         if figure.interval and figure.unit in ("ratio", "decibel"):
             yield [f"{metric}_low", figure.interval.low, 0, at]
             yield [f"{metric}_high", figure.interval.high, 0, at]
+
+
+def _told(metrics: Iterable[str]) -> dict[str, str]:
+    """Metric → its name in a store, of which no two are alike: that of an output may hold anything."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for metric in metrics:
+        kind, of, output = metric.partition("/")
+        plain = kind + of + _UNTOLD.sub("_", output)[:_MAX_OUTPUT]
+        numbered = (plain if i == 1 else f"{plain} {i}" for i in itertools.count(1))
+        names[metric] = next(name for name in numbered if not taken & {*_with_ends(name)})
+        taken.update(_with_ends(names[metric]))
+    return names
+
+
+def _with_ends(metric: str) -> Sequence[str]:
+    return metric, f"{metric}_low", f"{metric}_high"
 
 
 def _ladder(variant: Variant, end_ms: int) -> Iterator[list[Any]]:

@@ -254,6 +254,20 @@ CASES = [
         f"{WORDS}: range: 1 must be less than -1",
     ),
     case(
+        "integers that their type does not have",
+        WORDS,
+        "normalize: {mean: 0.5, std: 0.25}",
+        "dtype: uint8\nrange: [0, 256]",
+        f"{WORDS}: range: 256 is no uint8, which has 0 to 255",
+    ),
+    case(
+        "a range of fractions of integers",
+        WORDS,
+        "normalize: {mean: 0.5, std: 0.25}",
+        "dtype: int64\nrange: [0.5, 2]",
+        f"{WORDS}: range: 0.5 is no int64, which has whole numbers",
+    ),
+    case(
         "a word in a range",
         WORDS,
         "normalize:",
