@@ -226,7 +226,7 @@ class Converter:
     """How models of a framework, or files of a format, become files of another format: an edge of the routes.
 
     With `source` equal to `target` it makes a file that somebody brings as the tools want it (opset, batch axis, no
-    notes), and is asked before all others. What it cannot convert is Unsupported, with the operator's name.
+    notes), for runtimes that take this format. What it cannot convert is Unsupported, with the operator's name.
     """
 
     id: str

@@ -254,7 +254,7 @@ def _open_study(evaluator: Snakemake, rules: Rules, project: Project) -> Study:
     """The study of these rules, this space, model, data and code: of others there may be more in the same file."""
     from edgeflow.search.study import Study
 
-    space = project.search.alternatives()
+    space = project.search.alternatives(imported=project.models[rules.model].source is not None)
     about = [evaluator.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
     about += [rules.accept_chance_level, rules.accept_random_inputs]
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]
