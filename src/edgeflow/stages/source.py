@@ -80,7 +80,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     ask = partial(answers, kind, binding, inputs.golden, inputs.evaluation)
     told, operators = _done(attempt(kind, f"executing {path}", path, ask), where)
     tools = versions(kind)
-    asked = ladder.Asked(files.sha256_file(path), tools, files.sha256_file(inputs.evaluation))
+    asked = ladder.Asked.here(path, tools, inputs.evaluation)
     told = replace(told, asked=asked)
     labels = splits.targets(inputs.evaluation, task)
     step = ladder.rung("source", told, None, labels, task, None, path, tools)
