@@ -134,7 +134,7 @@ class Wiring:
         except KeyError as missing:
             wanted = "/".join(keys.values())
             raise UsageError(
-                f"{stage} {wanted}: {missing} is not in the configuration; 'edgeflow plan' shows every cell"
+                f"{stage} {wanted}: nothing that is built needs {missing}; 'edgeflow plan' shows every cell, and why"
             ) from None
         return job
 
@@ -266,7 +266,9 @@ class Wiring:
         there = os.path.exists if config.imported else os.path.isfile
         if brought and not there(brought) and pointers.covering(Path(brought)) is None:
             key = "source" if config.imported else "weights"
-            missing = f"model {models[0]}: {key}: {brought}: no such file; paths start at the project folder"
+            missing = (
+                f"config/models/{models[0]}.yaml: {key}: {brought}: no such file; paths start at the project folder"
+            )
             return replace(data, fault=data.fault or missing)
         return data
 

@@ -160,7 +160,10 @@ def test_weights_are_taken_as_they_are(results: dict[str, Any], file: str) -> No
         ("list.pt", "DataError: list.pt: holds a list; expected tensors by name"),
         ("numbers.pt", "DataError: numbers.pt: holds a dict with a, b; expected tensors by name"),
         ("cut.safetensors", "DataError: cut.safetensors: not a readable safetensors file: "),
-        ("nowhere.pt", "DataError: model tiny: weights: nowhere.pt: no such file; paths start at the project folder"),
+        (
+            "nowhere.pt",
+            "DataError: config/models/tiny.yaml: weights: nowhere.pt: no such file; paths start at the project folder",
+        ),
         ("nan.safetensors", "StageError: nan.safetensors: not finite: classifier.bias"),
         (
             "other.safetensors",

@@ -58,9 +58,9 @@ def test_the_first_rung_is_what_the_file_itself_answers(folder: Path) -> None:
     ("content", "message"),
     [
         (b"not a model", "model.npy: no .npy file"),
-        (None, "model m: source: .*model.npy: no such file; paths start at the project folder"),
+        (None, "config/models/m.yaml: source: .*model.npy: no such file; paths start at the project folder"),
         (WEIGHTS.astype("float64"), "MATMUL: no kernel for float64; without its own answers nothing could be compared"),
-        (WEIGHTS[:4], "model m: input x does not take samples of shape .6."),
+        (WEIGHTS[:4], "config/models/m.yaml: input x does not take samples of shape .6."),
     ],
 )
 def test_a_model_that_cannot_be_the_reference_is_refused(
@@ -85,5 +85,5 @@ def test_a_crash_while_the_file_is_read_is_no_crash_of_the_job(folder: Path) -> 
 
 
 def test_an_output_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"model m: output: its file has no 'z', only y float32\[n, 3\]"):
+    with pytest.raises(DataError, match=r"config/models/m.yaml: output: its file has no 'z', only y float32\[n, 3\]"):
         take(folder, output="z")

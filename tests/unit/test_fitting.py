@@ -91,6 +91,7 @@ def test_quantized_inputs_take_real_values() -> None:
 
 
 PIXELS = {"input": Given("float32", (3, 32, 48))}
+WHERE = "config/models/m.yaml: "
 SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
 
 
@@ -101,14 +102,14 @@ SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
             (image(1, 3, 224, 224),),
             {},
             "",
-            "model m: input image does not take samples of shape [3, 32, 48]; correct the dataset's shape, or the "
+            WHERE + "input image does not take samples of shape [3, 32, 48]; correct the dataset's shape, or the "
             "model's 'inputs'. " + SIDES.format(file="image float32[1, 3, 224, 224]"),
         ),
         (
             (image(1, 3, 32, 48),),
             {"image": "NHWC"},
             "",
-            "model m: input image does not take samples of shape [3, 32, 48] in the order NHWC that its configuration "
+            WHERE + "input image does not take samples of shape [3, 32, 48] in the order NHWC that its configuration "
             "says; correct the dataset's shape, or the model's 'inputs'. "
             + SIDES.format(file="image float32[1, 3, 32, 48]"),
         ),
@@ -116,14 +117,14 @@ SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
             (image(8, 3, 32, 48),),
             {},
             "",
-            "model m: its file takes exactly 8 samples at once, in image; export it with a batch that is free, or of "
+            WHERE + "its file takes exactly 8 samples at once, in image; export it with a batch that is free, or of "
             "one. " + SIDES.format(file="image float32[8, 3, 32, 48]"),
         ),
         (
             (image("batch", 32, 48, 3, dtype="uint8"),),
             {},
             "",
-            "model m: input image takes uint8 values as they are, and the dataset gives float32: say 'dtype: uint8' "
+            WHERE + "input image takes uint8 values as they are, and the dataset gives float32: say 'dtype: uint8' "
             "and no 'normalize' in the dataset's file, so that they stay what they are. "
             + SIDES.format(file="image uint8[batch, 32, 48, 3]"),
         ),
@@ -131,7 +132,7 @@ SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
             (image(1, 3, 32, 48), Tensor("tokens", "int64", (1, 8))),
             {},
             "",
-            "model m: the dataset has no input 'image', 'tokens' and its file has no input 'input': inputs are bound "
+            WHERE + "the dataset has no input 'image', 'tokens' and its file has no input 'input': inputs are bound "
             "by name, so name those of the dataset as the file does. "
             + SIDES.format(file="image float32[1, 3, 32, 48], tokens int64[1, 8]"),
         ),
@@ -139,13 +140,13 @@ SIDES = "The file takes {file}; the dataset has input float32[3, 32, 48]"
             (image(1, 3, 32, 48),),
             {"picture": "NHWC"},
             "",
-            "model m: inputs.picture: its file has no such input, only image float32[1, 3, 32, 48]",
+            WHERE + "inputs.picture: its file has no such input, only image float32[1, 3, 32, 48]",
         ),
         (
             (image(1, 3, 32, 48),),
             {},
             "scores",
-            "model m: output: its file has no 'scores', only logits float32[batch, 10], boxes float32[batch, n, 4]",
+            WHERE + "output: its file has no 'scores', only logits float32[batch, 10], boxes float32[batch, n, 4]",
         ),
     ],
 )
@@ -187,7 +188,7 @@ def test_values_that_a_quantized_input_holds(dtype: str, scale: float, zero_poin
             1 / 128,
             128,
             PIXEL,
-            "model m: input image holds values from -1 to 0.9922 in steps of 0.007812 (uint8), and the dataset gives "
+            WHERE + "input image holds values from -1 to 0.9922 in steps of 0.007812 (uint8), and the dataset gives "
             "some from 0 to 255, which come in as 2 different ones: bring them into its range with 'range' and "
             "'normalize' in the dataset's file",
         ),
@@ -198,5 +199,5 @@ def test_values_that_a_quantized_input_holds(dtype: str, scale: float, zero_poin
 def test_values_that_a_quantized_input_cannot_hold(
     dtype: str, scale: float, zero_point: int, values: Any, message: str
 ) -> None:
-    with pytest.raises(DataError, match=re.escape(message) if message.startswith("model") else message):
+    with pytest.raises(DataError, match=re.escape(message) if message.startswith(WHERE) else message):
         given(dtype, scale, zero_point, values)

@@ -471,5 +471,5 @@ def test_a_loader_that_breaks_makes_its_cells_fail_and_no_others(
 
 def test_weights_that_are_not_there_are_told_before_anything_runs(with_data: Callable[[], Job]) -> None:
     Path("own.safetensors").unlink()
-    expected = "model own: weights: own.safetensors: no such file; paths start at the project folder"
+    expected = "config/models/own.yaml: weights: own.safetensors: no such file; paths start at the project folder"
     assert with_data().fault == expected

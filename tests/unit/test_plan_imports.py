@@ -122,7 +122,7 @@ def test_steps_of_a_training_are_refused(make: Made, tmp_path: Path, model: str,
 
 def test_a_file_that_is_not_there_is_a_fault_of_its_cells(make: Made) -> None:
     _, planned, wiring = make(config={"source": "models/lost.onnx"}, targets=["linux_x86_ort"])
-    said = "model brought: source: models/lost.onnx: no such file; paths start at the project folder"
+    said = "config/models/brought.yaml: source: models/lost.onnx: no such file; paths start at the project folder"
     assert wiring.faults() == {planned.cells[0]: said}
 
 

@@ -49,30 +49,29 @@ def fit(
     that nobody `recorded` have no channels that could be taken for something else.
     Raises DataError that lists both sides and says what to do.
     """
-    pairs = _paired(model, signature, dataset)
+    where = _where(model)
+    pairs = _paired(where, signature, dataset)
     if unknown := [name for name in layouts if name not in {tensor.name for tensor in signature.inputs}]:
-        raise DataError(
-            f"model {model}: inputs.{unknown[0]}: its file has no such input, only {_names(signature.inputs)}"
-        )
+        raise DataError(f"{where}: inputs.{unknown[0]}: its file has no such input, only {_names(signature.inputs)}")
     inputs = {}
     for name, tensor in pairs.items():
         layout = layouts.get(tensor.name, "")
         if layout and len(layout) != len(dataset[name].shape) + 1:
             raise DataError(
-                f"model {model}: inputs.{tensor.name}.layout: {layout} is of other samples than "
+                f"{where}: inputs.{tensor.name}.layout: {layout} is of other samples than "
                 f"{list(dataset[name].shape)}; write another order, or remove it. {_both(signature, dataset)}"
             )
         orders = _fitting(tensor, dataset[name], layout)
         if not orders:
-            raise DataError(f"model {model}: {_misfit(tensor, dataset[name], layouts)}. {_both(signature, dataset)}")
+            raise DataError(f"{where}: {_misfit(tensor, dataset[name], layouts)}. {_both(signature, dataset)}")
         if recorded and len(orders) > 1:
-            raise DataError(f"model {model}: {_ambiguous(tensor, dataset[name])}. {_both(signature, dataset)}")
+            raise DataError(f"{where}: {_ambiguous(tensor, dataset[name])}. {_both(signature, dataset)}")
         if problem := _other_type(tensor, dataset[name]):
-            raise DataError(f"model {model}: {problem}. {_both(signature, dataset)}")
+            raise DataError(f"{where}: {problem}. {_both(signature, dataset)}")
         inputs[name] = Bound(tensor.name, orders[0])
     outputs = [tensor.name for tensor in signature.outputs]
     if output and output not in outputs:
-        raise DataError(f"model {model}: output: its file has no {output!r}, only {_names(signature.outputs)}")
+        raise DataError(f"{where}: output: its file has no {output!r}, only {_names(signature.outputs)}")
     return Binding(inputs, {name: Bound(name) for name in ([output] if output else outputs)})
 
 
@@ -85,7 +84,7 @@ def check_values(model: str, signature: Signature, binding: Binding, samples: Ma
     for name, bound in binding.inputs.items():
         tensor = tensors[bound.tensor]
         if tensor.scale is not None and (problem := _unheld(tensor, tensor.scale, samples[name])):
-            raise DataError(f"model {model}: {problem}")
+            raise DataError(f"{_where(model)}: {problem}")
 
 
 def _unheld(tensor: Tensor, scale: float, given: NDArray[Any]) -> str:
@@ -107,7 +106,11 @@ def _unheld(tensor: Tensor, scale: float, given: NDArray[Any]) -> str:
     )
 
 
-def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> dict[str, Tensor]:
+def _where(model: str) -> str:
+    return f"config/models/{model}.yaml"
+
+
+def _paired(where: str, signature: Signature, dataset: Mapping[str, Given]) -> dict[str, Tensor]:
     """Input of the dataset → input of the file."""
     if len(dataset) == 1 and len(signature.inputs) == 1:
         return {next(iter(dataset)): signature.inputs[0]}
@@ -117,7 +120,7 @@ def _paired(model: str, signature: Signature, dataset: Mapping[str, Given]) -> d
         parts = [f"the dataset has no input {', '.join(map(repr, missing))}"] if missing else []
         parts += [f"its file has no input {', '.join(map(repr, needless))}"] if needless else []
         raise DataError(
-            f"model {model}: {' and '.join(parts)}: inputs are bound by name, so name those of the dataset as the file "
+            f"{where}: {' and '.join(parts)}: inputs are bound by name, so name those of the dataset as the file "
             f"does. {_both(signature, dataset)}"
         )
     return {name: wanted[name] for name in dataset}

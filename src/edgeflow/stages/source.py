@@ -66,7 +66,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
     """
     kind: Format = load_reference(spec.format)
     task: Task = load_reference(spec.task)
-    path, where = Path(spec.source), f"model {spec.model}: source: {spec.source}"
+    path, where = Path(spec.source), f"config/models/{spec.model}.yaml: source: {spec.source}"
     if not path.exists():
         raise DataError(f"{where}: no such file; paths start at the project folder")
     if kind.backend is None:

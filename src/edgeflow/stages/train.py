@@ -120,11 +120,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
 
 def _taken(framework: Framework, job: TrainJob) -> tuple[Trained, dict[str, str]]:
     """The checkpoint of weights that somebody brings, and where they come from."""
-    file = Path(job.model.weights)
+    file, where = Path(job.model.weights), f"config/models/{job.model.id}.yaml: weights"
     if not file.is_file():
-        raise DataError(f"model {job.model.id}: weights: {file}: no such file; paths start at the project folder")
+        raise DataError(f"{where}: {file}: no such file; paths start at the project folder")
     if framework.take_weights is None:
-        raise UsageError(f"model {job.model.id}: weights: the framework {framework.id} takes none")
+        raise UsageError(f"{where}: the framework {framework.id} takes none")
     brought = {"file": str(file), "sha256": files.sha256_file(file)}
     return framework.take_weights(WeightsJob(job.model, file, job.x[:1], job.checkpoint)), brought
 
