@@ -125,7 +125,7 @@ def _said_of(figures: Mapping[str, Measurement], task: Collection[str], conditio
 
 
 def _guesses(reference: Reference | None) -> str:
-    """That the trained model may be guessing; empty when it does not, or nobody knows."""
+    """That the model itself may be guessing; empty when it does not, or nobody knows."""
     if reference is None or reference.chance is None or reference.beats_chance:
         return ""
     more = reference.direction == Direction.MAX
@@ -134,7 +134,7 @@ def _guesses(reference: Reference | None) -> str:
     three = (reference.value, bound, reference.chance)
     figures = [shown(reference.metric, figure, reference.unit) for figure in three]
     return (
-        f"the trained model is not shown to beat chance: its {reference.metric} {figures[0]} ({end} {figures[1]}, "
+        f"the model itself is not shown to beat chance: its {reference.metric} {figures[0]} ({end} {figures[1]}, "
         f"n = {reference.n}) is not {beyond} the {figures[2]} of always the same answer"
     )
 
@@ -173,7 +173,7 @@ def _kept_by_chance(budget: Budget, reference: Reference) -> str:
     trained, chance = (shown(reference.metric, each, reference.unit) for each in (reference.value, reference.chance))
     return (
         f"always the same answer keeps {budget.metric} {sign} {_show(budget.limit, budget)}: it has {reference.metric} "
-        f"{chance}, and the trained model {trained}"
+        f"{chance}, and the model itself {trained}"
     )
 
 

@@ -561,7 +561,7 @@ def test_a_runner_that_is_killed_is_an_error(setting: Setting) -> None:
 
 def test_answers_of_another_shape_than_the_trained_models_are_refused(setting: Setting) -> None:
     setting.compiled("int8", WEIGHTS[:, :2], [MILLISECOND])
-    _refused(setting, MismatchError, r"program answered logits \[300, 2\], the trained model logits \[300, 3\]")
+    _refused(setting, MismatchError, r"program answered logits \[300, 2\], the model itself logits \[300, 3\]")
 
 
 def test_a_clock_that_stands_still_is_refused(setting: Setting) -> None:
@@ -711,7 +711,7 @@ def test_a_model_at_chance_level_is_held_until_its_user_accepts_it(setting: Sett
     _measure_by_command(setting)
     verdict = files.read_as(Verdict, _judge(setting))
     assert verdict.release == Release.HELD
-    assert [reason.split(":")[0] for reason in verdict.reasons] == ["the trained model is not shown to beat chance"]
+    assert [reason.split(":")[0] for reason in verdict.reasons] == ["the model itself is not shown to beat chance"]
     assert "set accept_chance_level: true in config/models/m.yaml" in verdict.reasons[0]
     accepted = files.read_as(Verdict, _judge(setting, accept_chance_level=True))
     assert (accepted.release, len(accepted.warnings)) == (Release.RELEASED, 1)

@@ -473,7 +473,7 @@ def verdict_of(
 
 
 GUESSES = (
-    "the trained model is not shown to beat chance: its accuracy 36.00 % (lower bound 30.78 %, n = 300) is not above "
+    "the model itself is not shown to beat chance: its accuracy 36.00 % (lower bound 30.78 %, n = 300) is not above "
     "the 34.00 % of always the same answer"
 )
 
@@ -523,8 +523,8 @@ def test_a_budget_that_a_guess_keeps_is_warned_of() -> None:
     low = budget("accuracy", 0.3, direction=MIN)
     verdict = verdict_of(trained(150, 300, 0.34), budgets=[wide, low, DROP])
     assert verdict.warnings == (
-        "always the same answer keeps accuracy_drop ≤ 20.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
-        "always the same answer keeps accuracy ≥ 30.00 %: it has accuracy 34.00 %, and the trained model 50.00 %",
+        "always the same answer keeps accuracy_drop ≤ 20.00 %: it has accuracy 34.00 %, and the model itself 50.00 %",
+        "always the same answer keeps accuracy ≥ 30.00 %: it has accuracy 34.00 %, and the model itself 50.00 %",
     )
 
 

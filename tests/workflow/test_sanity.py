@@ -76,7 +76,7 @@ def test_a_model_that_guesses_is_held_until_its_user_accepts_that(fresh: Callabl
     assert [(check.metric, check.status) for check in verdict.checks] == [("accuracy_drop", Status.PASS)]
     assert "the same answers" in verdict.checks[0].reason  # 240 samples show no other drop of 1 %
     assert verdict.release == Release.HELD
-    assert [reason.partition(":")[0] for reason in verdict.reasons] == ["the trained model is not shown to beat chance"]
+    assert [reason.partition(":")[0] for reason in verdict.reasons] == ["the model itself is not shown to beat chance"]
     said = " ".join(made.run("summary", module="edgeflow").stdout.split())
     planned = " ".join(made.run("plan", module="edgeflow").stdout.split())
     for part in ("is not shown to beat chance", "takes a softmax of them once more", "spare.weight, spare.bias"):

@@ -67,7 +67,7 @@ class Inputs:
     program: Path
     info: Path
     evaluation: Path
-    reference: Path  # what the trained model answered
+    reference: Path  # what the model itself answered
     source: Path | None = None  # what the program was compiled from, where the program cannot run here
     compiled_outputs: Path | None = None  # what it answered when it was compiled, or the last model that was asked
     baseline: Path | None = None
@@ -354,7 +354,7 @@ def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) 
         for each in (answers, trained)
     )
     if one != other:
-        raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
+        raise MismatchError(f"measure: the program answered {one}, the model itself {other} ({inputs.reference})")
 
 
 def _unasked(job: Mapping[str, Any], result: Mapping[str, Any], answers: NamedAnswers) -> str:
@@ -372,7 +372,7 @@ def _unasked(job: Mapping[str, Any], result: Mapping[str, Any], answers: NamedAn
 def _task_figures(
     figures: Figures, task: Task, compared: Comparison, declared: str, unasked: str
 ) -> Iterator[Measurement]:
-    """The task metric, its drop against the trained model on the same samples, and what else the task tells.
+    """The task metric, its drop against the model itself on the same samples, and what else the task tells.
 
     `declared`: what was asked where nobody recorded samples; `unasked`: see `_unasked`.
     """
@@ -382,7 +382,7 @@ def _task_figures(
     yield figure(metric, score, f"{metric} on {where}")
     if task.drop is not None:
         drop = task.drop(compared)
-        method = f"{task.metric} lost against the trained model on the same {where if declared else 'samples'}"
+        method = f"{task.metric} lost against the model itself on the same {where if declared else 'samples'}"
         yield figure(f"{task.metric}{DROP}", drop, method)
     for further, found in (task.further(compared) if task.further else {}).items():
         if not isinstance(found, str):

@@ -1,4 +1,4 @@
-"""What the trained model's answers say before anything is compared with them."""
+"""What the model itself's answers say before anything is compared with them."""
 
 from __future__ import annotations
 
