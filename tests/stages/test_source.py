@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.splits import write_split
+from tests.stages.linear import SAMPLES, WEIGHTS, write_setting
 from tests.stages.test_convert import BACKEND, PLUGINS
 
 from edgeflow import files
@@ -18,8 +18,6 @@ from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.signatures import Binding, Bound
 
-SAMPLES, FEATURES, CLASSES = 40, 6, 3
-WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 IN_TRAINING = """
 import sys
 from pathlib import Path
@@ -57,10 +55,7 @@ except DataError as error:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model that somebody brings, and the samples."""
-    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
-    write_split(tmp_path / "golden", x[:4])
-    write_split(tmp_path / "evaluation", x, (x @ WEIGHTS).argmax(1))
-    np.save(tmp_path / "model.npy", WEIGHTS)
+    write_setting(tmp_path, "model.npy")
     (tmp_path / "backend.py").write_text(BACKEND)
     (tmp_path / "plugins.py").write_text(PLUGINS)
     return tmp_path

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeflow import files
+from edgeflow import files, signature
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import MATRIX, file_of
 from edgeflow.errors import UsageError
@@ -27,8 +27,8 @@ AS_IS = "as_is"
 def add(rest: Sequence[str]) -> int:
     """The command.
 
-    Raises UsageError outside a project and for a name that is taken, DataError for a file that is damaged or hostile,
-    ConfigError where the project would not be valid with the model; nothing has changed then.
+    Raises UsageError outside a project and for a name that is taken, DataError for a file of no known format, or that
+    is damaged or hostile, ConfigError where the project would not be valid with the model; nothing has changed then.
     """
     arguments = _arguments(rest)
     if not Path(MATRIX).is_file():
@@ -44,7 +44,7 @@ def add(rest: Sequence[str]) -> int:
     configured = read_matrix(Path())
     plugins = discover(plugin_files(configured, Path()))
     calibrated = _calibrated(load(Path(), configured, plugins))
-    kind = probe.format_of(source, plugins)
+    kind = signature.format_of(source, plugins)
     file = probe.read(source, kind, plugins)
     data = arguments.data and options.absolute(arguments.data)
     there = samples.place(data, name) if data else ""

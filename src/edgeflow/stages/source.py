@@ -95,7 +95,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
             "training mode (batch normalization, dropout), draws by chance, or keeps a state; export it for inference"
         )
     tools = versions(kind)
-    asked = ladder.Asked(files.sha256_file(path), tools, files.sha256_file(inputs.evaluation))
+    asked = ladder.Asked.here(path, tools, inputs.evaluation)
     told = replace(told, asked=asked)
     labels = splits.targets(inputs.evaluation, task)
     step = ladder.rung("source", told, None, labels, task, None, path, tools)
