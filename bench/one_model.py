@@ -75,9 +75,11 @@ def _floor(build: Build, model: str) -> Run:
         "threads": project.target(TARGET).threads,
         "split": data["evaluation"],
         "outputs": "floor.safetensors",
+        "known": None,
         "times": True,
         "max_runs": wiring.MAX_RUNS,
         "max_seconds": wiring.MAX_SECONDS,
+        "enough": {"runs": wiring.ENOUGH_RUNS, "seconds": wiring.ENOUGH_SECONDS},
         "warmup_runs": measure.WARMUP_RUNS,
         "block_runs": measure.BLOCK_RUNS,
     }

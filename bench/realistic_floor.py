@@ -195,12 +195,14 @@ def timed_runs() -> None:
     for scheme in JOB["schemes"]:
         both = [first] if scheme == JOB["schemes"][0] else [RUN[PART](scheme), first]
         spent = dict.fromkeys(range(len(both)), 0.0)
+        enough = JOB["enough"]
         for run in range(JOB["max_runs"]):
             for i, ask in enumerate(both):
                 begin = time.perf_counter()
                 ask(samples[run % len(samples)])
                 spent[i] += time.perf_counter() - begin
-            if max(spent.values()) >= JOB["max_seconds"]:
+            seconds = max(spent.values())
+            if seconds >= JOB["max_seconds"] or (run + 1 >= enough["runs"] and seconds >= enough["seconds"]):
                 break
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeflow import files
 from edgeflow.stages.ladder import Asked, Outputs
 from edgeflow.types.signatures import Binding, Bound
 
@@ -61,7 +60,7 @@ def write_answers(
     path: Path, golden: Any, evaluation: Any, *, of: Path | None = None, split: Path | None = None
 ) -> None:
     """Of a model with one output; `of` and `split`: what the tiny backend answered with, and to what."""
-    asked = Asked(files.sha256_file(of), "tiny 1", files.sha256_file(split)) if of and split else None
+    asked = Asked.here(of, "tiny 1", split) if of and split else None
     Outputs({OUTPUT: golden}, {OUTPUT: evaluation}, asked).write(path)
 
 

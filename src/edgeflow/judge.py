@@ -7,7 +7,7 @@ the interval on the bad side. Whatever is missing, too weak or from too few samp
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edgeflow import intervals
@@ -85,23 +85,10 @@ def judge(
     if not decided and not any(c.metric in task for c in blocking):
         reasons += (f"no budget on {' or '.join(sorted(task))} was decided, and nothing is released without one",)
     statuses = [*(c.status for c in blocking), *([Status.UNMEASURED] if reasons and not blocking else [])]
-    if (guesses := _guesses(circumstances.reference)) and not circumstances.accept_chance_level:
-        advice = f"train it better, or set accept_chance_level: true in config/models/{cell.model}.yaml"
-        reasons += (f"{guesses}; {advice}",)
-        statuses.append(Status.INSUFFICIENT_EVIDENCE)
     alike, in_part = (_said_of(figures, task, condition) for condition in (ALIKE, ALIKE_IN_PART))
-    if alike and not circumstances.accept_chance_level:
-        reasons += (
-            f"{_NEARLY_ALIKE}: {alike}, so that no distance to it shows whether samples are still told apart; give "
-            f"samples that it answers differently, or set accept_chance_level: true in config/models/{cell.model}.yaml",
-        )
-        statuses.append(Status.INSUFFICIENT_EVIDENCE)
-    if circumstances.declared and not circumstances.accept_random_inputs:
-        reasons += (
-            f"only {circumstances.declared} inputs were asked, which says nothing sure of its answers to real ones; "
-            f"give samples, or set accept_random_inputs: true in config/models/{cell.model}.yaml",
-        )
-        statuses.append(Status.INSUFFICIENT_EVIDENCE)
+    doubts = tuple(_doubts(cell.model, circumstances, alike))
+    reasons += doubts
+    statuses += [Status.INSUFFICIENT_EVIDENCE] * len(doubts)
     status = min(statuses, key=list(_RELEASES).index, default=Status.PASS)
     release = _RELEASES[status]
     shipped_without = tuple(c.metric for c in excused) if release == Release.RELEASED else ()
@@ -111,6 +98,24 @@ def judge(
     if in_part:
         said += (f"{_NEARLY_ALIKE} in some outputs: {in_part}",)
     return Verdict(*names, status, release, reasons, shipped_without, checks, circumstances.task, said)
+
+
+def _doubts(model: str, circumstances: Circumstances, alike: str) -> Iterator[str]:
+    """Why figures say little of how the model does its task, whatever they are."""
+    config = f"config/models/{model}.yaml"
+    if not circumstances.accept_chance_level:
+        if guesses := _guesses(circumstances.reference):
+            yield f"{guesses}; train it better, or set accept_chance_level: true in {config}"
+        if alike:
+            yield (
+                f"{_NEARLY_ALIKE}: {alike}, so that no distance to it shows whether samples are still told apart; give "
+                f"samples that it answers differently, or set accept_chance_level: true in {config}"
+            )
+    if circumstances.declared and not circumstances.accept_random_inputs:
+        yield (
+            f"only {circumstances.declared} inputs were asked, which says nothing sure of its answers to real ones; "
+            f"give samples, or set accept_random_inputs: true in {config}"
+        )
 
 
 def _said_of(figures: Mapping[str, Measurement], task: Collection[str], condition: str) -> str:

@@ -21,17 +21,26 @@ from edgeflow.types.plain import to_json
 from edgeflow.types.signatures import Tensor
 
 
-def read(path: Path, plugins: Plugins) -> Described:
-    """Describe a model's file or folder.
+def format_of(path: Path, plugins: Plugins) -> str:
+    """The id of the format of a model's file or folder, by what is in it.
 
-    Raises UsageError where it is of no known format, DataError for one that is damaged or may not be read, and
-    ToolchainError where the environment that reads it is not installed.
+    Raises UsageError where there is none, DataError where it is of no format, or of none that can be built from.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     found = routes.format_of(plugins, path)
     if isinstance(found, Unsupported):
         raise DataError(found.reason)
+    return found
+
+
+def read(path: Path, plugins: Plugins) -> Described:
+    """Describe a model's file or folder.
+
+    Raises as `format_of`, DataError for a file that is damaged or may not be read, and ToolchainError where the
+    environment that reads it is not installed.
+    """
+    found = format_of(path, plugins)
     reference = plugins.reference("format", found)
     python = environments.python_of(plugins.formats[found].toolchain)
     environment = {**os.environ, MODULE_FILES: json.dumps(foreign_module_files([reference]))}

@@ -283,6 +283,26 @@ def lied_to(folder: Path) -> dict[str, Any]:
     return {"refused": made.reason if isinstance(made, Unsupported) else ""}
 
 
+def halves(folder: Path) -> dict[str, Any]:
+    """A model of float16 whose answers are whole numbers, and one whose answers are rounded to float16."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    given = {"x": np.linspace(-4, 4, 33, dtype=np.float16)[None]}
+    reasons = {}
+    for name, factor in (("exact", 2.0), ("rounded", 0.3)):
+        ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT16, [1, 33]) for end in "xy"]
+        constant = numpy_helper.from_array(np.full(33, factor, np.float16), "factor")
+        graph = helper.make_graph(
+            [helper.make_node("Mul", ["x", "factor"], ["y"])], "g", ends[:1], ends[1:], [constant]
+        )
+        path = folder / f"{name}_half.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        made = _convert("onnx_to_tflite", path, given, folder / f"{name}_half.tflite")
+        reasons[name] = made.reason if isinstance(made, Unsupported) else ""
+    return reasons
+
+
 def no_way(folder: Path) -> list[str]:
     """An operator that onnx2tf makes something else of, and one that it has no way for."""
     import onnx2tf
@@ -401,13 +421,13 @@ def _samples(folder: Path, net: str) -> tuple[dict[str, Any], dict[str, Any]]:
 JOBS: Mapping[str, Sequence[Callable[[Path], Any]]] = {
     "torch": (written,),
     "edge": (adopted, raised, canonical, swapped),
-    "onnx2tf": (no_image, odd_names, of_torch, lied_to, no_way),
+    "onnx2tf": (no_image, odd_names, of_torch, lied_to, halves, no_way),
     "tf": (of_keras, first, quantized, no_operator),
     "again": (again,),
 }
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parent.parent / "routes"))
+    sys.path.append(str(Path(__file__).parent.parent / "models"))
     folder, name = Path(sys.argv[1]), sys.argv[2]
     (folder / f"{name}.json").write_text(json.dumps({job.__name__: job(folder) for job in JOBS[name]}))

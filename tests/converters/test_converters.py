@@ -100,6 +100,12 @@ def test_a_file_that_answers_otherwise_is_refused_at_its_first_wrong_operator(on
     assert "what onnx2tf makes of the model answers otherwise, at operator Relu" in onnx2tf["lied_to"]["refused"]
 
 
+def test_a_model_of_float16_is_asked_in_float32_and_refused_for_its_rounding_alone(onnx2tf: dict[str, Any]) -> None:
+    halves = onnx2tf["halves"]
+    assert halves["exact"] == ""
+    assert " of their range apart, and 0.0001 is allowed; it computes in float32 what the model" in halves["rounded"]
+
+
 def test_an_operator_without_a_way_is_named(onnx2tf: dict[str, Any]) -> None:
     wrong, refused = onnx2tf["no_way"]
     assert "what onnx2tf makes of the model answers otherwise, at operator DFT" in wrong

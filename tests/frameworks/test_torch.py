@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -353,19 +354,9 @@ json.dump(results, sys.stdout)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, project: Path, torch_python: Path) -> dict[str, Any]:
+def results(run_script: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """What the script found."""
-    done = subprocess.run(
-        [str(torch_python), "-c", SCRIPT],
-        cwd=tmp_path_factory.mktemp("inside"),
-        env={**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout)
-    return answers
+    return run_script(SCRIPT)
 
 
 @pytest.mark.toolchain

@@ -11,7 +11,6 @@ flows through them.
 from __future__ import annotations
 
 import itertools
-import logging
 import sys
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch_files
 from numpy.typing import NDArray
 from torch import nn
 
@@ -159,23 +159,7 @@ def _spread(net: nn.Module, x: tuple[torch.Tensor, ...]) -> None:
 def write(name: str, folder: Path) -> None:
     """NAME.pt2 and NAME.onnx with a free batch."""
     stand_in = NAMES[name]
-    example = tuple(map(torch.from_numpy, inputs(name, 2).values()))
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    free = tuple({0: batch} for _ in example)
-    exported = torch.export.export(build(name), example, dynamic_shapes=free, strict=False)
-    torch.export.save(exported, folder / f"{name}.pt2")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    torch.onnx.export(
-        exported,
-        (),
-        folder / f"{name}.onnx",
-        dynamo=True,
-        opset_version=21,
-        input_names=list(stand_in.inputs),
-        output_names=list(stand_in.outputs),
-        external_data=False,
-        verbose=False,
-    )
+    torch_files.write(build(name), inputs(name, 2).values(), [*stand_in.inputs], stand_in.outputs, folder / name)
 
 
 if __name__ == "__main__":

@@ -270,6 +270,15 @@ def test_python_finds_answers_that_are_wrong(tmp_path, manifest):
     assert (code, lines[-1]) == (1, "answers: WRONG; expected are those of interpreter 2.1")
 
 
+def test_python_takes_images_of_the_right_size_without_pillow(tmp_path, manifest):
+    images = tuple(np.random.default_rng(i).integers(0, 256, (3, 6, 5), np.uint8) for i in range(ANSWERS))
+    case = Case(images, _image((0.4, 0.5, 0.6)), "int8", "NHWC")
+    made = _package(case, tmp_path, manifest, language="py")
+    (made.folder / "PIL.py").write_text("raise ImportError('no Pillow here')")
+    code, (first, *_) = _said(made)
+    assert (code, first) == (0, "preprocessing: right, greatest difference 0")
+
+
 def test_python_says_what_it_did_not_check(tmp_path, manifest):
     made = _package(CASES["int8 image, channels last"], tmp_path, manifest, language="py")
     (made.folder / "PIL.py").write_text("raise ImportError('no Pillow here')")

@@ -199,4 +199,5 @@ def deviation(expected: Arrays, answers: Arrays) -> float:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parent.parent / "models"))
     {"torch": torch, "keras": keras, "onnx2tf": onnx2tf, "build": build}[sys.argv[2]](Path(sys.argv[1]), sys.argv[3:])

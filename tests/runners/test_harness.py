@@ -19,6 +19,7 @@ from edgeflow.runners import harness, identity, tensors
 
 MILLISECOND = 1_000_000  # ns
 BINDING = {"inputs": {"input": {"tensor": "x", "axes": []}}, "outputs": {"logits": {"tensor": "y", "axes": []}}}
+ENOUGH = {"runs": 400, "seconds": 1.0}
 
 # A program is a number: milliseconds of an inference. Sample i holds i everywhere and takes i ms more.
 TIMED = """
@@ -161,9 +162,11 @@ def timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                 "threads": 1,
                 "split": str(tmp_path / "x.safetensors"),
                 "outputs": str(tmp_path / "outputs.safetensors"),
+                "known": None,
                 "times": True,
                 "max_runs": 100,
                 "max_seconds": 30.0,
+                "enough": {"runs": 10_000, "seconds": 30.0},
                 "warmup_runs": 5,
                 "block_runs": 10,
                 **job,
@@ -217,6 +220,34 @@ def test_answers_are_those_of_the_timed_runs_and_the_rest_is_asked(
     assert _answers(timed.outputs)["logits"].tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
 
 
+KNOWN: dict[str, dict[str, Any]] = {  # what is wrong with known answers
+    "another answer among those that were timed": {"values": [0, 1, 2, 9, 4, 5, 6, 7]},
+    "another type": {"values": np.arange(8, dtype=np.float64)},
+    "another version": {"executor": "timed 2"},
+    "another CPU": {"cpu": "of somebody else"},
+    "too few that were timed": {"least": 5},
+}
+
+
+@pytest.mark.parametrize("wrong", ["", *KNOWN])
+def test_known_answers_count_where_those_that_were_timed_are_the_same(
+    timed: SimpleNamespace, tmp_path: Path, wrong: str
+) -> None:
+    said = {"values": [0, 1, 2, 3, 4, 5, 60, 7], "executor": "timed 1", "cpu": identity.here()["cpu"], "least": 4}
+    said |= KNOWN.get(wrong, {})
+    values = np.asarray(said.pop("values"))
+    values = values if values.dtype == np.float64 else values.astype(np.float32)
+    tensors.write(tmp_path / "known.safetensors", {"evaluation/logits": values[:, None]})
+    known = {"answers": str(tmp_path / "known.safetensors"), **said}
+    result = timed.measure(8, samples=8, max_runs=4, warmup_runs=0, known=known)
+    untimed = timed.module.CALLS[4 + harness.REWARM_RUNS + 4 :]
+    answers = _answers(timed.outputs)["logits"][:, 0].tolist()
+    if wrong:
+        assert (result["asked"], [sample for _, sample in untimed], answers) == (8, [4, 5, 6, 7], [*range(8)])
+    else:
+        assert (result["asked"], untimed, answers) == (4, [], [0, 1, 2, 3, 4, 5, 60, 7])
+
+
 def test_samples_are_not_all_encoded_at_once(timed: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "KEPT_BYTES", 8 * 16)  # of eight samples
     result = timed.measure(8, baseline=2, samples=50, max_runs=60, block_runs=40)
@@ -243,10 +274,26 @@ def test_both_get_the_runs_asked_for(timed: SimpleNamespace) -> None:
 
 
 def test_a_slow_baseline_stops_both(timed: SimpleNamespace) -> None:
-    result = timed.measure(1, baseline=400, max_seconds=3.0, max_runs=10_000)
+    result = timed.measure(1, baseline=400, max_seconds=3.0, max_runs=10_000, enough=ENOUGH)
     assert len(result["latency_blocks_s"]) == len(result["baseline_blocks_s"])
     assert sum(map(sum, result["latency_blocks_s"])) < 1.0
     assert result["conditions"]["stopped_by"] == "max_seconds"
+
+
+def test_a_program_that_is_not_fast_is_timed_until_there_is_enough(timed: SimpleNamespace) -> None:
+    result = timed.measure(4, baseline=2, max_seconds=3.0, max_runs=1000, block_runs=50, enough=ENOUGH)
+    blocks = result["latency_blocks_s"]
+    assert 400 <= sum(map(len, blocks)) < 400 + len(blocks[-1])
+    assert len(blocks) == len(result["baseline_blocks_s"]) >= harness.LEAST_BLOCKS
+    assert result["conditions"]["stopped_by"] == "enough"
+
+
+def test_a_fast_program_gets_all_its_runs(timed: SimpleNamespace) -> None:
+    result = timed.measure(1, max_seconds=3.0, max_runs=1000, block_runs=50, enough={**ENOUGH, "seconds": 0.9})
+    assert sum(map(len, result["latency_blocks_s"])) == pytest.approx(901, abs=50)
+    result = timed.measure(1, max_seconds=3.0, max_runs=800, block_runs=50, enough=ENOUGH)
+    assert sum(map(len, result["latency_blocks_s"])) == 800
+    assert result["conditions"]["stopped_by"] == "max_runs"
 
 
 def test_the_collector_rests_while_latencies_are_taken(timed: SimpleNamespace) -> None:
@@ -333,9 +380,11 @@ def _run(device: Path, kind: bytes, *, command: Sequence[str] = (), **job: Any) 
         "threads": 1,
         "split": "x.safetensors",
         "outputs": "outputs.safetensors",
+        "known": None,
         "times": True,
         "max_runs": 20,
         "max_seconds": 1.0,
+        "enough": {"runs": 20, "seconds": 1.0},
         "warmup_runs": 1,
         "block_runs": 10,
         **job,

@@ -1,6 +1,6 @@
 """What the tests of models of any kind do in a toolchain: `PYTHON any_model_jobs.py FOLDER JOB`.
 
-`convert` makes NET.onnx and NET.tflite with their bindings of networks from tests/routes/nets_torch.py; the other jobs
+`convert` makes NET.onnx and NET.tflite with their bindings of networks from tests/models/nets_torch.py; the other jobs
 leave what they found in JOB.json.
 """
 
@@ -52,11 +52,11 @@ TARGET = Target("device", "", "x86_64", "cpu")
 
 def convert(folder: Path) -> None:
     """Models, samples, and what PyTorch answers to them."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "routes"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
     import nets_torch
 
     for net in NETS:
-        samples = nets_torch.inputs(net, SAMPLES)
+        samples = nets_torch.NETS[net].samples(SAMPLES)
         answers = nets_torch.answers(net, samples)
         np.savez(folder / f"{net}.samples.npz", **samples)
         np.savez(folder / f"{net}.answers.npz", **answers)

@@ -571,9 +571,11 @@ class TestRun:
             "threads": 1,
             "split": str(tmp_path / "resnet8.safetensors"),
             "outputs": str(tmp_path / "outputs.safetensors"),
+            "known": None,
             "times": True,
             "max_runs": 40,
             "max_seconds": 60.0,
+            "enough": {"runs": 40, "seconds": 60.0},
             "warmup_runs": 2,
             "block_runs": 20,
         }

@@ -57,6 +57,13 @@ def test_every_stand_in_ends_with_a_table(name: str, suffix: str, stand_ins: Sta
     check(tried(file_of(stand_ins, name, suffix), tmp_path), ["as_is"] if suffix == "int8.tflite" else SCHEMES)
 
 
+@pytest.mark.trials
+@pytest.mark.parametrize("name", ["kws", "ad", "listing"])
+def test_what_torch_export_wrote_ends_with_a_table(name: str, stand_ins: StandIns, tmp_path: Path) -> None:
+    statuses = check(tried(stand_ins.torch(name) / f"{name}.pt2", tmp_path), SCHEMES)
+    assert any(status in BUILT for status in statuses.values())
+
+
 def test_two_inputs_that_sort_against_their_order_and_three_outputs(stand_ins: StandIns, tmp_path: Path) -> None:
     trial = tried(stand_ins.torch("listing") / "listing.onnx", tmp_path)
     statuses = check(trial, SCHEMES)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.answers import BINDING, MATRIX, read_answers, write_answers
 from tests.splits import write_split
+from tests.stages.linear import FEATURES, SAMPLES, WEIGHTS, write_setting
 
 from edgeflow import files
 from edgeflow.errors import MismatchError, StageError
@@ -18,9 +19,6 @@ from edgeflow.stages.ladder import Outputs
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.programs import Program
 from edgeflow.types.variants import Scheme, Target
-
-SAMPLES, FEATURES, CLASSES = 40, 6, 3
-WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
 NOTE = """with Path(__file__).with_name("calls.txt").open("a") as stream:
             print(len(native), file=stream)
@@ -153,14 +151,7 @@ class Setting:
 
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
-    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
-    answers = x @ WEIGHTS
-    with (tmp_path / "model").open("wb") as stream:
-        np.save(stream, WEIGHTS)
-    write_split(tmp_path / "golden", x[:4])
-    write_split(tmp_path / "evaluation", x, answers.argmax(1))
-    write_answers(tmp_path / "outputs", answers[:4], answers)
-    digest = files.sha256_file(tmp_path / "model")
+    digest = write_setting(tmp_path, "model")
     step = Rung("optimize", "accuracy", 1.0, SAMPLES, 0.1, 0.1, 1.0, 1.0, None, "", digest, "another 1")
     files.write_json(tmp_path / "ladder", Ladder((step,), binding=BINDING))
     (tmp_path / "backend.py").write_text(BACKEND)

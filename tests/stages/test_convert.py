@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.answers import BINDING, MATRIX, write_answers
+from tests.answers import BINDING, MATRIX
 from tests.splits import read_split, write_split
+from tests.stages.linear import CLASSES, FEATURES, SAMPLES, write_setting
 
 from edgeflow import files
 from edgeflow.errors import EdgeflowError, MismatchError, StageError
@@ -18,9 +19,6 @@ from edgeflow.stages import convert as stage
 from edgeflow.stages import optimize, sensitivity
 from edgeflow.types.ladder import Ladder, Rung, Sensitivity
 from edgeflow.types.variants import Scheme
-
-SAMPLES, FEATURES, CLASSES = 40, 6, 3
-WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
 REFUSE = """self.program = program
         if np.load(program).dtype == np.float64:
@@ -132,16 +130,7 @@ MIXED = Scheme("mixed", "int8", "int8", "static", calibration_samples=8, mixed_p
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkpoint, and the samples."""
-    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
-    answers = x @ WEIGHTS
-    with (tmp_path / "checkpoint").open("wb") as stream:
-        np.save(stream, WEIGHTS)
-    write_split(tmp_path / "golden", x[:4])
-    write_split(tmp_path / "evaluation", x, answers.argmax(1))
-    write_split(tmp_path / "train", x, answers.argmax(1))
-    write_split(tmp_path / "calibration", x)
-    write_answers(tmp_path / "outputs", answers[:4], answers)
-    digest = files.sha256_file(tmp_path / "checkpoint")
+    digest = write_setting(tmp_path, "checkpoint")
     rung = Rung("train", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "tiny")
     files.write_json(tmp_path / "ladder", Ladder((rung,)))
     (tmp_path / "backend.py").write_text(BACKEND)

@@ -23,7 +23,7 @@ def noisy(seed: int, scale: float) -> np.ndarray:
 
 
 def asked(artifact: Path, answers: np.ndarray, origin: np.ndarray | None = None) -> Outputs:
-    by = Asked(files.sha256_file(artifact), "tiny 1", "")
+    by = Asked(files.sha256_file(artifact), "tiny 1", "", "")
     return Outputs({"y": answers[:4]}, {"y": answers}, by, None if origin is None else {"y": origin})
 
 
@@ -45,7 +45,7 @@ def test_a_program_is_held_against_the_source_and_not_against_the_stage_before(t
 def integers(golden: list[int], scale: float, by: str = "") -> Outputs:
     """Outputs of probabilities near 0, of steps of `scale`."""
     reals = np.array(golden, np.float32)[:, None] * np.float32(scale)
-    return Outputs({"y": reals}, {"y": reals}, Asked(by, "tiny 1", ""), steps={"y": scale})
+    return Outputs({"y": reals}, {"y": reals}, Asked(by, "tiny 1", "", ""), steps={"y": scale})
 
 
 @pytest.mark.parametrize("before", [[0, 0, 0, 0], [0, 1, 2, 0]])

@@ -19,7 +19,7 @@ from edgeflow import files
 from edgeflow.errors import DataError, MismatchError, StageError, UsageError
 from edgeflow.judge import judge
 from edgeflow.runners import harness, identity, tensors
-from edgeflow.stages import command, measure
+from edgeflow.stages import command, ladder, measure, splits
 from edgeflow.stages import judge as judge_stage
 from edgeflow.stats import paired_difference, wilson
 from edgeflow.types.figures import Budget, Direction, Evidence, Measurement
@@ -161,11 +161,11 @@ class Setting:
         files.write_json(self.folder / f"{name}.json", info)
         return program
 
-    def answered(self, name: str) -> None:
+    def answered(self, name: str, executor: str = "tiny 1") -> None:
         """Say that the answers that are there are a program's, of when it was compiled."""
-        if self.inputs.compiled_outputs:
-            of, split = self.folder / f"{name}.bin", self.inputs.evaluation
-            write_answers(self.inputs.compiled_outputs, *read_answers(self.inputs.compiled_outputs), of=of, split=split)
+        if path := self.inputs.compiled_outputs:
+            by = ladder.Asked.here(self.folder / f"{name}.bin", executor, self.inputs.evaluation)
+            replace(ladder.Outputs.read(path), asked=by).write(path)
 
     def with_baseline(self, cost_ns: list[int]) -> Setting:
         program = self.compiled("fp32", WEIGHTS, cost_ns)
@@ -201,6 +201,7 @@ def setting(tmp_path: Path) -> Setting:
             without_baseline=BASELINE_ITSELF,
             max_runs=300,
             max_seconds=1000.0,
+            enough={"runs": 300, "seconds": 1000.0},
         ),
         measure.Inputs(tmp_path / "int8.bin", tmp_path / "int8.json", source=tmp_path / "source.bin", **paths),
         measure.Outputs(tmp_path / "out" / "measurement.json"),
@@ -253,6 +254,32 @@ def test_a_baseline_that_the_flash_cannot_hold_is_nothing_to_compare_with(settin
     assert measured.not_applicable == {
         "latency_ratio_fp32": "fp32 is infeasible on this target: the program takes 1 MiB of flash, t has 512 KiB"
     }
+
+
+# --- samples that were not asked -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("by", "said"), [("int8", "this file"), ("source", "the model that it was compiled from")])
+def test_what_was_answered_with_the_same_bits_before_need_not_be_asked_again(
+    setting: Setting, by: str, said: str
+) -> None:
+    x = splits.opened(setting.inputs.evaluation).batch(0, SAMPLES)["input"]
+    weights = (np.round(WEIGHTS * 4) / 4).astype(np.float32)
+    answers = np.concatenate([row[None] @ weights for row in x])  # one at a time, as the runner asks
+    write_answers(setting.inputs.compiled_outputs, answers[:2], answers)
+    short = setting.edit(max_runs=100)
+    in_full = short.figures()["accuracy"]
+    assert (in_full.n, "asked" in in_full.method) == (SAMPLES, False)
+    setting.answered(by, "numpy " + np.__version__)
+    figure = short.figures()["accuracy"]
+    assert (figure.value, figure.n) == (in_full.value, SAMPLES)
+    assert f"; 100 of {SAMPLES} samples were asked, and all answered with the same bits as by {said}" in figure.method
+
+
+def test_few_samples_prove_nothing_of_another_file(setting: Setting) -> None:
+    setting.answered("source", "numpy " + np.__version__)
+    short = setting.edit(max_runs=measure.LEAST_ALIKE - 1)
+    assert "asked" not in short.figures()["accuracy"].method
 
 
 # --- the figures ---------------------------------------------------------------------------------------------------

@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.answers import BINDING, MATRIX, write_answers
-from tests.splits import write_split
+from tests.answers import BINDING, MATRIX
+from tests.stages.linear import SAMPLES, write_setting
 
 from edgeflow import files
 from edgeflow.errors import StageError
 from edgeflow.stages import optimize as stage
 from edgeflow.types.ladder import Ladder, Rung
 from edgeflow.types.variants import SOURCE, Scheme
-
-SAMPLES, FEATURES, CLASSES = 40, 6, 3
-WEIGHTS = np.random.default_rng(0).normal(size=(FEATURES, CLASSES)).astype(np.float32)
 
 COUNT = """
 
@@ -92,15 +88,7 @@ class Setting:
 
 @pytest.fixture
 def setting(tmp_path: Path) -> Setting:
-    x = np.random.default_rng(1).normal(size=(SAMPLES, FEATURES)).astype(np.float32)
-    answers = x @ WEIGHTS
-    with (tmp_path / "model").open("wb") as stream:
-        np.save(stream, WEIGHTS)
-    write_split(tmp_path / "golden", x[:4])
-    write_split(tmp_path / "evaluation", x, answers.argmax(1))
-    write_split(tmp_path / "calibration", x)
-    write_answers(tmp_path / "outputs", answers[:4], answers)
-    digest = files.sha256_file(tmp_path / "model")
+    digest = write_setting(tmp_path, "model")
     rung = Rung("convert", "accuracy", 1.0, SAMPLES, None, None, 1.0, None, None, "", digest, "torch")
     files.write_json(tmp_path / "ladder", Ladder((rung,), binding=BINDING))
     (tmp_path / "backend.py").write_text(BACKEND)

@@ -77,7 +77,11 @@ def test_what_only_looks_like_an_interpreter_is_passed_over(machine: Path) -> No
     with pytest.raises(ToolchainError, match=said) as raised:
         environments.create("new", LOCK, Path(".toolchains/new.json"))
     assert environments.why_not("new") == str(raised.value)
-    assert environments.why_not("core") == environments.why_not("nobody_has_such_a_lock") == ""
+    assert environments.why_not("core") == ""
+
+
+def test_a_toolchain_without_a_lock_is_none(machine: Path) -> None:
+    assert environments.why_not("nope") == "there is no toolchain 'nope': its lock envs/nope.txt is missing"
 
 
 def test_in_one_environment_for_all_its_own_python_counts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,12 @@ def test_the_axes_of_a_single_input_are_found_by_its_shape(
     assert found == Binding({"input": Bound("image", axes)}, {"logits": Bound("logits"), "boxes": Bound("boxes")})
 
 
+def test_an_order_of_other_samples_is_refused() -> None:
+    said = "inputs.image.layout: NCL is of other samples than [3, 32, 48]; write another order, or remove it"
+    with pytest.raises(DataError, match=re.escape(said)):
+        fit("m", signature(image("batch", 3, 32, 48)), PICTURE, {"image": "NCL"})
+
+
 SQUARE = Tensor("x", "float32", (1, 8, 8))
 
 

@@ -199,6 +199,8 @@ def test_a_search_over_an_imported_model_begins_with_its_file(candidates: Candid
     steps = SchemeConfig.model_validate(
         {"weights": "float32", "activations": "float32", "mode": "float", "steps": [{"fine_tune": {"epochs": 1}}]}
     )
+    assert imported.corners
+    assert not any(map(imported.refusal, imported.corners))
     assert imported.refusal(Candidate("trained", steps, hand_written=False)).startswith(f"{MODEL} is imported")
     files.write_json(Path(layout.prepare("digits_3x32x32")["info"]), {})
     files.write_json(Path(source["info"]), {})

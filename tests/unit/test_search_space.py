@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edgeflow.config import load
 from edgeflow.config.models import SchemeConfig
 from edgeflow.config.problem import MATRIX
-from edgeflow.config.space import DEFAULT, Filled, Parameter, corners, fill, size
+from edgeflow.config.space import DEFAULT, STEPS, UNTRAINED, Filled, Parameter, corners, fill, size
 from edgeflow.config.validate import validate
 from edgeflow.registry import Plugins
 
@@ -141,6 +141,10 @@ def test_each_parameter_has_a_name_of_its_own(steps: list[Any]) -> None:
 def test_every_scheme_of_the_default_space_is_one() -> None:
     schemes = every(DEFAULT)
     assert len(schemes) == size(DEFAULT)
+    untrained = [filled.content for filled in every(UNTRAINED)]
+    plain = [{**filled.content} for filled in schemes if not filled.content[STEPS]]
+    assert len(untrained) == len(plain)
+    assert all({**content, STEPS: []} in plain for content in untrained)
     for filled in schemes:
         config, problems = validate(SchemeConfig, dict(filled.content), MATRIX, {})
         assert problems == []
@@ -153,7 +157,8 @@ def test_the_space_in_the_guide_is_one(project: Path, tmp_path: Path, config_plu
     with (tmp_path / MATRIX).open("a", encoding="utf-8") as config:
         config.write("\n" + guide.partition("```yaml\n")[2].partition("```")[0])
     loaded = load(tmp_path, None, config_plugins)
-    space = loaded.search.alternatives()
+    assert loaded.search.alternatives(imported=True) == loaded.search.alternatives(imported=False)
+    space = loaded.search.alternatives(imported=False)
     assert [alternative["mode"] for alternative in space] == ["float", "static"]
     assert size(space) == 5 + 2 * 2 * 2 * 6 * 2
     assert loaded.search.timeout_s == 600

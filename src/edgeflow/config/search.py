@@ -10,7 +10,7 @@ from pydantic import Field
 from edgeflow.config import fields as f
 from edgeflow.config.budgets import Metric
 from edgeflow.config.section import Section
-from edgeflow.config.space import DEFAULT, Alternative
+from edgeflow.config.space import DEFAULT, UNTRAINED, Alternative
 
 MINUTES_10_S = 600.0
 
@@ -27,6 +27,6 @@ class Search(Section):
         None, description="schemes in which a value may be a list of choices or a range; see docs/guide/search.md"
     )
 
-    def alternatives(self) -> tuple[Alternative, ...]:
-        """The space that is searched."""
-        return self.space or DEFAULT
+    def alternatives(self, *, imported: bool) -> tuple[Alternative, ...]:
+        """The space that is searched; of a model that is imported, training-time steps are no part of the default."""
+        return self.space or (UNTRAINED if imported else DEFAULT)

@@ -57,6 +57,12 @@ DEFAULT: tuple[Alternative, ...] = (
         "steps": [[NONE, PRUNED], [NONE, AWARE]],
     },
 )
+# The same for a model that is imported: what nothing has to be trained for.
+UNTRAINED: tuple[Alternative, ...] = tuple(
+    {key: value for key, value in alternative.items() if key != STEPS}
+    for alternative in DEFAULT
+    if all(NONE in choices for choices in alternative[STEPS])
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPATIAL = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize")
+HALVES = "; it computes in float32 what the model rounds to float16: bring the model as it was in float32"
 ELEMENTWISE = (  # what may be between an image and a spatial operator, element by element
     *("Add", "Sub", "Mul", "Div", "Clip", "Cast", "Concat", "Pad", "BatchNormalization", "QuantizeLinear"),
     *("DequantizeLinear", "Relu", "PRelu", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Softplus"),
@@ -57,17 +58,31 @@ def _right(fixed: onnx.ModelProto, example: Mapping[str, NDArray[Any]], work: Pa
         return f"the ONNX Runtime of onnx2tf cannot run the model, so nothing could be compared: {refusal}"
     simple = _simplified(fixed)
     images = _images(simple)
-    refusal = ""
+    refusal, apart = "", math.inf
     for channels_last in (images, set[str]()) if images else (images,):
         written = _written(simple, channels_last, work)
         if isinstance(written, str):
             refusal = written
-        elif _apart(fixed, written, channels_last, example) <= onnx_graphs.TOLERANCE:
+            continue
+        by = _apart(fixed, written, channels_last, example)
+        if by <= onnx_graphs.TOLERANCE:
             return written, channels_last
+        apart = min(apart, by)
     if refusal:
         return f"onnx2tf cannot convert the model: {refusal}"
     where = _first_wrong(fixed, example, work)
-    return f"what onnx2tf makes of the model answers otherwise{f', at operator {where}' if where else ''}"
+    return (
+        f"what onnx2tf makes of the model answers otherwise{f', at operator {where}' if where else ''}"
+        + (f": {apart:.1e} of their range apart, and {onnx_graphs.TOLERANCE:g} is allowed" if apart < math.inf else "")
+        + (HALVES if _is_float16(fixed) else "")
+    )
+
+
+def _is_float16(model: onnx.ModelProto) -> bool:
+    """Whether it rounds what it computes, or its answers, to float16."""
+    from onnx import TensorProto
+
+    return any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
 
 
 def _simplified(fixed: onnx.ModelProto) -> onnx.ModelProto:
@@ -170,7 +185,10 @@ def _answers(
     if inputs.keys() != given.keys():
         raise ValueError(f"the file takes {', '.join(inputs)}")
     for name, array in given.items():
-        interpreter.set_tensor(inputs[name]["index"], array.transpose(0, 2, 3, 1) if name in channels_last else array)
+        fed = array.transpose(0, 2, 3, 1) if name in channels_last else array
+        if fed.dtype.kind == "f":  # onnx2tf makes float32 of float16
+            fed = fed.astype(inputs[name]["dtype"])
+        interpreter.set_tensor(inputs[name]["index"], fed)
     interpreter.invoke()
     answers = {name: interpreter.get_tensor(detail["index"]) for name, detail in outputs.items()}
     return {name: array.transpose(0, 3, 1, 2) if name in channels_last else array for name, array in answers.items()}

@@ -292,13 +292,23 @@ def _first_line(error: Exception) -> str:
 
 
 def predict(model: Any, x: Rows) -> Float32:
-    """x float32[N, …] → logits float32[N, K]."""
+    """x float32[N, …] → logits float32[N, K]; N is at least 1."""
+    import numpy as np
     import torch
 
-    size = max(1, min(BATCH, BATCH_BYTES // x[:1].nbytes)) if len(x) else 1
+    size = max(1, min(BATCH, BATCH_BYTES // x[:1].nbytes))
+
+    def answered(start: int) -> Float32:
+        answers: Float32 = torch.cat([model(torch.from_numpy(x[start : start + size]))]).numpy()  # tensors only
+        return answers
+
     with torch.no_grad():
-        parts = [model(torch.from_numpy(x[i : i + size])) for i in range(0, len(x), size)]
-    outputs: Float32 = torch.cat(parts).numpy()
+        first = answered(0)
+        # In one array: small ones, kept between large ones that are freed, would keep the memory of those.
+        outputs = np.empty((len(x), *first.shape[1:]), first.dtype)
+        outputs[:size] = first
+        for start in range(size, len(x), size):
+            outputs[start : start + size] = answered(start)
     return outputs
 
 

@@ -28,11 +28,15 @@ None: the file's own names. Axis 0 of a tensor is the batch where it is free or 
 other tensor is a sample as a whole.
 
 JOB:    backend, program, binding, baseline (null, or its program and binding), threads, split (samples: see
-        tensors.py), outputs (safetensors to write, "evaluation/<name>"; or null: no answers), times (false: no latency,
-        no process memory), max_runs, max_seconds, warmup_runs, block_runs
-RESULT: latency_blocks_s, baseline_blocks_s (or null), load_s, first_inference_s, memory_peak_bytes, memory_method,
+        tensors.py), outputs (safetensors to write, "evaluation/<name>"; or null: no answers), known (null, or answers:
+        such a file, which counts for samples without a turn where `least` or more were timed, all answered with its
+        bits, by this `executor`, "onnxruntime 1.32.0", on a `cpu` as this one: see identity.py), times (false: no
+        latency, no process memory), max_runs, max_seconds, enough (runs and seconds: timing is over where there are
+        both), warmup_runs, block_runs
+RESULT: latency_blocks_s, baseline_blocks_s (or null), asked (how many samples the program answered), load_s,
+        first_inference_s, memory_peak_bytes, memory_method,
         signature, operators, versions, conditions (threads, machine: the instruction set, load averages, stopped_by:
-        which maximum was reached), identity (of the machine that ran it: see identity.py)
+        "max_runs", "max_seconds" or "enough"), identity (of the machine that ran it: see identity.py)
 """
 
 from __future__ import annotations
@@ -335,10 +339,13 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         answered = timed[0].answers
         blocks = [each.blocks for each in timed]
         result["latency_blocks_s"], result["baseline_blocks_s"] = blocks if len(blocks) > 1 else (blocks[0], None)
-        conditions["stopped_by"] = "max_runs" if min(map(_runs, blocks)) >= job["max_runs"] else "max_seconds"
+        conditions["stopped_by"] = _stopped_by(job, blocks)
     if job["outputs"] is not None:
         with _replacing(Path(job["outputs"])) as temporary:
-            answers = _evaluation(program, answered, split)
+            known = None
+            if (said := job["known"]) and _same(said, program.session, identity) and len(answered) >= said["least"]:
+                known = tensors.Reader(said["answers"])
+            answers, result["asked"] = _evaluation(program, answered, split, known)
             tensors.write(temporary, {f"evaluation/{name}": values for name, values in answers.items()})
     conditions |= _load_average("load_average_end")
     return {**result, **_describe(program.session), "conditions": conditions, "identity": identity.here()}
@@ -462,20 +469,48 @@ def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: 
     with _without_garbage_collection():
         for each in timed:
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
-        while (missing := job["max_runs"] - min(_runs(each.blocks) for each in timed)) > 0:
+        while not _stopped_by(job, [each.blocks for each in timed]):
+            runs = min(job["block_runs"], job["max_runs"] - min(_runs(each.blocks) for each in timed))
             for each in timed:
-                each.block(min(job["block_runs"], missing), job["max_seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1)
-            if max(sum(map(sum, each.blocks)) for each in timed) >= job["max_seconds"]:
-                break
+                each.block(runs, job["enough"]["seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1)
     return timed
 
 
-def _evaluation(program: Program, answered: list[Any], split: Any) -> Answers:
-    """Answers to all samples: those of the timed runs, and the rest."""
+def _stopped_by(job: Mapping[str, Any], timed: Sequence[Blocks]) -> str:
+    """Why no more runs are timed; "" while they are."""
+    runs, seconds = min(map(_runs, timed)), max(sum(map(sum, blocks)) for blocks in timed)
+    if runs >= job["max_runs"]:
+        return "max_runs"
+    if seconds >= job["max_seconds"]:
+        return "max_seconds"
+    return "enough" if runs >= job["enough"]["runs"] and seconds >= job["enough"]["seconds"] else ""
+
+
+def _evaluation(program: Program, answered: list[Any], split: Any, known: Any) -> tuple[Answers, int]:
+    """Answers to all samples, and how many the program was asked: those of the timed runs, and the rest."""
     parts = [program.answers(raw, 1) for raw in answered]
+    if known and (rest := _rest(joined(parts), known, len(answered))):
+        return joined([*parts, rest]), len(answered)
     for start in range(len(answered), len(split), READ):
         parts.append(program.ask(split.batch(start, min(start + READ, len(split)))))
-    return joined(parts)
+    return joined(parts), len(split)
+
+
+def _same(known: Mapping[str, Any], session: Any, identity: ModuleType) -> bool:
+    """Whether known answers are from here, as far as bits depend on where a program runs."""
+    executor = ", ".join(f"{name} {version}" for name, version in sorted(session.versions().items()))
+    return bool((known["executor"], known["cpu"]) == (executor, identity.here()["cpu"]))
+
+
+def _rest(timed: Answers, known: Any, count: int) -> Answers:
+    """Known answers from `count` on; none where one of those before has other bits, or there are none to compare."""
+    rest = {}
+    for name, values in timed.items():
+        all_known = known.rows(f"evaluation/{name}")
+        before, rest[name] = all_known[:count], all_known[count:]
+        if before.dtype != values.dtype or before.shape != values.shape or before.tobytes() != values.tobytes():
+            return {}
+    return rest
 
 
 @contextmanager

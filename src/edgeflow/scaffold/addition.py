@@ -7,14 +7,19 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeflow import files
+from edgeflow import files, signature
 from edgeflow.config.fields import NOT_AN_ID, is_id
 from edgeflow.config.problem import MATRIX, file_of
 from edgeflow.errors import UsageError
 from edgeflow.scaffold import imported, options, probe, project, samples
 from edgeflow.scaffold.matrix_text import with_item
+
+if TYPE_CHECKING:
+    from edgeflow.config import Project
 
 AS_IS = "as_is"
 
@@ -22,13 +27,13 @@ AS_IS = "as_is"
 def add(rest: Sequence[str]) -> int:
     """The command.
 
-    Raises UsageError outside a project and for a name that is taken, DataError for a file that is damaged or hostile,
-    ConfigError where the project would not be valid with the model; nothing has changed then.
+    Raises UsageError outside a project and for a name that is taken, DataError for a file of no known format, or that
+    is damaged or hostile, ConfigError where the project would not be valid with the model; nothing has changed then.
     """
     arguments = _arguments(rest)
     if not Path(MATRIX).is_file():
         raise UsageError(f"{MATRIX} is not there: this is no project; 'edgeflow init' or 'edgeflow try FILE' makes one")
-    from edgeflow.config import plugin_files, read_matrix
+    from edgeflow.config import load, plugin_files, read_matrix
     from edgeflow.registry import discover
     from edgeflow.workflow import open_project
 
@@ -36,12 +41,21 @@ def add(rest: Sequence[str]) -> int:
     name = arguments.id or imported.identifier(source)
     if not is_id(name):
         raise UsageError(f"--id {name}: {name!r} {NOT_AN_ID}")
-    plugins = discover(plugin_files(read_matrix(Path()), Path()))
-    kind = probe.format_of(source, plugins)
+    configured = read_matrix(Path())
+    plugins = discover(plugin_files(configured, Path()))
+    calibrated = _calibrated(load(Path(), configured, plugins))
+    kind = signature.format_of(source, plugins)
     file = probe.read(source, kind, plugins)
     data = arguments.data and options.absolute(arguments.data)
     there = samples.place(data, name) if data else ""
-    model = imported.described(file, name, samples.found(data, file, there), arguments.shape)
+    brought = not (inside := project.inside(source))
+    model = imported.described(file, name, samples.found(data, file, there), arguments.shape, source=inside)
+    model = replace(model, calibrated=calibrated)
+    if data and model.samples < model.calibration + model.golden + samples.TOO_FEW:
+        raise UsageError(
+            f"--data {data}: {model.samples} samples, and the schemes of this project take {calibrated} for ranges: "
+            "bring more, or lower calibration.samples in config/schemes"
+        )
     content = imported.content(model)
     matrix = with_item(Path(MATRIX).read_text(encoding="utf-8"), "models", name)
     scheme = file_of("scheme", AS_IS)
@@ -49,8 +63,10 @@ def add(rest: Sequence[str]) -> int:
         matrix = with_item(matrix, "schemes", AS_IS)
         if not Path(scheme).exists():
             content[scheme] = project.installed(f"schemes/{AS_IS}.yaml")
-    with _undone_on_failure([*content, model.place, *([there] if data and not os.path.lexists(there) else [])]):
-        probe.bring(file, Path(model.source))
+    made = [*([model.place] if brought else []), *([there] if data and not os.path.lexists(there) else [])]
+    with _undone_on_failure([*content, *made]):
+        if brought:
+            probe.bring(file, Path(model.source))
         if data:
             samples.link(data, there)
         project.write(Path(), content)
@@ -71,6 +87,12 @@ def _arguments(rest: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--id", help="of the model; by default after the file's name")
     options.add_sample_options(parser)
     return parser.parse_args(rest)
+
+
+def _calibrated(project: Project) -> int:
+    """The most samples that a scheme of the matrix takes for ranges."""
+    calibrations = (scheme.calibration for scheme in project.schemes.values())
+    return max((calibration.samples for calibration in calibrations if calibration), default=0)
 
 
 @contextlib.contextmanager

@@ -81,6 +81,7 @@ class Model:
     inputs: tuple[Input, ...]
     data: Data | None  # None: random values
     output: str = ""  # the one that labels are of, where there are several
+    calibrated: int = 0  # samples that schemes of the project take for ranges
 
     @property
     def place(self) -> str:
@@ -112,7 +113,8 @@ class Model:
         if self.data is not None:
             return self.data.count
         bytes_of_one = self.answer_bytes + sum(_bytes(each.shape, each.dtype) for each in self.inputs)
-        return min(200 if self.file.size_bytes > LARGE_BYTES else 1000, _affordable(bytes_of_one))
+        enough = min(200 if self.file.size_bytes > LARGE_BYTES else 1000, _affordable(bytes_of_one))
+        return enough if self.calibrated <= enough // 4 else enough + self.calibrated
 
     @property
     def answer_bytes(self) -> int:
@@ -135,7 +137,7 @@ class Model:
     @property
     def calibration(self) -> int:
         """How many of them are for the ranges of int8."""
-        return max(1, min(128, self.samples // 4))
+        return max(1, min(128, self.samples // 4), self.calibrated)
 
 
 def _bytes(shape: Sequence[int], dtype: str) -> int:
@@ -152,8 +154,11 @@ def _is_real(tensor: Tensor) -> bool:
     return tensor.scale is not None or tensor.dtype.startswith("float")
 
 
-def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]]) -> Model:
-    """What is written about a model with an id; `shapes` as for `inputs`.
+def described(
+    file: File, name: str, data: Data | None, shapes: Mapping[str, tuple[int, ...]], *, source: str = ""
+) -> Model:
+    """What is written about a model with an id; `shapes` as for `inputs`, `source`: where its file is in the project
+    already.
 
     Raises UsageError for an axis that nobody gives a length, for arrays of samples that cannot become what the file
     takes, and for labels that no output can be held against.
@@ -163,7 +168,7 @@ def described(file: File, name: str, data: Data | None, shapes: Mapping[str, tup
     if data is not None:
         data = _fitted(data, taken)
     output = _scored(file, data.classes) if data is not None and data.classes else ""
-    return Model(name, f"{name}_samples", _source(file, name), file, taken, data, output)
+    return Model(name, f"{name}_samples", source or _source(file, name), file, taken, data, output)
 
 
 def _source(file: File, name: str) -> str:

@@ -1,29 +1,16 @@
-"""Model files: which format they are in, what they say of themselves, and how they come into a project."""
+"""Model files: what they say of themselves, and how they come into a project."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from edgeflow import layout, routes, signature
-from edgeflow.errors import ToolchainError, UsageError
-from edgeflow.plugin import Format, Unsupported
+from edgeflow import layout, signature
+from edgeflow.errors import ToolchainError
+from edgeflow.plugin import Format
 from edgeflow.registry import Plugins
 from edgeflow.scaffold.imported import File
 from edgeflow.toolchains import environments
-
-
-def format_of(path: Path, plugins: Plugins) -> str:
-    """The id of the format of a file or folder, by what is in it.
-
-    Raises UsageError when there is none, or none that can be built from.
-    """
-    if not path.exists():
-        raise UsageError(f"{path}: no such file")
-    found = routes.format_of(plugins, path)
-    if isinstance(found, Unsupported):
-        raise UsageError(found.reason)
-    return found
 
 
 def read(path: Path, kind: str, plugins: Plugins) -> File:

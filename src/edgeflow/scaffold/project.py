@@ -17,6 +17,12 @@ INSTALLED = Path(layout.PACKAGED)  # the configuration that edgeflow comes with,
 OF_SYSTEMS = (".git", ".DS_Store", ".gitignore", ".gitattributes")  # what an empty folder may have
 
 
+def inside(path: Path) -> str:
+    """Where a file or folder is that the project in this folder has already; "" for others, and for what was built."""
+    relative = Path(os.path.relpath(path))
+    return "" if relative.parts[:1] in ((os.pardir,), (layout.RESULTS,), ()) else relative.as_posix()
+
+
 def refuse_filled(folder: Path) -> None:
     """Raises UsageError unless a folder is empty or not there yet."""
     if not folder.exists():

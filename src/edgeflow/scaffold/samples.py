@@ -11,7 +11,7 @@ from edgeflow.errors import UsageError
 from edgeflow.loaders import image_folder, npz
 from edgeflow.loaders.rows import Rows
 from edgeflow.plugin import Input, LoadJob, Samples
-from edgeflow.scaffold import imported
+from edgeflow.scaffold import imported, project
 from edgeflow.scaffold.imported import Data, File
 from edgeflow.types.signatures import Tensor
 
@@ -44,7 +44,11 @@ def found(path: Path | None, file: File, there: str) -> Data | None:
 
 
 def place(path: Path, model: str) -> str:
-    """Where samples are in the project: after their name, and the model's where others are called so."""
+    """Where samples are in the project: where they are already, or after their name, and the model's where others are
+    called so.
+    """
+    if there := project.inside(path):
+        return there
     named = Path(FOLDER, path.name)
     taken = os.path.lexists(named) and not (named.exists() and named.samefile(path))
     return f"{FOLDER}/{model}_{path.name}" if taken else f"{FOLDER}/{path.name}"

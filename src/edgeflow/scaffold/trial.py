@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from edgeflow import layout
+from edgeflow import layout, signature
 from edgeflow.config.problem import MATRIX
 from edgeflow.errors import UsageError
 from edgeflow.scaffold import imported, machine, options, outcome, probe, project, samples
@@ -33,15 +33,15 @@ budgets: {}
 def trial(rest: Sequence[str]) -> int:
     """The command; its exit code is that of the build.
 
-    Raises UsageError for what cannot be tried as it was asked, DataError for a file that is damaged or hostile; nothing
-    is left behind then.
+    Raises UsageError for what cannot be tried as it was asked, DataError for a file of no known format, or that is
+    damaged or hostile; nothing is left behind then.
     """
     arguments = _arguments(rest)
     from edgeflow.registry import discover
 
     plugins = discover()
     source = options.absolute(arguments.file)
-    kind = probe.format_of(source, plugins)
+    kind = signature.format_of(source, plugins)
     name = imported.identifier(source)
     folder = options.absolute(arguments.output or Path(name))
     if folder.exists():

@@ -62,7 +62,12 @@ class Candidates:
     @cached_property
     def corners(self) -> tuple[Candidate, ...]:
         """Schemes of the space in which each of its choices occurs, whether or not they can be built here."""
-        return tuple(self.candidate(filled.content) for filled in space.corners(self.project.search.alternatives()))
+        return tuple(self.candidate(filled.content) for filled in space.corners(self.alternatives))
+
+    @property
+    def alternatives(self) -> tuple[space.Alternative, ...]:
+        """What is searched for this model."""
+        return self.project.search.alternatives(imported=self.project.models[self.model].source is not None)
 
     @property
     def teachers(self) -> tuple[str, ...]:

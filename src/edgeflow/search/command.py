@@ -152,40 +152,13 @@ def rules_for(
 ) -> Rules:
     """The rules of a search; `objective` and `limits` ("accuracy_drop=1%") come before what the project says.
 
-    Raises UsageError for a metric or a limit that there is not, and for a metric of which nobody can say which is less.
+    Raises UsageError for a limit that there is not, and as `_objective`.
     """
-    task, config = plugins.tasks[project.models[model].task], project.targets[target]
+    config, config_of_model = project.targets[target], project.models[model]
+    task = plugins.tasks[config_of_model.task]
     drop = f"{task.metric}{DROP}" if task.drop else task.metric
-    of_tasks = {metric for each in plugins.tasks.values() for metric in each.metrics}
-    costs = [name for name in METRICS if name not in of_tasks]
-    times = plugins.runtimes[config.runtime].times
-    elsewhere = _timed_elsewhere(project, plugins, target)
-    prefer = RATIO if times and RATIO not in elsewhere else config.prefer
-    usable = prefer in costs and prefer not in elsewhere
-    wanted = objective or project.search.objective or (prefer if usable else "size_bytes")
-    configured = f"{MATRIX}: search.objective" if project.search.objective else f"{file_of('target', target)}: prefer"
-    said = "--objective" if objective else configured
-    if wanted not in costs:
-        raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
-    runtime = plugins.runtimes[config.runtime]
-    if not _has_figure(runtime, wanted):
-        others = [name for name in costs if _has_figure(runtime, name) and not (times and name in SINGLE)]
-        raise UsageError(
-            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on "
-            f"{target} would be found better; search with --objective {' or '.join(others)}, or name one of them in "
-            f"{configured}"
-        )
-    if times and wanted in SINGLE:
-        raise UsageError(
-            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
-            f"chance; use {RATIO} or size_bytes"
-        )
-    if wanted in elsewhere:
-        raise UsageError(
-            f"{said}: {wanted} would be of this machine, which is no {target}, and chooses nothing there; use "
-            f"size_bytes, name a device in {FOLDERS['device']}, or give the target a budget that takes such evidence"
-        )
-    held, config_of_model = limit_sets.limits(project, plugins, model, target), project.models[model]
+    wanted = _objective(project, plugins, target, objective)
+    held = limit_sets.limits(project, plugins, model, target)
     budgets = {budget.metric: budget for budget in held.budgets}
     for given in limits:
         budget = _budget(given, budgets, task)
@@ -204,6 +177,44 @@ def rules_for(
         config_of_model.accept_random_inputs,
         gains=task.metrics[drop].direction == Direction.MAX,
     )
+
+
+def _objective(project: Project, plugins: Plugins, target: str, objective: str | None) -> str:
+    """The metric of which a search looks for less.
+
+    Raises UsageError for a metric that there is not, and for one of which nobody can say which program has less.
+    """
+    config = project.targets[target]
+    runtime = plugins.runtimes[config.runtime]
+    of_tasks = {metric for each in plugins.tasks.values() for metric in each.metrics}
+    costs = [name for name in METRICS if name not in of_tasks]
+    times = runtime.times
+    elsewhere = _timed_elsewhere(project, plugins, target)
+    prefer = RATIO if times and RATIO not in elsewhere else config.prefer
+    usable = prefer in costs and prefer not in elsewhere
+    wanted = objective or project.search.objective or (prefer if usable else "size_bytes")
+    configured = f"{MATRIX}: search.objective" if project.search.objective else f"{file_of('target', target)}: prefer"
+    said = "--objective" if objective else configured
+    if wanted not in costs:
+        raise UsageError(f"{said}: {not_one_of(wanted, costs)}")
+    if not _has_figure(runtime, wanted):
+        others = [name for name in costs if _has_figure(runtime, name) and not (times and name in SINGLE)]
+        raise UsageError(
+            f"{said}: nothing here measures or estimates {wanted} of {runtime.id} programs, so that no scheme on "
+            f"{target} would be found better; search with --objective {' or '.join(others)}, or name one of them in "
+            f"{configured}"
+        )
+    if times and wanted in SINGLE:
+        raise UsageError(
+            f"{said}: {wanted} on {target} is taken once from a process, so that no difference can be told from "
+            f"chance; use {RATIO} or size_bytes"
+        )
+    if wanted in elsewhere:
+        raise UsageError(
+            f"{said}: {wanted} would be of this machine, which is no {target}, and chooses nothing there; use "
+            f"size_bytes, name a device in {FOLDERS['device']}, or give the target a budget that takes such evidence"
+        )
+    return wanted
 
 
 def _timed_elsewhere(project: Project, plugins: Plugins, target: str) -> set[str]:
@@ -254,7 +265,7 @@ def _open_study(evaluator: Snakemake, rules: Rules, project: Project) -> Study:
     """The study of these rules, this space, model, data and code: of others there may be more in the same file."""
     from edgeflow.search.study import Study
 
-    space = project.search.alternatives()
+    space = project.search.alternatives(imported=project.models[rules.model].source is not None)
     about = [evaluator.depends_on(), to_json(space), rules.objective, to_json(rules.budgets), rules.release_without]
     about += [rules.accept_chance_level, rules.accept_random_inputs]
     digest = files.sha256_bytes(json.dumps(about, sort_keys=True).encode())[:8]

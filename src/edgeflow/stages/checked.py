@@ -82,7 +82,7 @@ def compare(
     if reference.origin:
         previous = replace(previous, origin=Outputs.read(reference.origin).evaluation)
     executor = versions(runtime)
-    asked = Asked(files.sha256_file(artifact), executor, files.sha256_file(reference.evaluation)) if evaluate else None
+    asked = Asked.here(artifact, executor, reference.evaluation) if evaluate else None
     known = asked is not None and previous.asked == asked  # the same bytes, in the same interpreter, by whichever stage
     doing, found = f"executing the model that {stage} made", binding or reference.ladder.binding
     evaluation = reference.evaluation if evaluate and not known else None

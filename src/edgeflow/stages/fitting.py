@@ -56,7 +56,13 @@ def fit(
         )
     inputs = {}
     for name, tensor in pairs.items():
-        orders = _fitting(tensor, dataset[name], layouts.get(tensor.name, ""))
+        layout = layouts.get(tensor.name, "")
+        if layout and len(layout) != len(dataset[name].shape) + 1:
+            raise DataError(
+                f"model {model}: inputs.{tensor.name}.layout: {layout} is of other samples than "
+                f"{list(dataset[name].shape)}; write another order, or remove it. {_both(signature, dataset)}"
+            )
+        orders = _fitting(tensor, dataset[name], layout)
         if not orders:
             raise DataError(f"model {model}: {_misfit(tensor, dataset[name], layouts)}. {_both(signature, dataset)}")
         if recorded and len(orders) > 1:

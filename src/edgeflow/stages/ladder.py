@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgeflow import files
 from edgeflow.errors import DataError, DistanceError, MismatchError
 from edgeflow.plugin import Task, Tolerance
-from edgeflow.runners import tensors
+from edgeflow.runners import identity, tensors
 from edgeflow.stages.reference import comparison
 from edgeflow.types.ladder import Rung
 from edgeflow.types.plain import from_json, to_json
@@ -39,11 +39,17 @@ ASKED = "edgeflow.evaluation"  # in the header of the file
 
 @dataclass(frozen=True)
 class Asked:
-    """What answered the evaluation samples, and which those were."""
+    """What answered the evaluation samples, and which those were. Equal ones answer with the same bits."""
 
     artifact_sha256: str
     executor: str  # "onnxruntime 1.32.0"
     split_sha256: str
+    cpu: str  # kernels are chosen by what it can do
+
+    @classmethod
+    def here(cls, artifact: Path, executor: str, split: Path) -> Asked:
+        """Of files, executed on this machine."""
+        return cls(files.sha256_file(artifact), executor, files.sha256_file(split), identity.here()["cpu"])
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ PERCENTILES = {"latency_p50_s": 0.50, "latency_p90_s": 0.90, "latency_p99_s": 0.
 WARMUP_RUNS = 20
 # 1,000 runs give 20 pairs of blocks: long enough for a median each, enough of them for an interval of their ratios.
 BLOCK_RUNS = 50
+LEAST_ALIKE = 100  # samples that a program answers as the model before it, for that one's answers to count
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Spec:
     without_baseline: str  # why there is no baseline to compare with; "" when there is one, or nothing is timed
     max_runs: int
     max_seconds: float
+    enough: Mapping[str, float]  # "runs" and "seconds": where there are both, no more runs are timed
     output: str = ""  # the one that the model's configuration names; "": it names none
 
 
@@ -67,7 +69,7 @@ class Inputs:
     evaluation: Path
     reference: Path  # what the trained model answered
     source: Path | None = None  # what the program was compiled from, where the program cannot run here
-    compiled_outputs: Path | None = None  # what it answered when it was compiled, where nothing is timed
+    compiled_outputs: Path | None = None  # what it answered when it was compiled, or the last model that was asked
     baseline: Path | None = None
     baseline_info: Path | None = None
 
@@ -113,7 +115,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         spec.scheme,
         infeasible="",
         measurements=(
-            *_task_figures(figures, task, compared, declared),
+            *_task_figures(figures, task, compared, declared, _unasked(job, result, answers)),
             *_time_figures(figures, result),
             *memory,
             figures.size(),
@@ -189,12 +191,24 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
         "baseline": compared,
         "threads": spec.target.threads,
         "split": str(inputs.evaluation.resolve()),
+        "known": _known(inputs) if times else None,
         "times": times,
         "max_runs": spec.max_runs,
         "max_seconds": spec.max_seconds,
+        "enough": spec.enough,
         "warmup_runs": WARMUP_RUNS,
         "block_runs": BLOCK_RUNS,
     }
+
+
+def _known(inputs: Inputs) -> dict[str, Any] | None:
+    """Answers that need not be asked for again, where the program proves to give them: see runners/harness.py."""
+    path = _need(inputs, "compiled_outputs")
+    by = Answers.read(path).asked
+    if by is None or by.split_sha256 != files.sha256_file(inputs.evaluation):
+        return None
+    least = 1 if by.artifact_sha256 == files.sha256_file(inputs.program) else LEAST_ALIKE
+    return {"answers": str(path.resolve()), "least": least, "executor": by.executor, "cpu": by.cpu}
 
 
 def _need(inputs: Inputs, name: str) -> Path:
@@ -343,14 +357,28 @@ def _check_shapes(answers: NamedAnswers, trained: NamedAnswers, inputs: Inputs) 
         raise MismatchError(f"measure: the program answered {one}, the trained model {other} ({inputs.reference})")
 
 
-def _task_figures(figures: Figures, task: Task, compared: Comparison, declared: str) -> Iterator[Measurement]:
+def _unasked(job: Mapping[str, Any], result: Mapping[str, Any], answers: NamedAnswers) -> str:
+    """Where the answers to samples come from that the program was not asked; empty where there are none."""
+    asked, count = result.get("asked"), len(next(iter(answers.values())))
+    if asked is None or asked == count:
+        return ""
+    who = "this file" if job["known"]["least"] == 1 else "the model that it was compiled from"
+    return (
+        f"; {asked:,} of {count:,} samples were asked, and all answered with the same bits as by {who} before, in the "
+        "same runtime on the same kind of CPU, whose answers count for the others"
+    )
+
+
+def _task_figures(
+    figures: Figures, task: Task, compared: Comparison, declared: str, unasked: str
+) -> Iterator[Measurement]:
     """The task metric, its drop against the trained model on the same samples, and what else the task tells.
 
-    `declared`: what was asked where nobody recorded samples.
+    `declared`: what was asked where nobody recorded samples; `unasked`: see `_unasked`.
     """
     score, where = task.score(compared), f"declared {declared} inputs" if declared else "the evaluation split"
     metric, conditions = score.metric or task.metric, {"inputs": f"declared {declared}"} if declared else {}
-    figure = partial(_task_figure, figures, task, conditions)
+    figure = partial(_task_figure, figures, task, conditions, unasked)
     yield figure(metric, score, f"{metric} on {where}")
     if task.drop is not None:
         drop = task.drop(compared)
@@ -362,8 +390,15 @@ def _task_figures(figures: Figures, task: Task, compared: Comparison, declared: 
 
 
 def _task_figure(
-    figures: Figures, task: Task, conditions: Mapping[str, str], metric: str, figure: Score | Drop, method: str
+    figures: Figures,
+    task: Task,
+    conditions: Mapping[str, str],
+    unasked: str,
+    metric: str,
+    figure: Score | Drop,
+    method: str,
 ) -> Measurement:
+    method += unasked
     if "answers" in figure.conditions:
         method += f"; its answers are {figure.conditions['answers']}"
     said = {"n": figure.n, "interval": figure.interval, "conditions": {**conditions, **figure.conditions}}

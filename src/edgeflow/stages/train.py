@@ -98,7 +98,7 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         answers = ladder.Outputs(
             {OUTPUT: framework.predict(native, golden)},
             {OUTPUT: framework.predict(native, evaluation)},
-            ladder.Asked(files.sha256_file(checkpoint), evaluated_on, files.sha256_file(inputs.evaluation)),
+            ladder.Asked.here(checkpoint, evaluated_on, inputs.evaluation),
         )
         step = ladder.rung("train", answers, None, labels, task, None, checkpoint, evaluated_on)
     twice = trained.loss_takes_logits and are_probabilities(answers.evaluation[OUTPUT])

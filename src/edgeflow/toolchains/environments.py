@@ -96,10 +96,15 @@ def _install(lock: Path, interpreter: Path, environment: Path) -> None:
 
 
 def why_not(toolchain: str) -> str:
-    """Why this machine cannot have a toolchain, for planning: it needs a Python that is nowhere here. "": it can."""
-    lock = Path(layout.toolchain(toolchain)["lock"])
-    if toolchain == CORE or not lock.is_file():  # a lock that is missing is said where it is looked for
+    """Why this machine cannot have a toolchain, for planning: it has no lock, or needs a Python that is nowhere here.
+
+    "": it can.
+    """
+    if toolchain == CORE:
         return ""
+    lock = Path(layout.toolchain(toolchain)["lock"])
+    if not lock.is_file():
+        return f"there is no toolchain {toolchain!r}: its lock {layout.LOCKS}/{toolchain}.txt is missing"
     least, here = least_python(lock), sys.version_info[:2]
     if least <= here:
         return ""

@@ -3,9 +3,9 @@
     tar -xf PACKAGE.efpkg; python example.py
 
 Copy from here what your app needs: `prepare`, `encode`, `decode` and `label` are all that stands between a raw sample
-and an answer, and manifest.json has every number. Needs numpy, what runtime.py imports, and for images Pillow.
-Exit code 0: all as expected; 1: something differs; 2: answers are as expected, and preprocessing was not checked; 3:
-not run, as the runtime is not installed here.
+and an answer, and manifest.json has every number. Needs numpy, what runtime.py imports, and Pillow for images of
+another size. Exit code 0: all as expected; 1: something differs; 2: answers are as expected, and preprocessing was not
+checked; 3: not run, as the runtime is not installed here.
 
 What edgeflow's tests execute: this file as it stands with each runtime, on the golden samples, on x86-64 Linux.
 """
@@ -32,7 +32,7 @@ CLOSE = 1e-4  # of prepared values: what another build of the same libraries may
 def prepare(name, raw):
     """A raw sample of an input of the model ([C, H, W], [C, L], [F], …) → as the program has its axes."""
     how, axes = MANIFEST["preprocessing"][name], MANIFEST["binding"]["inputs"][name]["axes"]
-    x = resize(raw, how["shape"]) if how["resize"] else raw
+    x = resize(raw, how["shape"]) if how["resize"] and list(raw.shape) != how["shape"] else raw
     if how["dtype"] == "float32":  # else the values are what the model takes
         x = np.asarray(x, np.float32)
         if how["scale"]:

@@ -11,13 +11,13 @@ import math
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from nets import Net
 from numpy.typing import NDArray
 
 IMAGE = (12, 9, 6)  # height, width, channels
@@ -123,16 +123,6 @@ def _cube() -> keras.Model:
     return keras.Model(image, layers.Add(name="output")([x, image]))
 
 
-@dataclass(frozen=True)
-class Net:
-    """How a network is made, and its inputs and outputs by name, in order."""
-
-    build: Callable[[], keras.Model]
-    inputs: Mapping[str, tuple[int, ...]]  # shape without the batch
-    outputs: tuple[str, ...] = ("output",)
-    ids: int = 0  # inputs are int64 below this number; 0: float32
-
-
 def _image(build: Callable[[], keras.Model], outputs: tuple[str, ...] = ("output",)) -> Net:
     return Net(build, {"image": IMAGE}, outputs)
 
@@ -182,17 +172,6 @@ def build(name: str) -> keras.Model:
     return model
 
 
-def inputs(name: str, samples: int = 1, seed: int = 0) -> dict[str, NDArray[np.generic]]:
-    """Input name → [samples, …], in order."""
-    net, random = NETS[name], np.random.default_rng(seed)
-    return {
-        key: random.integers(0, net.ids, (samples, *shape))
-        if net.ids
-        else random.standard_normal((samples, *shape), dtype=np.float32)
-        for key, shape in net.inputs.items()
-    }
-
-
 def answers(name: str, given: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     """What Keras answers: output name → float32[samples, …]."""
     said = build(name)(list(given.values()) if len(given) > 1 else next(iter(given.values())), training=False)
@@ -202,7 +181,8 @@ def answers(name: str, given: Mapping[str, NDArray[np.generic]]) -> dict[str, ND
 
 def write(name: str, folder: Path, samples: int = 8) -> None:
     """NET.keras, NET.saved_model/, NET.tflite (batch 1), NET.inputs.npz and NET.answers.npz, arrays by name."""
-    net, given = NETS[name], inputs(name, samples)
+    net = NETS[name]
+    given = net.samples(samples)
     model = build(name)
     model.save(folder / f"{name}.keras")
     dtype = "int64" if net.ids else "float32"

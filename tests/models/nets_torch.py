@@ -9,15 +9,15 @@ against their order.
 
 from __future__ import annotations
 
-import logging
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch_files
+from nets import Net
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
@@ -199,16 +199,6 @@ class Cube(nn.Module):
         return torch.relu(self.conv(image)) + image
 
 
-@dataclass(frozen=True)
-class Net:
-    """How a network is made, and its inputs and outputs by name, in the order of `forward`."""
-
-    build: Callable[[], nn.Module]
-    inputs: Mapping[str, tuple[int, ...]]  # shape without the batch
-    outputs: tuple[str, ...] = ("output",)
-    ids: int = 0  # inputs are int64 below this number; 0: float32
-
-
 def _image(build: Callable[[], nn.Module], outputs: tuple[str, ...] = ("output",)) -> Net:
     return Net(build, {"image": IMAGE}, outputs)
 
@@ -264,17 +254,6 @@ def build(name: str) -> nn.Module:
     return net.eval()
 
 
-def inputs(name: str, samples: int = 1, seed: int = 0) -> dict[str, NDArray[np.generic]]:
-    """Input name → [samples, …], in the order of `forward`."""
-    net, random = NETS[name], np.random.default_rng(seed)
-    return {
-        key: random.integers(0, net.ids, (samples, *shape))
-        if net.ids
-        else random.standard_normal((samples, *shape), dtype=np.float32)
-        for key, shape in net.inputs.items()
-    }
-
-
 def answers(name: str, given: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     """What PyTorch answers: output name → float32[samples, …]."""
     with torch.no_grad():
@@ -285,25 +264,9 @@ def answers(name: str, given: Mapping[str, NDArray[np.generic]]) -> dict[str, ND
 
 def write(name: str, folder: Path, samples: int = 8) -> None:
     """NET.pt2 and NET.onnx (both with a free batch), NET.inputs.npz and NET.answers.npz, arrays by name."""
-    net, given = NETS[name], inputs(name, samples)
-    example = tuple(torch.from_numpy(array) for array in inputs(name, 2).values())
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    exported = torch.export.export(
-        build(name), example, dynamic_shapes=tuple({0: batch} for _ in example), strict=False
-    )
-    torch.export.save(exported, folder / f"{name}.pt2")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    torch.onnx.export(
-        exported,
-        (),
-        folder / f"{name}.onnx",
-        dynamo=True,
-        opset_version=21,
-        input_names=list(net.inputs),
-        output_names=list(net.outputs),
-        external_data=False,
-        verbose=False,
-    )
+    net = NETS[name]
+    given = net.samples(samples)
+    torch_files.write(build(name), net.samples(2).values(), [*net.inputs], net.outputs, folder / name)
     np.savez(folder / f"{name}.inputs.npz", **given)
     np.savez(folder / f"{name}.answers.npz", **answers(name, given))
 
