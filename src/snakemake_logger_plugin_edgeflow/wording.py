@@ -35,6 +35,8 @@ _REASONS: Mapping[str, str] = {
 _UPDATED = re.compile(r"Updated input files: ([^;]+)")
 
 # ANSI control sequences, which a log may hold and a terminal must not obey twice.
+_SAY_ALL = ("ConfigError", "DataError", "PluginError", "StorageError", "UsageError")
+_TOLD = re.compile(r'\w+ in file ".*", line \d+:\n(?P<message>.*?)(?:\n  File ".*", line \d+, in .*)*\n?', re.DOTALL)
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
@@ -72,7 +74,11 @@ def reason(text: str) -> str:
 
 
 def error(exception: str, text: str) -> str:
-    """Snakemake's text about an exception; of what the system refused, such as a full disk, without the traceback."""
+    """Snakemake's text about an exception; without where in the code it was, of what the system refused, such as a full
+    disk, and of edgeflow's own errors, which say all in their message.
+    """
+    if exception in _SAY_ALL and (told := _TOLD.fullmatch(text)):
+        return f"{exception}: {told['message']}"
     kind = getattr(builtins, exception, None)
     refused = [line.strip() for line in text.splitlines() if "[Errno " in line]
     if not (refused and isinstance(kind, type) and issubclass(kind, OSError)):

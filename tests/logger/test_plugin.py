@@ -257,6 +257,17 @@ def test_reason(snakemakes, ours) -> None:
             'Traceback (most recent call last):\n\n  File "x"\n\nOSError: [Errno 28] No space left on device\n',
             "OSError: [Errno 28] No space left on device",
         ),
+        (
+            "ConfigError",
+            'ConfigError in file "/x/Snakefile", line 11:\nconfig/a.yaml: b: is empty\nconfig/c.yaml: d: is empty\n'
+            '  File "/x/Snakefile", line 11, in <module>\n  File "/x/load.py", line 35, in load',
+            "ConfigError: config/a.yaml: b: is empty\nconfig/c.yaml: d: is empty",
+        ),
+        (
+            "NameError",
+            'NameError in file "/x/Snakefile", line 3:\nname \'y\' is not defined\n  File "/x", line 3, in <module>',
+            'NameError in file "/x/Snakefile", line 3:\nname \'y\' is not defined\n  File "/x", line 3, in <module>',
+        ),
         ("ValueError", "ValueError:\n[Errno 13] said by hand", "ValueError:\n[Errno 13] said by hand"),
         ("OSError", "OSError:\nof a kind of its own", "OSError:\nof a kind of its own"),
         ("", "no exception", "no exception"),

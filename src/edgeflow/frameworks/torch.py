@@ -297,13 +297,18 @@ def predict(model: Any, x: Rows) -> Float32:
     import torch
 
     size = max(1, min(BATCH, BATCH_BYTES // x[:1].nbytes))
+
+    def answered(start: int) -> Float32:
+        answers: Float32 = torch.cat([model(torch.from_numpy(x[start : start + size]))]).numpy()  # tensors only
+        return answers
+
     with torch.no_grad():
-        first: Float32 = model(torch.from_numpy(x[:size])).numpy()
+        first = answered(0)
         # In one array: small ones, kept between large ones that are freed, would keep the memory of those.
         outputs = np.empty((len(x), *first.shape[1:]), first.dtype)
         outputs[:size] = first
-        for i in range(size, len(x), size):
-            outputs[i : i + size] = model(torch.from_numpy(x[i : i + size])).numpy()
+        for start in range(size, len(x), size):
+            outputs[start : start + size] = answered(start)
     return outputs
 
 
