@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgeflow import files, layout, pointers, reach, registry
+from edgeflow import files, layout, pointers, reach, registry, syntax
 from edgeflow.errors import DataError
 
 PACKAGE = Path(__file__).parent
@@ -123,12 +123,12 @@ def _source(path: Path) -> Mapping[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     try:
-        tree = reach.parse(content) if path.suffix == ".py" else None  # or a template
+        tree = syntax.parse(content) if path.suffix == ".py" else None  # or a template
     except SyntaxError:
         tree = None
     if tree is None:
         return {"code": hashlib.sha256(content).hexdigest(), "imports": []}
-    return {"code": reach.digest_of(tree, keep_docstrings=b"__doc__" in content), "imports": _imports(tree)}
+    return {"code": syntax.digest_of(tree, keep_docstrings=b"__doc__" in content), "imports": _imports(tree)}
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -147,7 +147,7 @@ def _imports(tree: ast.Module) -> list[str]:
 def _known() -> dict[str, Any]:
     """What was found out in earlier runs with the same code, path → entry; what is added is written at the end."""
     record = Path(layout.sources())
-    made_by = [sys.version, *(pointers.stamp(Path(file)) for file in (__file__, reach.__file__))]
+    made_by = [sys.version, *(pointers.stamp(Path(file)) for file in (__file__, syntax.__file__, reach.__file__))]
     before: Any = {}
     with contextlib.suppress(DataError):
         before = files.read_json(record)

@@ -22,6 +22,7 @@ from edgeflow.types.figures import DROP, Direction, Evidence, Interval, Measurem
 from edgeflow.types.programs import Operators, Program
 from edgeflow.types.signatures import Binding, Signature
 from edgeflow.types.variants import Scheme, Step, Target
+from edgeflow.written import shown, yaml_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,6 @@ _EXPECTED: Mapping[Callable[[Any], Any], str] = {
     bool: "true or false",
     list: "a list of names",
 }
-_BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 def _is_a(wanted: object, value: object) -> bool:
@@ -104,44 +104,6 @@ def _is_a(wanted: object, value: object) -> bool:
     if wanted is float:
         return type(value) is int or (type(value) is float and math.isfinite(value))
     return type(value) is wanted
-
-
-def yaml_hint(wanted: object, value: object) -> str:
-    """The next step where YAML is likely to have surprised its writer: to it `"20"` and `no` are text, and `7` is none.
-
-    `wanted` is str, int, float or bool; anything else has no hint.
-    """
-    if wanted is str:
-        return "" if isinstance(value, Mapping | list | tuple) else "; put it in quotes if text is meant"
-    if wanted is bool:
-        meant = _BOOLEANS.get(str(value).lower())
-        return f"; write {meant}" if meant else ""
-    if wanted not in (int, float) or not isinstance(value, str):
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    if wanted is int:
-        return f"; write {number:.0f}" if number.is_integer() else ""
-    return f"; write {number!r}" if math.isfinite(number) else ""
-
-
-def shown(value: object) -> str:
-    """A value as a person wrote it, or what it is when it is not one word."""
-    from datetime import date
-
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "nothing"
-    if isinstance(value, date):  # YAML 1.1, which Snakemake reads, makes dates of unquoted text
-        return f"the date {value.isoformat()}"
-    if isinstance(value, Mapping):
-        return "keys and values"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return repr(value)
 
 
 @dataclass(frozen=True)

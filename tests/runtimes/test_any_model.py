@@ -133,6 +133,12 @@ def test_files_without_names_are_quantized_and_layers_kept(
     assert said["kept"] < 0.7 * said["distance"]  # what is left are integers at the borders, and no layers
 
 
+def test_what_has_no_float16_stays_float32_wherever_it_is(folder: Path, project: Path, edge_python: Path) -> None:
+    said = _do(edge_python, project, folder, "stays_float32")
+    assert {*said} == {"middle", "first", "last", "top", "cast", "branch"}
+    assert max(said.values()) < 5e-3
+
+
 def test_bytes_and_ids_in_and_three_outputs_out(folder: Path, project: Path, edge_python: Path) -> None:
     for scheme, said in _do(edge_python, project, folder, "typed").items():
         assert said["signature"] == [

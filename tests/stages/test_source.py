@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,39 @@ from edgeflow.stages import source as stage
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.signatures import Binding, Bound
+
+IN_TRAINING = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tests.splits import write_split
+
+from edgeflow.errors import DataError
+from edgeflow.stages import source
+
+chance = np.random.default_rng(1)
+values = {name: chance.uniform(0.5, 1.5, 6).astype(np.float32) for name in ("scale", "bias", "mean", "variance")}
+values |= {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
+node = {
+    "norm": helper.make_node("BatchNormalization", ["x", *list(values)[:4]], ["y", "m", "v"], training_mode=1),
+    "dropout": helper.make_node("Dropout", ["x", "ratio", "training"], ["y"]),
+}[sys.argv[1]]
+border = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 6]) for name in "xy"]
+stored = [numpy_helper.from_array(value, name) for name, value in values.items()]
+graph = helper.make_graph([node], "net", border[:1], border[1:], stored)
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "net.onnx")
+x = chance.normal(size=(40, 6)).astype(np.float32)
+write_split(Path("golden"), x[:8])
+write_split(Path("evaluation"), x, x.argmax(1))
+spec = source.Spec("m", "net.onnx", "edgeflow.formats.onnx:plugin", "edgeflow.tasks.classification:plugin")
+try:
+    source.run(spec, source.Inputs(Path("golden"), Path("evaluation")), source.Outputs(Path("o"), Path("l"), Path("i")))
+except DataError as error:
+    print(error)
+"""
 
 
 @pytest.fixture
@@ -75,6 +110,49 @@ def test_a_model_that_cannot_be_the_reference_is_refused(
     with pytest.raises(DataError, match=message):
         take(folder)
     assert not [*folder.glob("source.*")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "native @ self.weights - (native @ self.weights).mean(0)",  # as batch normalization in training mode does
+        "native @ self.weights + np.random.default_rng().normal(size=(len(native), 3))",
+        "(self.__dict__.setdefault('before', []).append(1), native @ self.weights + len(self.before))[1]",
+    ],
+    ids=["batch", "chance", "state"],
+)
+def test_answers_that_depend_on_what_else_is_asked_are_refused(folder: Path, answer: str) -> None:
+    kept = "native @ self.weights"
+    assert kept in BACKEND
+    (folder / "backend.py").write_text(BACKEND.replace(kept, answer))
+    with pytest.raises(
+        DataError, match="to a sample in 'y' depends on what else it is asked: it was exported in train"
+    ):
+        take(folder)
+    assert not [*folder.glob("source.*")]
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("name", ["norm", "dropout"])
+def test_onnx_files_in_training_mode_are_refused(tmp_path: Path, project: Path, edge_python: Path, name: str) -> None:
+    """ONNX Runtime runs them, and says nothing."""
+    environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
+    done = subprocess.run(
+        [edge_python, "-c", IN_TRAINING, name],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "source: net.onnx: what it answers to a sample in 'y' depends on what else it is asked" in done.stdout
+
+
+def test_what_batches_round_otherwise_is_no_other_answer(folder: Path) -> None:
+    rounded = "(native @ self.weights).astype(np.float16 if len(native) > 1 else np.float32).astype(np.float32)"
+    (folder / "backend.py").write_text(BACKEND.replace("native @ self.weights", rounded))
+    assert take(folder).rungs
 
 
 def test_a_crash_while_the_file_is_read_is_no_crash_of_the_job(folder: Path) -> None:

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationI
 
 from edgeflow import units
 from edgeflow.config.problem import no_such, not_one_of
-from edgeflow.plugin import shown
 from edgeflow.types.figures import Evidence as EvidenceClass
+from edgeflow.written import shown
 
 ID = r"[a-z][a-z0-9_]*"
 NOT_AN_ID = "is not an id: lower-case letters, digits and '_', starting with a letter"

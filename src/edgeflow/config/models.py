@@ -16,8 +16,9 @@ from edgeflow.config.budgets import Budgets, Metric, TaskLimit
 from edgeflow.config.problem import Findings
 from edgeflow.config.search import Search
 from edgeflow.config.section import Section, hold
-from edgeflow.plugin import Input, shown
+from edgeflow.plugin import Input
 from edgeflow.types.variants import Step
+from edgeflow.written import shown
 
 ModelIds = Annotated[tuple[f.ModelId, ...], f.listed(f.Id), f.unique, f.not_empty]
 TargetIds = Annotated[tuple[f.TargetId, ...], f.listed(f.Id), f.unique, f.not_empty]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeflow.plugin import shown
+from edgeflow.written import shown
 
 # Where each kind of thing is looked for; plugins have no folder.
 FOLDERS = {kind: f"config/{kind}s" for kind in ("dataset", "model", "target", "scheme", "device")}

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from edgeflow.config.problem import Problem, joined
-from edgeflow.plugin import shown
+from edgeflow.written import shown
 
 _BASE: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's parser where PyYAML was built with it
 _PREFIX = "tag:yaml.org,2002:"

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from edgeflow import units
 from edgeflow.config.problem import Findings, joined
-from edgeflow.plugin import shown
+from edgeflow.written import shown
 
 NONE = "none"  # among the choices of a step: no step
 STEPS = "steps"

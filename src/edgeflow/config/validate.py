@@ -15,7 +15,7 @@ from edgeflow.config.fields import Known
 from edgeflow.config.models import FREE
 from edgeflow.config.problem import Findings, Problem, did_you_mean, joined, nearest, not_one_of, without_nulls
 from edgeflow.config.section import Section
-from edgeflow.plugin import shown, yaml_hint
+from edgeflow.written import shown, yaml_hint
 
 S = TypeVar("S", bound=Section)
 Location = tuple[int | str, ...]

@@ -30,9 +30,12 @@ from edgeflow.types.figures import Evidence
 from edgeflow.types.variants import Scheme, Target
 
 if TYPE_CHECKING:
+    import onnx
+
     from edgeflow.plugin import Feed
 
 AXES, INT4 = 13, 21  # opsets whose DequantizeLinear has an axis, and takes int4
+TYPED = ("Cast", "CastLike", "ConstantOfShape", "EyeLike", "DequantizeLinear")  # say their type in an attribute
 ANY, X86, ARM = "any", "x86", "arm"
 FAMILIES = {"x86_64": X86, "aarch64": ARM, "armv7l": ARM}  # by architecture, as `uname -m` says it
 KINDS = {  # what can be made, by (mode, weights, activations)
@@ -165,14 +168,30 @@ def _to_float16(source: Path, output: Path) -> None:
     import onnx
     from onnxconverter_common.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    # What says its own type in an attribute keeps it: the converter changes the tensor and not the attribute.
-    typed = [*DEFAULT_OP_BLOCK_LIST, "Cast", "CastLike", "ConstantOfShape", "EyeLike", "DequantizeLinear"]
+    source_model = onnx.load(source)
+    # What says its own type in an attribute keeps it: the converter changes the tensor and not the attribute. By name:
+    # of each Cast that it puts in it would take care as well, with another one before it, and never end.
+    typed = [node.name for node in _named_nodes(source_model.graph) if node.op_type in TYPED]
     # By default it cuts constants off at 10,000; the greatest float16 is 65,504.
     greatest = float(np.finfo(np.float16).max)
     model = convert_float_to_float16(
-        onnx.load(source), keep_io_types=True, op_block_list=typed, max_finite_val=greatest
+        source_model,
+        keep_io_types=True,
+        op_block_list=DEFAULT_OP_BLOCK_LIST,
+        node_block_list=typed,
+        max_finite_val=greatest,
     )
     onnx.save(model, output)
+
+
+def _named_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, also of graphs in control flow; those without a name get that of what they write."""
+    for node in graph.node:
+        node.name = node.name or next(filter(None, node.output), node.op_type)
+        yield node
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _named_nodes(inner)
 
 
 def _quantize_dynamic(source: Path, job: OptimizeJob) -> None:
