@@ -99,10 +99,11 @@ def run(spec: Spec, inputs: Inputs, outputs: Outputs) -> None:
         _record_infeasible(spec, info, outputs, executed.reason)
         return
     result, answers = executed
-    figures = Figures(spec, info, runtime, job, result)
+    declared = splits.opened(inputs.evaluation).declared
+    figures = Figures(spec, info, runtime, job, result, declared)
     memory = tuple(_memory_figures(figures, result))
     task: Task = load_reference(spec.task)
-    labels, declared = splits.targets(inputs.evaluation, task), splits.opened(inputs.evaluation).declared
+    labels = splits.targets(inputs.evaluation, task)
     trained = Answers.read(inputs.reference).evaluation
     _check_shapes(answers, trained, inputs)
     compared = reference.comparison(trained, answers, labels, spec.output)
@@ -275,13 +276,21 @@ class Figures:
     """Makes measurements that share what is known of one run: the artifact, the machine, the tools, the time."""
 
     def __init__(
-        self, spec: Spec, info: Program, runtime: Runtime, job: Mapping[str, Any], result: Mapping[str, Any]
+        self,
+        spec: Spec,
+        info: Program,
+        runtime: Runtime,
+        job: Mapping[str, Any],
+        result: Mapping[str, Any],
+        declared: str,  # what was asked where nobody recorded samples, on which times and memory may depend too
     ) -> None:
         known = {part: said for part, said in result["identity"].items() if said}
         conditions = {**result["conditions"], **known}
         evidence, elsewhere = _evidence(spec, info, runtime, result)
         if elsewhere:
             conditions[ELSEWHERE] = elsewhere
+        if declared:
+            conditions["inputs"] = f"declared {declared}"
         versions = {str(name): str(version) for name, version in result["versions"].items()}
         stand_in = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         self._info = info
@@ -377,8 +386,8 @@ def _task_figures(
     `declared`: what was asked where nobody recorded samples; `unasked`: see `_unasked`.
     """
     score, where = task.score(compared), f"declared {declared} inputs" if declared else "the evaluation split"
-    metric, conditions = score.metric or task.metric, {"inputs": f"declared {declared}"} if declared else {}
-    figure = partial(_task_figure, figures, task, conditions, unasked)
+    metric = score.metric or task.metric
+    figure = partial(_task_figure, figures, task, unasked)
     yield figure(metric, score, f"{metric} on {where}")
     if task.drop is not None:
         drop = task.drop(compared)
@@ -392,7 +401,6 @@ def _task_figures(
 def _task_figure(
     figures: Figures,
     task: Task,
-    conditions: Mapping[str, str],
     unasked: str,
     metric: str,
     figure: Score | Drop,
@@ -401,7 +409,7 @@ def _task_figure(
     method += unasked
     if "answers" in figure.conditions:
         method += f"; its answers are {figure.conditions['answers']}"
-    said = {"n": figure.n, "interval": figure.interval, "conditions": {**conditions, **figure.conditions}}
+    said = {"n": figure.n, "interval": figure.interval, "conditions": figure.conditions}
     return figures.figure(metric, figure.value, method, unit=task.metrics[metric.partition("/")[0]].unit, **said)
 
 
