@@ -623,7 +623,7 @@ def test_random_inputs_are_said_in_every_figure_that_depends_on_them(setting: Se
     for metric in ("signal_to_noise_db", "cosine_similarity"):
         assert figures[metric].method == f"{metric} on declared random inputs"
         assert figures[metric].conditions["inputs"] == "declared random"
-    for metric in ("latency_p50_s", "first_inference_s", "memory_peak_bytes"):  # loops and selections take what they get
+    for metric in ("latency_p50_s", "first_inference_s", "memory_peak_bytes"):  # what loops do depends on it
         assert figures[metric].conditions["inputs"] == "declared random"
     assert "inputs" not in figures["size_bytes"].conditions
     held = files.read_as(Verdict, _judge(setting, **FIDELITY))
