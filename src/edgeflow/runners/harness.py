@@ -48,8 +48,9 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -401,14 +402,12 @@ def _runs(blocks: Blocks) -> int:
 class _Timed:
     """A program that is timed: latency may depend on the data, so all samples take their turn, and begin again."""
 
-    def __init__(self, program: Program, split: Any) -> None:
+    def __init__(self, program: Program, sample: Callable[[int], Mapping[str, Array]], count: int, room: int) -> None:
         self.blocks: Blocks = []
         self.answers: list[Any] = []  # raw, to the samples as they stand, each asked for the first time
-        self._program, self._split = program, split
+        self._program, self._sample, self._count, self._room = program, sample, count, room
         self._at = 0
         self._natives: dict[int, Any] = {}  # encoded samples, by row
-        each = sum(values.nbytes for values in split.batch(0, 1).values())
-        self._room = max(LEAST_BLOCK_RUNS, KEPT_BYTES // max(each, 1))
 
     def warm_up(self, runs: int, seconds: float) -> None:
         """Up to `runs` that do not count, of samples whose turn was before: those to come are not in the caches."""
@@ -439,16 +438,16 @@ class _Timed:
             answer = self._program.session.invoke(native)
             spent += (taken := time.perf_counter_ns() - start)
             latencies.append(taken * 1e-9)
-            if len(self.answers) < len(self._split):
+            if len(self.answers) < self._count:
                 self.answers.append(answer)
             if spent * 1e-9 > seconds and len(latencies) >= LEAST_BLOCK_RUNS:
                 break
-        self._at = (self._at + len(latencies)) % len(self._split)
+        self._at = (self._at + len(latencies)) % self._count
         self.blocks.append(latencies)
 
     def _rows(self, start: int, stop: int) -> list[int]:
         """Samples of turns that are counted from the next one."""
-        return [(self._at + turn) % len(self._split) for turn in range(start, stop)]
+        return [(self._at + turn) % self._count for turn in range(start, stop)]
 
     def _encode(self, rows: Sequence[int]) -> bool:
         """Have these samples ready, and as many others as there is room for; False where they were."""
@@ -456,24 +455,34 @@ class _Timed:
         if len(self._natives) + len(missing) > self._room:
             self._natives = {row: self._natives[row] for row in rows if row in self._natives}
         for row in missing:
-            self._natives[row] = self._program.native(self._split.batch(row, row + 1), 0, 1)
+            self._natives[row] = self._program.native(self._sample(row), 0, 1)
         return bool(missing)
 
 
 def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: Any) -> list[_Timed]:
     """Time the program, alternating in blocks with the baseline so that drift of the machine hits both alike."""
-    timed = [_Timed(program, split)]
+    programs = [program]
     if baseline := job["baseline"]:
-        session = backend.Session(baseline["program"], job["threads"])
-        timed.append(_Timed(Program(session, baseline["binding"]), split))
+        programs.append(Program(backend.Session(baseline["program"], job["threads"]), baseline["binding"]))
+    room = max(LEAST_BLOCK_RUNS, KEPT_BYTES // max(sum(values.nbytes for values in split.batch(0, 1).values()), 1))
+    sample = lru_cache(room)(lambda row: split.batch(row, row + 1))  # both take the same, one after the other
+    timed = [_Timed(each, sample, len(split), room) for each in programs]
     with _without_garbage_collection():
         for each in timed:
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
         while not _stopped_by(job, [each.blocks for each in timed]):
             runs = min(job["block_runs"], job["max_runs"] - min(_runs(each.blocks) for each in timed))
+            seconds = _block_seconds(job, [each.blocks for each in timed])
             for each in timed:
-                each.block(runs, job["enough"]["seconds"] / LEAST_BLOCKS, rewarm=len(timed) > 1)
+                each.block(runs, seconds, rewarm=len(timed) > 1)
+                runs = len(each.blocks[-1])
     return timed
+
+
+def _block_seconds(job: Mapping[str, Any], timed: Sequence[Blocks]) -> float:
+    """Of a block, so that there are LEAST_BLOCKS when timing is over, as far as the runs until now tell."""
+    slowest = max((sum(map(sum, blocks)) / _runs(blocks) for blocks in timed if blocks), default=0.0)
+    return float(min(job["max_seconds"], max(job["enough"]["seconds"], job["enough"]["runs"] * slowest)) / LEAST_BLOCKS)
 
 
 def _stopped_by(job: Mapping[str, Any], timed: Sequence[Blocks]) -> str:
