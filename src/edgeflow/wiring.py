@@ -392,7 +392,8 @@ class Wiring:
             source = {**program, "model": program["program"], "source_info": program["info"]}
         made_by = self.plugins.runtimes[runtime]
         reference = self.plugins.reference("runtime", runtime)
-        task = self.plugins.reference("task", self.project.models[model].task)
+        config = self.project.models[model]
+        task = self.plugins.reference("task", config.task)
         return Job(
             "compile",
             {
@@ -401,6 +402,7 @@ class Wiring:
                 "scheme": self._scheme_json(scheme),
                 "runtime": reference,
                 "task": task,
+                "many": self.project.datasets[config.dataset].splits.evaluation > ENOUGH_RUNS,
             },
             {
                 **_pick(source, "model", "outputs"),

@@ -20,6 +20,7 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness
 from edgeflow.stages.checked import Reference, compare, executed, versions, write_no_answers
 from edgeflow.stages.isolated import attempt
+from edgeflow.stages.ladder import Asked
 from edgeflow.types.figures import Evidence, Measurement
 from edgeflow.types.ladder import Ladder
 from edgeflow.types.plain import from_json
@@ -37,6 +38,7 @@ class Spec:
     scheme: Scheme
     runtime: str  # plugin references
     task: str
+    many: bool = False  # samples, so that asking them all while nothing else may run would take long
 
 
 @dataclass(frozen=True)
@@ -165,15 +167,22 @@ def _ask(spec: Spec, runtime: Runtime, runnable: Path, reference: Reference, out
         files.write_bytes(outputs.outputs, reference.outputs.read_bytes())
         return reference.ladder
     task: Task = load_reference(spec.task)
-    # What is timed answers all samples when it is.
+    # What is timed answers samples when it is: all of them, or enough to show that others need not be asked again.
     timed = runtime.times and runtime.runs == "program"
+    evaluate = not timed or (spec.many and not _asked_before(runtime, reference))
     tolerance = runtime.compile_tolerance(spec.scheme)
-    compared = compare("compile", runnable, runtime, task, reference, tolerance, evaluate=not timed)
+    compared = compare("compile", runnable, runtime, task, reference, tolerance, evaluate=evaluate)
     if isinstance(compared, Unsupported):
         return compared
     step, answers = compared
     answers.write(outputs.outputs)
     return reference.ladder.extended(step) if runtime.runs == "program" else reference.ladder
+
+
+def _asked_before(runtime: Runtime, reference: Reference) -> bool:
+    """Whether a model that answers alike was asked the evaluation samples in this interpreter."""
+    asked = Asked.said(reference.outputs)
+    return asked is not None and asked.executor == versions(runtime)
 
 
 def _measurement(estimate: Estimate, sha256: str, compiled: Compiled) -> Measurement:

@@ -51,6 +51,15 @@ class Asked:
         """Of files, executed on this machine."""
         return cls(files.sha256_file(artifact), executor, files.sha256_file(split), identity.here()["cpu"])
 
+    @classmethod
+    def said(cls, outputs: Path) -> Asked | None:
+        """Of the answers in an outputs.safetensors; None: it has none. DataError when it is missing or malformed."""
+        try:
+            said = tensors.Reader(outputs).metadata.get(ASKED)
+            return from_json(cls, json.loads(said)) if said else None
+        except (OSError, ValueError) as error:
+            raise DataError(f"{outputs}: holds no answers: {error}") from error
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -69,14 +78,14 @@ class Outputs:
     @classmethod
     def read(cls, path: Path) -> Outputs:
         """Read an outputs.safetensors; DataError when it is missing or malformed."""
+        asked = Asked.said(path)
         try:
             reader = tensors.Reader(path)
-            asked = reader.metadata.get(ASKED)
             golden, evaluation = (
                 {name.removeprefix(side): reader.rows(name) for name in reader.entries if name.startswith(side)}
                 for side in (GOLDEN, EVALUATION)
             )
-            return cls(golden, evaluation, from_json(Asked, json.loads(asked)) if asked else None)
+            return cls(golden, evaluation, asked)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: holds no answers: {error}") from error
 

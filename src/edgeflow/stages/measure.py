@@ -24,6 +24,7 @@ from edgeflow.registry import load_reference
 from edgeflow.runners import harness, identity
 from edgeflow.stages import reference, splits
 from edgeflow.stages.isolated import CrashError, check_ending
+from edgeflow.stages.ladder import Asked
 from edgeflow.stages.ladder import Outputs as Answers
 from edgeflow.types.figures import DROP, Evidence, Measurement
 from edgeflow.types.plain import from_json, to_json
@@ -205,7 +206,7 @@ def _job(spec: Spec, inputs: Inputs, info: Program, runtime: Runtime, baseline: 
 def _known(inputs: Inputs) -> dict[str, Any] | None:
     """Answers that need not be asked for again, where the program proves to give them: see runners/harness.py."""
     path = _need(inputs, "compiled_outputs")
-    by = Answers.read(path).asked
+    by = Asked.said(path)
     if by is None or by.split_sha256 != files.sha256_file(inputs.evaluation):
         return None
     least = 1 if by.artifact_sha256 == files.sha256_file(inputs.program) else LEAST_ALIKE
