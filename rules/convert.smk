@@ -9,6 +9,7 @@ rule convert:
         **layout.convert("{model}", "{recipe}", "{format}"),
     log:
         layout.log("convert", "{model}", "{recipe}", "{format}"),
+    priority: 1
     params:
         call=flow.call("convert"),
     shell:

@@ -9,6 +9,7 @@ rule optimize:
         **layout.optimize("{model}", "{profile}", "{scheme}", "{format}"),
     log:
         layout.log("optimize", "{model}", "{format}", "{profile}", "{scheme}"),
+    priority: 1
     params:
         call=flow.call("optimize"),
     shell:
@@ -27,6 +28,7 @@ rule sensitivity:
         **layout.sensitivity("{model}", "{profile}", "{scheme}", "{format}"),
     log:
         layout.log("sensitivity", "{model}", "{format}", "{profile}", "{scheme}"),
+    priority: 1
     params:
         call=flow.call("sensitivity"),
     shell:

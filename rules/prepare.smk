@@ -9,6 +9,7 @@ rule prepare:
         **layout.prepare("{dataset}"),
     log:
         layout.log("prepare", "{dataset}"),
+    priority: 1
     params:
         call=flow.call("prepare"),
     shell:

@@ -9,6 +9,7 @@ rule source:
         **layout.source("{model}"),
     log:
         layout.log("source", "{model}"),
+    priority: 1
     params:
         call=flow.call("source"),
     shell:

@@ -10,6 +10,7 @@ rule train:
         **layout.train("{model}", "{recipe}"),
     log:
         layout.log("train", "{model}", "{recipe}"),
+    priority: 1
     params:
         call=flow.call("train"),
     shell:

@@ -44,6 +44,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import math
 import os
 import sys
 import time
@@ -471,18 +472,22 @@ def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: 
         for each in timed:
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
         while not _stopped_by(job, [each.blocks for each in timed]):
-            runs = min(job["block_runs"], job["max_runs"] - min(_runs(each.blocks) for each in timed))
-            seconds = _block_seconds(job, [each.blocks for each in timed])
+            runs, seconds = _block(job, [each.blocks for each in timed])
             for each in timed:
                 each.block(runs, seconds, rewarm=len(timed) > 1)
-                runs = len(each.blocks[-1])
     return timed
 
 
-def _block_seconds(job: Mapping[str, Any], timed: Sequence[Blocks]) -> float:
-    """Of a block, so that there are LEAST_BLOCKS when timing is over, as far as the runs until now tell."""
+def _block(job: Mapping[str, Any], timed: Sequence[Blocks]) -> tuple[int, float]:
+    """Runs and seconds of a block, so that there are LEAST_BLOCKS when timing is over, as far as runs until now tell.
+
+    The faster one gets no more runs than the slower one has time for.
+    """
     slowest = max((sum(map(sum, blocks)) / _runs(blocks) for blocks in timed if blocks), default=0.0)
-    return float(min(job["max_seconds"], max(job["enough"]["seconds"], job["enough"]["runs"] * slowest)) / LEAST_BLOCKS)
+    whole = min(job["max_seconds"], max(job["enough"]["seconds"], job["enough"]["runs"] * slowest))
+    seconds = whole / LEAST_BLOCKS
+    runs = min(job["block_runs"], job["max_runs"] - min(map(_runs, timed)))
+    return min(runs, max(math.ceil(seconds / slowest), LEAST_BLOCK_RUNS)) if slowest else runs, seconds
 
 
 def _stopped_by(job: Mapping[str, Any], timed: Sequence[Blocks]) -> str:
