@@ -291,7 +291,7 @@ def test_a_program_that_is_not_fast_is_timed_until_there_is_enough(timed: Simple
 def test_neither_program_nor_baseline_gets_more_runs_than_the_other_has_time_for(timed: SimpleNamespace) -> None:
     result = timed.measure(1, baseline=10, max_seconds=3.0, max_runs=1000, block_runs=50, enough=ENOUGH)
     program, baseline = (sum(map(len, result[f"{name}_blocks_s"])) for name in ("latency", "baseline"))
-    assert program == pytest.approx(baseline, abs=50)
+    assert baseline <= program <= 1.25 * baseline
     blocks = timed.measure(400, baseline=100, max_seconds=9.0, max_runs=1000, enough=ENOUGH)["latency_blocks_s"]
     assert {len(block) for block in blocks} == {harness.LEAST_BLOCK_RUNS}
 
