@@ -333,6 +333,7 @@ class TestOptimize:
         ("variant", "calls", "distance"),
         [
             ("resnet8", 7, 0),
+            ("resnet8 of large samples", 34, 0),
             ("resnet8.fp32.x86.model", 7, 0),
             ("resnet8.fp16.x86.model", 7, 0),
             ("resnet8.int8_static.x86.model", 7, 0),
