@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeflow.config.problem import file_of
 from edgeflow.config.project import control_of, recipe_id
 from edgeflow.errors import PluginError
 from edgeflow.plugin import Runtime, Unsupported
@@ -191,7 +192,12 @@ def plan(project: Project, plugins: Plugins) -> Plan:
 
 def _origin(project: Project, plugins: Plugins, model: str) -> str | Unsupported:
     config = project.models[model]
-    return format_of(plugins, Path(config.source)) if config.source is not None else config.framework
+    if config.source is None:
+        return config.framework
+    found = format_of(plugins, Path(config.source))
+    return (
+        Unsupported(f"{file_of('model', model)}: source: {found.reason}") if isinstance(found, Unsupported) else found
+    )
 
 
 def maker_of(plugins: Plugins, runtime: Runtime) -> Runtime:

@@ -129,7 +129,9 @@ def test_a_file_that_is_not_there_is_a_fault_of_its_cells(make: Made) -> None:
 def test_a_file_of_no_known_format_is_infeasible(make: Made, tmp_path: Path) -> None:
     (tmp_path / "models/kws.bin").write_bytes(b"nothing")
     _, planned, _ = make(config={"source": "models/kws.bin"}, targets=["linux_x86_ort"])
-    assert planned.cells[0].reason.startswith("models/kws.bin is of no format that is known: ")
+    assert planned.cells[0].reason.startswith(
+        "config/models/brought.yaml: source: models/kws.bin is of no format that is known: "
+    )
 
 
 def test_other_bytes_and_other_settings_change_what_is_made(make: Made, tmp_path: Path) -> None:
