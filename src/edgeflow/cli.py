@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -62,7 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if (refusal := storage_error(error)) is None:
             raise
+        _drop_output()
         return _refuse(refusal)
+
+
+def _drop_output() -> None:
+    """What cannot be written would be tried, and reported, once more at the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -29,7 +29,8 @@ BOOTSTRAP = os.path.join(HERE, "bootstrap.py")
 WORKER = os.path.join(HERE, "worker.py")
 TYPES = ("__init__", "figures", "jobs", "ladder", "plain", "programs", "signatures", "variants", "verdicts")
 HELD_BY_WORKERS = tuple(
-    os.path.join(os.path.dirname(HERE), f"{name}.py") for name in ("__init__", *(f"types/{t}" for t in TYPES), "plugin")
+    os.path.join(os.path.dirname(HERE), f"{name}.py")
+    for name in ("__init__", *(f"types/{t}" for t in TYPES), "plugin", "written")
 )
 
 OFF = "EDGEFLOW_WARM"  # "0": no warm workers

@@ -43,7 +43,7 @@ STANDARD = (
 NOUNS = (  # the files that client.py has in HELD_BY_WORKERS, in that order
     *("edgeflow", "edgeflow.types", "edgeflow.types.figures", "edgeflow.types.jobs", "edgeflow.types.ladder"),
     *("edgeflow.types.plain", "edgeflow.types.programs", "edgeflow.types.signatures", "edgeflow.types.variants"),
-    *("edgeflow.types.verdicts", "edgeflow.plugin"),
+    *("edgeflow.types.verdicts", "edgeflow.plugin", "edgeflow.written"),
 )
 LISTENER = 3
 RECEIVE_BYTES = 1 << 16

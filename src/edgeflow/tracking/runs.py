@@ -233,7 +233,7 @@ def _told(metrics: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for metric in metrics:
         kind, of, output = metric.partition("/")
-        plain = kind + of + _UNTOLD.sub("_", output)[:_MAX_OUTPUT]
+        plain = kind + of + (_UNTOLD.sub("_", output)[:_MAX_OUTPUT] if of else "")
         numbered = (plain if i == 1 else f"{plain} {i}" for i in itertools.count(1))
         names[metric] = next(name for name in numbered if not taken & {*_with_ends(name)})
         taken.update(_with_ends(names[metric]))
