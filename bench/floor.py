@@ -51,7 +51,8 @@ def main() -> None:
 def _make(converted: Path, program: Path, scheme: Scheme, target: Target, x: dict[str, harness.Float32]) -> None:
     optimized = program.with_suffix(".optimized.onnx")
     work = Path(tempfile.mkdtemp(dir=program.parent))
-    calibration = x["calibration"][: scheme.calibration_samples] if scheme.mode == "static" else None
+    samples = x["calibration"][: scheme.calibration_samples] if scheme.mode == "static" else None
+    calibration = None if samples is None else [{"input": sample[None]} for sample in samples]
     onnxruntime.optimize(
         OptimizeJob(converted, optimized, scheme, onnxruntime.profile(scheme, target), calibration, work)
     )
