@@ -79,7 +79,7 @@ def _floor(build: Build, model: str) -> Run:
         "times": True,
         "max_runs": wiring.MAX_RUNS,
         "max_seconds": wiring.MAX_SECONDS,
-        "enough": {"runs": wiring.ENOUGH_RUNS, "seconds": wiring.ENOUGH_SECONDS},
+        "enough": wiring.ENOUGH,
         "warmup_runs": measure.WARMUP_RUNS,
         "block_runs": measure.BLOCK_RUNS,
     }

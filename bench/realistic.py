@@ -138,7 +138,7 @@ def _floor(build: Build) -> tuple[list[Run], int]:
         "schemes": SCHEMES,
         "max_runs": wiring.MAX_RUNS,
         "max_seconds": wiring.MAX_SECONDS,
-        "enough": {"runs": wiring.ENOUGH_RUNS, "seconds": wiring.ENOUGH_SECONDS},
+        "enough": wiring.ENOUGH,
     }
 
     def run(part: str, phase: str) -> Run:

@@ -45,8 +45,7 @@ PREPARE_LIBRARIES = ("numpy", "pillow", "scikit-learn")  # decode, resize and ch
 # machine is to be watched for a second at least, and a slow program is not waited for.
 MAX_RUNS = 1000
 MAX_SECONDS = 3.0
-ENOUGH_RUNS = 400
-ENOUGH_SECONDS = 1.0
+ENOUGH: Mapping[str, float] = {"runs": 400, "seconds": 1.0}
 
 IDENTITY = "EDGEFLOW_IDENTITY"  # of the machine that started the run, as JSON with %20 for a space
 
@@ -402,7 +401,7 @@ class Wiring:
                 "scheme": self._scheme_json(scheme),
                 "runtime": reference,
                 "task": task,
-                "many": self.project.datasets[config.dataset].splits.evaluation > ENOUGH_RUNS,
+                "many": self.project.datasets[config.dataset].splits.evaluation > ENOUGH["runs"],
             },
             {
                 **_pick(source, "model", "outputs"),
@@ -437,7 +436,7 @@ class Wiring:
                 "output": self.project.models[model].output or "",
                 "max_runs": MAX_RUNS,
                 "max_seconds": MAX_SECONDS,
-                "enough": {"runs": ENOUGH_RUNS, "seconds": ENOUGH_SECONDS},
+                "enough": ENOUGH,
             },
             {
                 **_pick(compiled, "program", "info"),
