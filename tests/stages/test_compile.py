@@ -119,7 +119,7 @@ class Setting:
 
     folder: Path
 
-    def compile(self, plugin: str, runtime: str, source: stage.Inputs) -> stage.Outputs:
+    def compile(self, plugin: str, runtime: str, source: stage.Inputs, *, many: bool = False) -> stage.Outputs:
         """What a plugin of the file makes of a model."""
         spec = stage.Spec(
             model="m",
@@ -127,6 +127,7 @@ class Setting:
             scheme=Scheme("int8", "int8", "int8", "static", calibration_samples=1),
             runtime=f"{self.folder}/plugins.py:{plugin}",
             task="edgeflow.tasks.classification:plugin",
+            many=many,
         )
         folder = self.folder / plugin
         paths = {name: folder / f"{name}.out" for name in ("program", "info", "outputs")}
@@ -194,6 +195,26 @@ def test_a_program_that_is_timed_is_proved_on_golden_inputs_and_answers_when_it_
     last = files.read_as(Program, made.info).ladder.rungs[-1]
     assert (last.stage, last.value, last.n, last.golden_n, last.agreement) == ("compile", None, 0, 4, 1.0)
     assert Outputs.read(made.outputs).asked is None  # the answers are still those of the stage before
+
+
+def test_many_samples_are_asked_before_a_program_is_to_be_timed_alone(setting: Setting) -> None:
+    made = setting.compile("timed", "micro", setting.optimized(), many=True)
+    assert sum(setting.calls()) == 4 + SAMPLES
+    asked = Outputs.read(made.outputs).asked
+    assert asked is not None
+    assert asked.artifact_sha256 == files.sha256_file(made.program)
+    assert files.read_as(Program, made.info).ladder.rungs[-1].n == SAMPLES
+
+
+def test_many_samples_are_not_asked_again_where_a_model_that_answers_alike_was_asked_here(setting: Setting) -> None:
+    _, evaluation = read_answers(setting.folder / "outputs")
+    source = setting.folder / "source"
+    source.write_bytes(b"another file")
+    write_answers(
+        setting.folder / "outputs", evaluation[:4], evaluation, of=source, split=setting.folder / "evaluation"
+    )
+    setting.compile("timed", "micro", setting.optimized(), many=True)
+    assert setting.calls() == [4]
 
 
 def test_the_same_bytes_are_asked_for_all_samples_once(setting: Setting) -> None:

@@ -29,10 +29,10 @@ other tensor is a sample as a whole.
 
 JOB:    backend, program, binding, baseline (null, or its program and binding), threads, split (samples: see
         tensors.py), outputs (safetensors to write, "evaluation/<name>"; or null: no answers), known (null, or answers:
-        such a file, which counts for samples without a turn where `least` or more were timed, all answered with its
-        bits, by this `executor`, "onnxruntime 1.32.0", on a `cpu` as this one: see identity.py), times (false: no
-        latency, no process memory), max_runs, max_seconds, enough (runs and seconds: timing is over where there are
-        both), warmup_runs, block_runs
+        such a file, which counts for samples without a turn where as many `samples` or more were timed, all answered
+        with its bits, and as many answers or more were `different` from each other; if it is of this `executor`,
+        "onnxruntime 1.32.0", and `machine`: see identity.py), times (false: no latency, no process memory), max_runs,
+        max_seconds, enough (runs and seconds: timing is over where there are both), warmup_runs, block_runs
 RESULT: latency_blocks_s, baseline_blocks_s (or null), asked (how many samples the program answered), load_s,
         first_inference_s, memory_peak_bytes, memory_method,
         signature, operators, versions, conditions (threads, machine: the instruction set, load averages, stopped_by:
@@ -344,10 +344,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         conditions["stopped_by"] = _stopped_by(job, blocks)
     if job["outputs"] is not None:
         with _replacing(Path(job["outputs"])) as temporary:
-            known = None
-            if (said := job["known"]) and _same(said, program.session, identity) and len(answered) >= said["least"]:
-                known = tensors.Reader(said["answers"])
-            answers, result["asked"] = _evaluation(program, answered, split, known)
+            known = job["known"] if job["known"] and _same(job["known"], program.session, identity) else None
+            reader = tensors.Reader(known["answers"]) if known else None
+            answers, result["asked"] = _evaluation(program, answered, split, known, reader)
             tensors.write(temporary, {f"evaluation/{name}": values for name, values in answers.items()})
     conditions |= _load_average("load_average_end")
     return {**result, **_describe(program.session), "conditions": conditions, "identity": identity.here()}
@@ -473,21 +472,24 @@ def _latency(backend: ModuleType, program: Program, job: dict[str, Any], split: 
             each.warm_up(job["warmup_runs"], job["max_seconds"] / 10)
         while not _stopped_by(job, [each.blocks for each in timed]):
             runs, seconds = _block(job, [each.blocks for each in timed])
-            for each in timed:
-                each.block(runs, seconds, rewarm=len(timed) > 1)
+            for each, most in zip(timed, runs, strict=True):
+                each.block(most, seconds, rewarm=len(timed) > 1)
     return timed
 
 
-def _block(job: Mapping[str, Any], timed: Sequence[Blocks]) -> tuple[int, float]:
-    """Runs and seconds of a block, so that there are LEAST_BLOCKS when timing is over, as far as runs until now tell.
+def _block(job: Mapping[str, Any], timed: Sequence[Blocks]) -> tuple[list[int], float]:
+    """Runs of each one's block and its seconds, so that there are LEAST_BLOCKS of them when timing is over, as far as
+    runs until now tell.
 
-    The faster one gets no more runs than the slower one has time for.
+    Who has enough runs gets no more than the slower one has time for.
     """
-    slowest = max((sum(map(sum, blocks)) / _runs(blocks) for blocks in timed if blocks), default=0.0)
-    whole = min(job["max_seconds"], max(job["enough"]["seconds"], job["enough"]["runs"] * slowest))
-    seconds = whole / LEAST_BLOCKS
-    runs = min(job["block_runs"], job["max_runs"] - min(map(_runs, timed)))
-    return min(runs, max(math.ceil(seconds / slowest), LEAST_BLOCK_RUNS)) if slowest else runs, seconds
+    enough = job["enough"]
+    means = [sum(map(sum, blocks)) / max(_runs(blocks), 1) for blocks in timed]
+    slowest = max(means)
+    seconds = min(job["max_seconds"], max(enough["seconds"], enough["runs"] * slowest)) / LEAST_BLOCKS
+    most = min(job["block_runs"], job["max_runs"] - min(map(_runs, timed)))
+    paces = [slowest if _runs(blocks) >= enough["runs"] else mean for blocks, mean in zip(timed, means, strict=True)]
+    return [min(most, max(math.ceil(seconds / pace), LEAST_BLOCK_RUNS)) if pace else most for pace in paces], seconds
 
 
 def _stopped_by(job: Mapping[str, Any], timed: Sequence[Blocks]) -> str:
@@ -500,10 +502,12 @@ def _stopped_by(job: Mapping[str, Any], timed: Sequence[Blocks]) -> str:
     return "enough" if runs >= job["enough"]["runs"] and seconds >= job["enough"]["seconds"] else ""
 
 
-def _evaluation(program: Program, answered: list[Any], split: Any, known: Any) -> tuple[Answers, int]:
+def _evaluation(
+    program: Program, answered: list[Any], split: Any, known: Mapping[str, Any] | None, reader: Any
+) -> tuple[Answers, int]:
     """Answers to all samples, and how many the program was asked: those of the timed runs, and the rest."""
     parts = [program.answers(raw, 1) for raw in answered]
-    if known and (rest := _rest(joined(parts), known, len(answered))):
+    if known and len(answered) >= known["samples"] and (rest := _rest(joined(parts), reader, known["different"])):
         return joined([*parts, rest]), len(answered)
     for start in range(len(answered), len(split), READ):
         parts.append(program.ask(split.batch(start, min(start + READ, len(split)))))
@@ -513,18 +517,22 @@ def _evaluation(program: Program, answered: list[Any], split: Any, known: Any) -
 def _same(known: Mapping[str, Any], session: Any, identity: ModuleType) -> bool:
     """Whether known answers are from here, as far as bits depend on where a program runs."""
     executor = ", ".join(f"{name} {version}" for name, version in sorted(session.versions().items()))
-    return bool((known["executor"], known["cpu"]) == (executor, identity.here()["cpu"]))
+    return bool(known["machine"]) and (known["executor"], known["machine"]) == (executor, identity.here()["machine_id"])
 
 
-def _rest(timed: Answers, known: Any, count: int) -> Answers:
-    """Known answers from `count` on; none where one of those before has other bits, or there are none to compare."""
-    rest = {}
+def _rest(timed: Answers, reader: Any, different: int) -> Answers:
+    """Known answers to the samples after those that were timed.
+
+    None where one before has other bits, or fewer are `different`: a class has few values, and is soon alike by chance.
+    """
+    count, rest = len(next(iter(timed.values()))), {}
     for name, values in timed.items():
-        all_known = known.rows(f"evaluation/{name}")
-        before, rest[name] = all_known[:count], all_known[count:]
+        known = reader.rows(f"evaluation/{name}")
+        before, rest[name] = known[:count], known[count:]
         if before.dtype != values.dtype or before.shape != values.shape or before.tobytes() != values.tobytes():
             return {}
-    return rest
+    told = {tuple(values[row].tobytes() for values in timed.values()) for row in range(count)}
+    return rest if len(told) >= different else {}
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Session:
         """
         if AT_RUN_TIME in Path(self._program).read_bytes():
             return 1
-        return min(max(BATCH_BYTES // sum(map(_sample_bytes, self._inputs)), 1), BATCH)
+        return min(max(BATCH_BYTES // max(sum(map(_sample_bytes, self._inputs)), 1), 1), BATCH)
 
     def signature(self) -> dict[str, Any]:
         """Names, types and shapes; quantized programs take and give floats too, unless they were quantized elsewhere.

@@ -39,17 +39,17 @@ ASKED = "edgeflow.evaluation"  # in the header of the file
 
 @dataclass(frozen=True)
 class Asked:
-    """What answered the evaluation samples, and which those were. Equal ones answer with the same bits."""
+    """What answered the evaluation samples, which those were, and where."""
 
     artifact_sha256: str
     executor: str  # "onnxruntime 1.32.0"
     split_sha256: str
-    cpu: str  # kernels are chosen by what it can do
+    machine: str  # its id in identity.py; kernels are chosen by what a machine can do, which no name of a CPU tells
 
     @classmethod
     def here(cls, artifact: Path, executor: str, split: Path) -> Asked:
         """Of files, executed on this machine."""
-        return cls(files.sha256_file(artifact), executor, files.sha256_file(split), identity.here()["cpu"])
+        return cls(files.sha256_file(artifact), executor, files.sha256_file(split), identity.here()["machine_id"])
 
     @classmethod
     def said(cls, outputs: Path) -> Asked | None:
