@@ -215,6 +215,9 @@ def test_many_samples_are_not_asked_again_where_a_model_that_answers_alike_was_a
     )
     setting.compile("timed", "micro", setting.optimized(), many=True)
     assert setting.calls() == [4]
+    origin = replace(setting.optimized(), origin=setting.folder / "outputs")  # what the program is held against
+    setting.compile("timed", "micro", origin, many=True)
+    assert sum(setting.calls()) == 4 + 4 + SAMPLES
 
 
 def test_the_same_bytes_are_asked_for_all_samples_once(setting: Setting) -> None:

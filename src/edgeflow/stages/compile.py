@@ -180,9 +180,12 @@ def _ask(spec: Spec, runtime: Runtime, runnable: Path, reference: Reference, out
 
 
 def _asked_before(runtime: Runtime, reference: Reference) -> bool:
-    """Whether a model that answers alike was asked the evaluation samples in this interpreter."""
+    """Whether a model that answers alike was asked the evaluation samples in this interpreter, and not the first one:
+    its answers are those that the program's are held against.
+    """
     asked = Asked.said(reference.outputs)
-    return asked is not None and asked.executor == versions(runtime)
+    first = Asked.said(reference.origin) if reference.origin else None
+    return asked is not None and asked != first and asked.executor == versions(runtime)
 
 
 def _measurement(estimate: Estimate, sha256: str, compiled: Compiled) -> Measurement:
