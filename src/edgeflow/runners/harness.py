@@ -481,14 +481,15 @@ def _block(job: Mapping[str, Any], timed: Sequence[Blocks]) -> tuple[list[int], 
     """Runs of each one's block and its seconds, so that there are LEAST_BLOCKS of them when timing is over, as far as
     runs until now tell.
 
-    Who has enough runs gets no more than the slower one has time for.
+    Neither gets more runs than the slower one has time for, but a program that would be left without enough.
     """
     enough = job["enough"]
-    means = [sum(map(sum, blocks)) / max(_runs(blocks), 1) for blocks in timed]
-    slowest = max(means)
+    paces = [sum(map(sum, blocks)) / max(_runs(blocks), 1) for blocks in timed]
+    slowest = max(paces)
     seconds = min(job["max_seconds"], max(enough["seconds"], enough["runs"] * slowest)) / LEAST_BLOCKS
+    lacks = enough["runs"] * slowest > job["max_seconds"] and _runs(timed[0]) < enough["runs"]
+    paces = [paces[0] if lacks else slowest, *(slowest for _ in timed[1:])]
     most = min(job["block_runs"], job["max_runs"] - min(map(_runs, timed)))
-    paces = [slowest if _runs(blocks) >= enough["runs"] else mean for blocks, mean in zip(timed, means, strict=True)]
     return [min(most, max(math.ceil(seconds / pace), LEAST_BLOCK_RUNS)) if pace else most for pace in paces], seconds
 
 
